@@ -1,0 +1,69 @@
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+MANAGE := $(BIN)/python manage.py
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+.PHONY: help install install-dev migrate makemigrations run server shell test lint format check \
+	superuser clean css css-watch lock
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install:  ## Make .venv with what the portal needs
+	@scripts/install.sh requirements.txt
+
+install-dev: install  ## ... and what tests and checks need
+	@scripts/install.sh requirements-dev.txt
+
+run: install  ## Run the portal: database, web server, worker, scheduler
+	@./doorito up
+
+server: install  ## Run Django's development server (Dev settings) on WEB_PORT or 8000
+	@$(MANAGE) migrate --verbosity 0
+	@$(MANAGE) runserver 127.0.0.1:$${WEB_PORT:-8000}
+
+migrate: install  ## Bring the database up to date
+	@$(MANAGE) migrate
+
+makemigrations: install  ## Write migrations for changed models
+	@$(MANAGE) makemigrations
+
+shell: install  ## Open Django's shell
+	@$(MANAGE) shell
+
+superuser: install  ## Create an administrator
+	@$(MANAGE) createsuperuser
+
+check: install-dev  ## The whole gate: lint, format, types, layers, settings, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	DJANGO_CONFIGURATION=Test $(MANAGE) check --fail-level WARNING
+	DJANGO_CONFIGURATION=Production DJANGO_SECRET_KEY=$$(head -c 64 /dev/urandom | base64 -w 0) \
+		DJANGO_ALLOWED_HOSTS=localhost $(MANAGE) check --deploy --fail-level WARNING
+	DJANGO_CONFIGURATION=Test $(MANAGE) makemigrations --check --dry-run
+
+test: check  ## The gate, then the tests (PYTEST_ARGS="-k name" chooses)
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: install-dev  ## Find and fix what ruff can
+	$(BIN)/ruff check --fix .
+
+format: install-dev  ## Format the code
+	$(BIN)/ruff format .
+
+css:  ## Compile static/css/main.css (Tailwind v4)
+	@scripts/css.sh
+
+css-watch:  ## Compile it at every change
+	@scripts/css.sh --watch
+
+lock: install-dev  ## Lock requirements*.in, with hashes
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --output-file requirements.txt requirements.in
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --constraint requirements.txt \
+		--output-file requirements-dev.txt requirements-dev.in
+
+clean:  ## Remove .venv and caches; data stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,18 @@
+"""Wires what every process of Doorito needs: the Celery app and the checks of the settings."""
+
+from django.apps import AppConfig
+from django.contrib.staticfiles.apps import StaticFilesConfig
+
+from boot import celery, checks
+
+__all__ = ["BootConfig", "SourcelessStaticFilesConfig", "celery", "checks"]
+
+
+class BootConfig(AppConfig):
+    name = "boot"
+
+
+class SourcelessStaticFilesConfig(StaticFilesConfig):
+    """Leaves what main.css is compiled from out of what browsers are served."""
+
+    ignore_patterns = [*StaticFilesConfig.ignore_patterns, "input.css"]

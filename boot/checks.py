@@ -1,0 +1,145 @@
+"""Checks of the settings, made by Django at every start. Each message names the setting."""
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import Error, register
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import URLValidator, validate_email
+
+_RANGES = {
+    # name: (lowest, highest)
+    "WEB_PORT": (1, 65535),
+    "WEB_WORKERS": (1, 256),
+    "WEB_THREADS": (1, 4096),
+    "WORKER_CONCURRENCY": (1, 256),
+    "FILE_UPLOAD_MAX_SIZE": (1, None),
+    "FILE_UPLOAD_TTL_HOURS": (1, None),
+    "FILE_UPLOAD_EXPIRY_NOTIFY_HOURS": (0, None),
+    "PORTAL_MAX_FILE_SIZE": (1, None),
+    "PORTAL_CHUNK_SIZE_MIN": (1, None),
+    "PORTAL_SESSION_TTL_HOURS": (1, None),
+    "PORTAL_MAX_TTL_HOURS": (1, None),
+    "PORTAL_CONSUME_GRACE_SECONDS": (0, None),
+    "PORTAL_STALL_TIMEOUT_SECONDS": (1, None),
+    "PORTAL_WEBHOOK_TIMEOUT_SECONDS": (1, 300),
+    "OUTBOX_SWEEP_INTERVAL_MINUTES": (1, None),
+    "OUTBOX_RETENTION_HOURS": (1, None),
+    "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, None),
+    "EMAIL_PORT": (1, 65535),
+}
+_STORAGES = ("local",)
+
+
+@register("doorito")
+def check_settings(**_: Any) -> list[Error]:
+    problems = [
+        *_out_of_range(),
+        *_chunk_sizes(),
+        *_lifetimes(),
+        *_storage(),
+        *_webhooks(),
+        *_addresses(),
+        *_administrator(),
+        *_production(),
+    ]
+    return [
+        Error(message, hint="Set it in the environment or .env.", id=f"doorito.{name}")
+        for name, message in problems
+    ]
+
+
+def _out_of_range() -> Iterator[tuple[str, str]]:
+    for name, (lowest, highest) in _RANGES.items():
+        value = getattr(settings, name)
+        if value < lowest:
+            yield name, f"{name} must be at least {lowest}, not {value}."
+        elif highest is not None and value > highest:
+            yield name, f"{name} must be at most {highest}, not {value}."
+
+
+def _chunk_sizes() -> Iterator[tuple[str, str]]:
+    low, size, high = (
+        settings.PORTAL_CHUNK_SIZE_MIN,
+        settings.PORTAL_CHUNK_SIZE,
+        settings.PORTAL_CHUNK_SIZE_MAX,
+    )
+    if not low <= size <= high:
+        yield (
+            "PORTAL_CHUNK_SIZE",
+            f"PORTAL_CHUNK_SIZE ({size}) must lie between PORTAL_CHUNK_SIZE_MIN ({low}) "
+            f"and PORTAL_CHUNK_SIZE_MAX ({high}).",
+        )
+
+
+def _lifetimes() -> Iterator[tuple[str, str]]:
+    if settings.PORTAL_MAX_TTL_HOURS < settings.FILE_UPLOAD_TTL_HOURS:
+        yield (
+            "PORTAL_MAX_TTL_HOURS",
+            f"PORTAL_MAX_TTL_HOURS ({settings.PORTAL_MAX_TTL_HOURS}) must not be less than "
+            f"FILE_UPLOAD_TTL_HOURS ({settings.FILE_UPLOAD_TTL_HOURS}).",
+        )
+
+
+def _storage() -> Iterator[tuple[str, str]]:
+    if settings.PORTAL_STORAGE not in _STORAGES:
+        yield (
+            "PORTAL_STORAGE",
+            f"PORTAL_STORAGE must be {' or '.join(_STORAGES)}, not {settings.PORTAL_STORAGE!r}.",
+        )
+
+
+def _webhooks() -> Iterator[tuple[str, str]]:
+    schedule = settings.PORTAL_RETRY_SCHEDULE
+    if not schedule or min(schedule) < 0:
+        yield (
+            "PORTAL_RETRY_SCHEDULE",
+            "PORTAL_RETRY_SCHEDULE must be seconds to wait before each attempt, "
+            "at least one and none negative.",
+        )
+    for cidr in settings.PORTAL_WEBHOOK_ALLOWED_CIDRS:
+        try:
+            ip_network(cidr)
+        except ValueError as exc:
+            yield "PORTAL_WEBHOOK_ALLOWED_CIDRS", f"PORTAL_WEBHOOK_ALLOWED_CIDRS: {exc}."
+
+
+def _addresses() -> Iterator[tuple[str, str]]:
+    if settings.PORTAL_BASE_URL:
+        try:
+            URLValidator(schemes=["http", "https"])(settings.PUBLIC_URL)
+        except ValidationError:
+            yield (
+                "PORTAL_BASE_URL",
+                "PORTAL_BASE_URL must be an address such as https://files.example.com, "
+                f"not {settings.PORTAL_BASE_URL!r}.",
+            )
+
+
+def _administrator() -> Iterator[tuple[str, str]]:
+    if settings.DOORITO_ADMIN_EMAIL:
+        try:
+            validate_email(settings.DOORITO_ADMIN_EMAIL)
+        except ValidationError:
+            yield (
+                "DOORITO_ADMIN_EMAIL",
+                "DOORITO_ADMIN_EMAIL must be an e-mail address, "
+                f"not {settings.DOORITO_ADMIN_EMAIL!r}.",
+            )
+
+
+def _production() -> Iterator[tuple[str, str]]:
+    try:
+        settings.SECRET_KEY  # noqa: B018  (Django refuses to give out an empty one)
+    except ImproperlyConfigured:
+        yield (
+            "DJANGO_SECRET_KEY",
+            "DJANGO_SECRET_KEY must be set in Production: a long random text, kept secret.",
+        )
+    if not settings.ALLOWED_HOSTS:
+        yield (
+            "DJANGO_ALLOWED_HOSTS",
+            "DJANGO_ALLOWED_HOSTS must list the host names that the portal is reached by.",
+        )

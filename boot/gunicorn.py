@@ -1,0 +1,43 @@
+"""The web server's configuration: `gunicorn --config python:boot.gunicorn boot.wsgi`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "boot.settings")
+os.environ.setdefault("DJANGO_CONFIGURATION", "Production")
+
+import configurations
+
+configurations.setup()
+
+from django.conf import settings  # noqa: E402
+
+from boot import lifeline, startup  # noqa: E402
+
+bind = f"127.0.0.1:{settings.WEB_PORT}"
+worker_class = "gthread"
+workers = settings.WEB_WORKERS
+# A slow client holds a thread for as long as its upload takes.
+threads = settings.WEB_THREADS
+worker_connections = settings.WEB_THREADS + 1000  # the rest wait for a thread or are kept alive
+preload_app = True
+
+timeout = 60  # seconds without a sign of life from a worker's main loop, whatever its threads do
+graceful_timeout = 8  # seconds that requests under way may take when the server stops
+keepalive = 20  # seconds
+
+errorlog = "-"
+loglevel = "warning"
+control_socket_disable = True
+if Path("/dev/shm").is_dir():  # noqa: S108  (heartbeat files: on a slow disk they could block)
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
+
+
+def on_starting(_server: Any) -> None:
+    lifeline.end_with_supervisor()
+    startup.refuse_bad_settings()
+
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    lifeline.end_with_parent()

@@ -1,0 +1,353 @@
+"""All configuration, read once from the environment (and `.env`), one class per way of running.
+
+Base is what all share; Dev is for working on Doorito, Local for `make run`, Production for a
+server, Test for the test suite. Code elsewhere reads `django.conf.settings` and nothing else.
+"""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+from celery.schedules import crontab
+from configurations import Configuration
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
+
+from boot import embedded_postgres, values
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class Base(Configuration):
+    DOTENV = str(BASE_DIR / ".env") if (BASE_DIR / ".env").exists() else None
+
+    DEBUG = False
+    BASE_DIR = BASE_DIR
+    DOORITO_DATA_DIR = values.Directory(BASE_DIR / ".doorito")
+    WEB_PORT = values.Integer(8000)
+    WEB_WORKERS = values.Integer(2)
+    WEB_THREADS = values.Integer(256)
+    WORKER_CONCURRENCY = values.Integer(2)
+    # Public address of the portal, used in the links that events carry.
+    PORTAL_BASE_URL = values.Text("")
+    PORTAL_REGISTRATION_OPEN = values.Boolean(True)
+    # The first administrator that `doorito up` creates; empty: a default, and a generated password.
+    DOORITO_ADMIN_EMAIL = values.Text("")
+    DOORITO_ADMIN_PASSWORD = values.Text("")
+
+    # --- Receiving -----------------------------------------------------------------------------
+    FILE_UPLOAD_MAX_SIZE = values.Size(50 * 2**20)  # bytes, one-request uploads
+    FILE_UPLOAD_TTL_HOURS = values.Integer(24)
+    FILE_UPLOAD_ALLOWED_TYPES = values.TextList([])  # media types or "image/*"; empty = all
+    FILE_UPLOAD_EXPIRY_NOTIFY_HOURS = values.Integer(1)
+    PORTAL_MAX_FILE_SIZE = values.Size(2**40)  # bytes, resumable uploads
+    PORTAL_CHUNK_SIZE = values.Size(8 * 2**20)
+    PORTAL_CHUNK_SIZE_MIN = values.Size(256 * 2**10)
+    PORTAL_CHUNK_SIZE_MAX = values.Size(5 * 2**30)
+    PORTAL_SESSION_TTL_HOURS = values.Integer(24)  # of inactivity
+    PORTAL_MAX_TTL_HOURS = values.Integer(24 * 30)  # how far a file's expiry can be extended
+    PORTAL_CONSUME_GRACE_SECONDS = values.Integer(300)  # how long the consumer may still read
+    PORTAL_STALL_TIMEOUT_SECONDS = values.Integer(30)  # a body that sends nothing for so long ends
+    PORTAL_STORAGE = values.Text("local")
+
+    # --- Announcing ----------------------------------------------------------------------------
+    OUTBOX_SWEEP_INTERVAL_MINUTES = values.Integer(5)
+    OUTBOX_RETENTION_HOURS = values.Integer(168)
+    # Seconds to wait before each attempt, the first included; ±20 % jitter is added.
+    PORTAL_RETRY_SCHEDULE = values.IntegerList(
+        [0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
+    )
+    PORTAL_WEBHOOK_ALLOWED_CIDRS = values.TextList([])
+    PORTAL_WEBHOOK_ALLOW_LOOPBACK = False
+    PORTAL_WEBHOOK_TIMEOUT_SECONDS = values.Integer(30)
+    CLEANUP_UPLOADS_INTERVAL_HOURS = values.Integer(6)
+
+    # --- Django --------------------------------------------------------------------------------
+    ROOT_URLCONF = "boot.urls"
+    WSGI_APPLICATION = "boot.wsgi.application"
+    AUTH_USER_MODEL = "accounts.User"
+    LOGIN_URL = "frontend:login"
+    LOGIN_REDIRECT_URL = "frontend:dashboard"
+    DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+    LANGUAGE_CODE = "en-us"
+    TIME_ZONE = "UTC"
+    USE_TZ = True
+    USE_I18N = False
+
+    ALLOWED_HOSTS = values.TextList(
+        ["localhost", "127.0.0.1", "[::1]"], environ_name="DJANGO_ALLOWED_HOSTS"
+    )
+    CSRF_TRUSTED_ORIGINS = values.TextList([], environ_name="DJANGO_CSRF_TRUSTED_ORIGINS")
+
+    INSTALLED_APPS = [
+        "boot.apps.BootConfig",
+        "django.contrib.admin",
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.sessions",
+        "django.contrib.messages",
+        "django.contrib.humanize",
+        "django.contrib.postgres",
+        "boot.apps.SourcelessStaticFilesConfig",
+        "django_celery_beat",
+        "ninja",
+        "common",
+        "accounts",
+        "uploads",
+        "frontend",
+    ]
+    MIDDLEWARE = [
+        "django.middleware.security.SecurityMiddleware",
+        "whitenoise.middleware.WhiteNoiseMiddleware",
+        "django.middleware.csp.ContentSecurityPolicyMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+        "uploads.api.problems.ApiMethodNotAllowedMiddleware",
+    ]
+    TEMPLATES = [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "DIRS": [BASE_DIR / "templates"],
+            "APP_DIRS": True,
+            "OPTIONS": {
+                "context_processors": [
+                    "django.template.context_processors.request",
+                    "django.contrib.auth.context_processors.auth",
+                    "django.contrib.messages.context_processors.messages",
+                ],
+            },
+        }
+    ]
+    AUTH_PASSWORD_VALIDATORS = [
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in (
+            "UserAttributeSimilarityValidator",
+            "MinimumLengthValidator",
+            "CommonPasswordValidator",
+            "NumericPasswordValidator",
+        )
+    ]
+
+    STATIC_URL = "/static/"
+    STATICFILES_DIRS = [BASE_DIR / "static"]
+
+    # A one-request upload larger than FILE_UPLOAD_MAX_SIZE is refused before it is read.
+    FILE_UPLOAD_HANDLERS = [
+        "uploads.api.quota.QuotaUploadHandler",
+        "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+    ]
+
+    SESSION_COOKIE_HTTPONLY = True
+    SESSION_COOKIE_SAMESITE = "Lax"
+    CSRF_COOKIE_SAMESITE = "Lax"
+    X_FRAME_OPTIONS = "DENY"
+    SECURE_CONTENT_TYPE_NOSNIFF = True
+    SECURE_REFERRER_POLICY = "same-origin"
+    SECURE_CSP = {
+        "default-src": [CSP.SELF],
+        "img-src": [CSP.SELF, "data:"],
+        "object-src": [CSP.NONE],
+        "base-uri": [CSP.NONE],
+        "form-action": [CSP.SELF],
+        "frame-ancestors": [CSP.NONE],
+    }
+
+    EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    EMAIL_HOST = values.Text("localhost")
+    EMAIL_PORT = values.Integer(25)
+    EMAIL_HOST_USER = values.Text("")
+    EMAIL_HOST_PASSWORD = values.Text("")
+    EMAIL_USE_TLS = values.Boolean(False)
+    DEFAULT_FROM_EMAIL = values.Text("doorito@localhost")
+
+    # --- Celery: messages are hints, durable work stands in rows ---------------------------------
+    CELERY_TASK_DEFAULT_QUEUE = "default"
+    CELERY_TASK_SERIALIZER = "json"
+    CELERY_ACCEPT_CONTENT = ["json"]
+    CELERY_TASK_IGNORE_RESULT = True
+    CELERY_TASK_TIME_LIMIT = 600
+    CELERY_TASK_SOFT_TIME_LIMIT = 540
+    CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+    CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+    CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+    CELERY_BEAT_SCHEDULER = "boot.beat:Scheduler"
+    CELERY_TIMEZONE = "UTC"
+
+    @property
+    def DATABASE_URL(self) -> str:
+        """The configured database, else the embedded PostgreSQL of the data directory."""
+        return os.environ.get("DATABASE_URL") or embedded_postgres.url(self.DOORITO_DATA_DIR)
+
+    @property
+    def EMBEDDED_POSTGRES(self) -> bool:
+        """Whether the database is the data directory's own, to be started with the portal."""
+        return not os.environ.get("DATABASE_URL")
+
+    @property
+    def DATABASES(self) -> dict[str, Any]:
+        database: dict[str, Any] = dict(dj_database_url.parse(self.DATABASE_URL))
+        if "postgresql" not in str(database.get("ENGINE", "")):
+            raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// address.")
+        # Connections are lent per query block, not kept per thread: with hundreds of threads
+        # held by slow clients, only those that talk to the database own a connection.
+        database["OPTIONS"] = {
+            **database.get("OPTIONS", {}),
+            "pool": {"min_size": 0, "max_size": 16, "timeout": 20},
+        }
+        return {"default": database}
+
+    @property
+    def CELERY_BROKER_URL(self) -> str:
+        configured = os.environ.get("CELERY_BROKER_URL")
+        if configured:
+            return configured
+        address = urlsplit(self.DATABASE_URL)
+        return address._replace(scheme="sqla+postgresql+psycopg").geturl()
+
+    @property
+    def STATIC_ROOT(self) -> Path:
+        return self.DOORITO_DATA_DIR / "static"
+
+    @property
+    def SECRET_KEY(self) -> str:
+        return os.environ.get("DJANGO_SECRET_KEY") or _generated_secret(self.DOORITO_DATA_DIR)
+
+    @property
+    def PUBLIC_URL(self) -> str:
+        """Scheme, host and port of the portal as others see it, without a trailing slash."""
+        return (self.PORTAL_BASE_URL or f"http://localhost:{self.WEB_PORT}").rstrip("/")
+
+    @property
+    def STORAGES(self) -> dict[str, Any]:
+        return {
+            "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+            "staticfiles": {"BACKEND": "boot.static_files.StaticFilesStorage"},
+        }
+
+    @property
+    def CELERY_BEAT_SCHEDULE(self) -> dict[str, Any]:
+        """The one list of periodic tasks; migrations of nothing else repeat it."""
+        return {
+            "sweep-outbox": {
+                "task": "common.tasks.sweep_outbox",
+                "schedule": self.OUTBOX_SWEEP_INTERVAL_MINUTES * 60.0,
+            },
+            "purge-outbox": {
+                "task": "common.tasks.purge_outbox",
+                "schedule": crontab(minute=20),
+            },
+            "notify-expiring-files": {
+                "task": "uploads.tasks.notify_expiring_files",
+                "schedule": 300.0,
+            },
+            "expire-files": {
+                "task": "uploads.tasks.expire_files",
+                "schedule": 60.0,
+            },
+            "abort-idle-sessions": {
+                "task": "uploads.tasks.abort_idle_sessions",
+                "schedule": 900.0,
+            },
+            "clean-up-uploads": {
+                "task": "uploads.tasks.clean_up_uploads",
+                "schedule": self.CLEANUP_UPLOADS_INTERVAL_HOURS * 3600.0,
+            },
+        }
+
+    LOGGING = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        },
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "root": {"handlers": ["console"], "level": "INFO"},
+        "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+    }
+
+
+class Dev(Base):
+    """Working on Doorito: debug pages, mail on the console, Celery tasks run in place."""
+
+    DEBUG = True
+    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+    CELERY_TASK_ALWAYS_EAGER = True
+    CELERY_TASK_EAGER_PROPAGATES = True
+    PORTAL_WEBHOOK_ALLOW_LOOPBACK = True
+
+    @property
+    def STORAGES(self) -> dict[str, Any]:
+        return super().STORAGES | {
+            "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+        }
+
+
+class Local(Base):
+    """`make run`: the product on one machine, over plain http on localhost."""
+
+    PORTAL_WEBHOOK_ALLOW_LOOPBACK = True
+    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+
+class Production(Base):
+    """A server behind TLS. Secrets come from the environment, never from a generated file."""
+
+    ALLOWED_HOSTS = values.TextList([], environ_name="DJANGO_ALLOWED_HOSTS")
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = values.Boolean(True)
+    SECURE_HSTS_SECONDS = values.Integer(31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_REDIRECT_EXEMPT = [r"^healthz/$"]
+    # Being on the browsers' preload list is the domain owner's decision.
+    SILENCED_SYSTEM_CHECKS = ["security.W021"]
+
+    @property
+    def SECRET_KEY(self) -> str:
+        return os.environ.get("DJANGO_SECRET_KEY", "")
+
+
+class Test(Local):
+    """The test suite: as `make run`, in its own data directory, with cheap password hashes."""
+
+    DOORITO_DATA_DIR = values.Directory(
+        BASE_DIR / ".doorito" / "test", environ_name="DOORITO_TEST_DATA_DIR"
+    )
+    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    ALLOWED_HOSTS = ["*"]  # type: ignore[assignment]
+    CELERY_TASK_ALWAYS_EAGER = True
+    CELERY_TASK_EAGER_PROPAGATES = True
+
+    @property
+    def STORAGES(self) -> dict[str, Any]:
+        return super().STORAGES | {
+            "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+        }
+
+
+def _generated_secret(data_dir: Path) -> str:
+    """A secret key of this data directory: made at first use, readable by its owner only."""
+    path = data_dir / "secret_key"
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    candidate = path.with_name(f".secret_key.{os.getpid()}")
+    candidate.touch(mode=0o600)
+    candidate.write_text(secrets.token_urlsafe(50))
+    try:
+        os.link(candidate, path)  # one winner when several processes start at once
+    except FileExistsError:
+        pass
+    finally:
+        candidate.unlink()
+    return path.read_text()

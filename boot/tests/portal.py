@@ -1,0 +1,175 @@
+"""The whole product under test: `./doorito up` with its own data directory, database and port."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Of the one who runs the tests, none of these may reach the portal.
+_FOREIGN = ("DJANGO_", "DOORITO_", "PORTAL_", "FILE_UPLOAD_", "OUTBOX_", "WEB_", "EMAIL_")
+
+
+class Portal:
+    """Starts, stops, kills and inspects one portal; a context manager that leaves nothing.
+
+    `environment` are settings for it, such as `{"PORTAL_CHUNK_SIZE": "1MiB"}`.
+    """
+
+    admin_email = "admin@example.com"
+    admin_password = "correct horse battery"
+
+    def __init__(
+        self, *, folder: Path | None = None, environment: dict[str, str] | None = None
+    ) -> None:
+        self._owned = Path(tempfile.mkdtemp(prefix="doorito-test-")) if folder is None else None
+        if self._owned:
+            self._owned.chmod(0o711)  # PostgreSQL's account passes through when we are root
+        self.folder = folder or self._owned
+        self.data_dir = self.folder / "data"
+        self.log = self.folder / "portal.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = clean_environment() | {
+            "DJANGO_CONFIGURATION": "Local",
+            "DOORITO_DATA_DIR": str(self.data_dir),
+            "DOORITO_ADMIN_EMAIL": self.admin_email,
+            "DOORITO_ADMIN_PASSWORD": self.admin_password,
+            "WEB_PORT": str(self.port),
+            "WORKER_CONCURRENCY": "1",
+            **(environment or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.stop()
+        if self._owned:
+            shutil.rmtree(self._owned)
+
+    def start(self, *, wait: bool = True) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [ROOT / "doorito", "up"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        if wait:
+            self.wait()
+
+    def wait(self, timeout: float = 60) -> None:
+        """Until the web server answers and the worker and beat run."""
+        deadline = time.monotonic() + timeout
+        while not (self.is_healthy() and {"worker", "beat", "web"} <= self.processes.keys()):
+            if self._process is None or self._process.poll() is not None:
+                raise AssertionError(f"The portal stopped:\n{self.logs()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"The portal is not ready:\n{self.logs()}")
+            time.sleep(0.1)
+
+    def stop(self, number: int = signal.SIGTERM) -> int | None:
+        """Stop all of it; the exit code. What a SIGKILL leaves is stopped by `sweep`."""
+        if self._process is None:
+            return None
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        code = self._process.wait(timeout=60)
+        self._process = None
+        if code < 0:
+            self.sweep()
+        return code
+
+    def sweep(self) -> None:
+        """End the database server that outlives a killed supervisor."""
+        self.run("check")  # the last of the server's users stops it
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one of `processes`, and wait until it is gone."""
+        process = self.processes[name]
+        process.kill()
+        if name == "supervisor":
+            self._process.wait(timeout=10)
+        psutil.wait_procs([process], timeout=10)
+
+    @property
+    def processes(self) -> dict[str, psutil.Process]:
+        """What runs now: supervisor, web (the master), worker, beat, postgres."""
+        if self._process is None or self._process.poll() is not None:
+            return {}
+        supervisor = psutil.Process(self._process.pid)
+        found = {"supervisor": supervisor}
+        for child in supervisor.children():
+            if name := _name_of(child):
+                found[name] = child
+        pid_file = self.data_dir / "postgres" / "cluster" / "postmaster.pid"
+        if pid_file.exists():
+            found["postgres"] = psutil.Process(int(pid_file.read_text().split()[0]))
+        return found
+
+    def is_healthy(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/healthz/", timeout=5, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def logs(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """`./doorito <arguments>` with this portal's settings."""
+        return subprocess.run(
+            [ROOT / "doorito", *arguments],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def manage(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """`manage.py <arguments>` with this portal's settings."""
+        return subprocess.run(
+            [sys.executable, ROOT / "manage.py", *arguments],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours without settings of Doorito's; a DATABASE_URL from .env is overruled too."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return kept | {"DATABASE_URL": "", "CELERY_BROKER_URL": ""}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _name_of(process: psutil.Process) -> str | None:
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return None
+    if "gunicorn" in words:
+        return "web"
+    return next((name for name in ("worker", "beat") if name in words), None)

@@ -1,0 +1,61 @@
+import pytest
+
+from boot.checks import check_settings
+
+
+def refused():
+    return [problem.msg for problem in check_settings()]
+
+
+def test_the_defaults_are_fine():
+    assert refused() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEB_PORT", 0),
+        ("WEB_PORT", 65536),
+        ("WEB_WORKERS", 0),
+        ("WEB_THREADS", 0),
+        ("WORKER_CONCURRENCY", 0),
+        ("FILE_UPLOAD_MAX_SIZE", 0),
+        ("FILE_UPLOAD_TTL_HOURS", 0),
+        ("FILE_UPLOAD_EXPIRY_NOTIFY_HOURS", -1),
+        ("PORTAL_MAX_FILE_SIZE", 0),
+        ("PORTAL_CHUNK_SIZE", 1),
+        ("PORTAL_CHUNK_SIZE", 2**40),
+        ("PORTAL_CHUNK_SIZE_MIN", 0),
+        ("PORTAL_SESSION_TTL_HOURS", 0),
+        ("PORTAL_MAX_TTL_HOURS", 1),
+        ("PORTAL_CONSUME_GRACE_SECONDS", -1),
+        ("PORTAL_STALL_TIMEOUT_SECONDS", 0),
+        ("PORTAL_STORAGE", "s3"),
+        ("PORTAL_STORAGE", "floppy"),
+        ("PORTAL_RETRY_SCHEDULE", []),
+        ("PORTAL_RETRY_SCHEDULE", [0, -5]),
+        ("PORTAL_WEBHOOK_ALLOWED_CIDRS", ["10.0.0.0/8", "everything"]),
+        ("PORTAL_WEBHOOK_TIMEOUT_SECONDS", 0),
+        ("PORTAL_BASE_URL", "files.example.com"),
+        ("OUTBOX_SWEEP_INTERVAL_MINUTES", 0),
+        ("OUTBOX_RETENTION_HOURS", 0),
+        ("CLEANUP_UPLOADS_INTERVAL_HOURS", 0),
+        ("DOORITO_ADMIN_EMAIL", "admin"),
+        ("EMAIL_PORT", 0),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(settings, name, value):
+    setattr(settings, name, value)
+    if name == "PORTAL_BASE_URL":
+        settings.PUBLIC_URL = value
+    assert any(message.startswith(name) for message in refused())
+
+
+def test_no_host_names_are_refused_by_the_name_of_the_variable(settings):
+    settings.ALLOWED_HOSTS = []
+    assert any(message.startswith("DJANGO_ALLOWED_HOSTS") for message in refused())
+
+
+def test_an_empty_secret_key_is_refused_by_the_name_of_the_variable(settings):
+    settings.SECRET_KEY = ""
+    assert any(message.startswith("DJANGO_SECRET_KEY") for message in refused())
