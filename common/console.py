@@ -1,0 +1,42 @@
+"""Output of commands: results on standard output, as a table for people or as JSON."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+Row = dict[str, Any]
+
+
+def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
+    """Print rows of one shape. JSON is always an array; an empty table prints nothing."""
+    if as_json:
+        print_json(list(rows))
+    elif rows:
+        click.echo(_table(rows))
+
+
+def print_json(value: Row | list[Row]) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """One line per row, columns as wide as their widest cell."""
+    lines = [
+        [name.upper() for name in rows[0]],
+        *([_cell(value) for value in row.values()] for row in rows),
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    return "-" if value in (None, "") else str(value)

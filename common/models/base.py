@@ -1,0 +1,37 @@
+"""What every model shares."""
+
+from typing import Any, Self
+
+from django.db import models
+from django.utils import timezone
+
+from common.ids import uuid7
+
+
+class TimeStampedQuerySet(models.QuerySet):
+    """Keeps `updated_at` true for the conditional updates that state changes are made of."""
+
+    def update(self, **kwargs: Any) -> int:
+        kwargs.setdefault("updated_at", timezone.now())
+        return super().update(**kwargs)
+
+    def change(self, **kwargs: Any) -> bool:
+        """Apply one state transition; whether the row was still in the expected state."""
+        return self.update(**kwargs) == 1
+
+    def locked(self) -> Self:
+        """Rows nobody else holds, locked until the transaction ends."""
+        return self.select_for_update(skip_locked=True, of=("self",))
+
+
+class TimeStampedModel(models.Model):
+    """UUIDv7 key (creation order), creation and change times."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TimeStampedQuerySet.as_manager()
+
+    class Meta:
+        abstract = True

@@ -1,0 +1,66 @@
+"""The event outbox: facts, written in the transaction of the change that they report."""
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+
+from common.models.base import TimeStampedModel
+
+
+class DeliveryStatus(models.TextChoices):
+    """Of a delivery; an event's is the roll-up of its deliveries'."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class OutboxEvent(TimeStampedModel):
+    """An immutable fact. Its id is the `webhook-id` of every attempt; `created_at` its time."""
+
+    event_type = models.CharField(max_length=64)
+    schema_version = models.PositiveSmallIntegerField(default=1)
+    aggregate_type = models.CharField(max_length=64)
+    aggregate_id = models.UUIDField()
+    idempotency_key = models.CharField(max_length=255)
+    payload = models.JSONField(encoder=DjangoJSONEncoder)
+    status = models.CharField(max_length=16, choices=DeliveryStatus, default=DeliveryStatus.PENDING)
+
+    class Meta:
+        db_table = "outbox_event"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event_type", "idempotency_key"], name="outbox_event_once"
+            ),
+        ]
+        indexes = [
+            # A file's or batch's events, newest first (file page).
+            models.Index(
+                fields=["aggregate_type", "aggregate_id", "-id"], name="outbox_event_aggregate"
+            ),
+            # Retention: finished events by age.
+            models.Index(fields=["status", "created_at"], name="outbox_event_retention"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.id}"
+
+
+class KickLane(models.TextChoices):
+    """When a kick is for: work that is due already, or the next retry."""
+
+    NOW = "now"
+    LATER = "later"
+
+
+class OutboxKick(models.Model):
+    """A message to the dispatcher that is under way. No row: none is; a stale `at`: it was lost."""
+
+    lane = models.CharField(max_length=8, choices=KickLane, primary_key=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_kick"
+
+    def __str__(self) -> str:
+        return f"{self.lane} at {self.at}"

@@ -1,0 +1,64 @@
+"""Kicks: hints to the dispatcher that a delivery is, or soon will be, due.
+
+Celery's messages may be lost with a killed worker, so a kick carries nothing and promises nothing:
+the rows say what is due and the sweep finds what a lost kick left. At most one kick per lane is
+under way at a time, however many events are written.
+
+An event is committed before its kick is asked for, and a run withdraws the kick that started it
+before it looks for due rows. So whoever finds a kick under way knows that its run will see the
+event.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.utils import timezone
+
+from common.models import KickLane, OutboxKick
+
+# Sends the message that starts a dispatcher run: the lane, and the seconds to wait.
+Sender = Callable[[KickLane, float], None]
+
+# A kick that did not arrive for so long after its time is taken for lost.
+LOST_AFTER = timedelta(seconds=15)
+# Retries that are due within this time of a scheduled run wait for it, or are a little late.
+SLACK = timedelta(seconds=1)
+
+_senders: list[Sender] = []
+
+
+def install(sender: Sender) -> None:
+    """Name the one way to send kicks. The composition does it; services know no queue."""
+    _senders[:] = [sender]
+
+
+def request(at: datetime) -> bool:
+    """Make sure that a run starts at `at` or soon after; whether a message was sent for it."""
+    delay = (at - timezone.now()).total_seconds()
+    lane = KickLane.LATER if delay > SLACK.total_seconds() else KickLane.NOW
+    if not _announce(lane, at):
+        return False
+    try:
+        _senders[0](lane, max(delay, 0.0))
+    except BaseException:
+        withdraw(lane)
+        raise
+    return True
+
+
+def withdraw(lane: KickLane) -> None:
+    """The lane's kick has arrived, or could not be sent: the next request sends another."""
+    OutboxKick.objects.filter(lane=lane).delete()
+
+
+def _announce(lane: KickLane, at: datetime) -> bool:
+    """Note a kick as under way; False when one that serves as well already is."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO outbox_kick (lane, at) VALUES (%s, %s)"
+            " ON CONFLICT (lane) DO UPDATE SET at = EXCLUDED.at"
+            " WHERE outbox_kick.at > %s OR outbox_kick.at < %s",
+            [lane, at, at + SLACK, timezone.now() - LOST_AFTER],
+        )
+        return cursor.rowcount == 1

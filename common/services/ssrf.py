@@ -1,0 +1,166 @@
+"""Guard of requests to addresses that users name (server-side request forgery).
+
+A URL is checked when it is saved and its host is resolved and checked again at every send; the
+connection is then made to a vetted address, so a name that changes in between gains nothing.
+"""
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import httpx
+from django.conf import settings
+
+from common.errors import InvalidInput
+
+Address = IPv4Address | IPv6Address
+
+# Ports of protocols that could take a line of an HTTP request for a command of theirs.
+REFUSED_PORTS = frozenset(
+    {0, 21, 22, 23, 25, 53, 110, 143, 389, 465, 587, 636, 993, 995, 2525, 5432, 6379, 6667, 11211}
+)
+
+# `is_global` is true for these (IANA special-purpose registries, and what clouds put on them).
+_SPECIAL_V4 = [
+    IPv4Network(block)
+    for block in (
+        "168.63.129.16/32",  # Azure's platform service, inside every virtual network
+        "192.0.0.0/24",  # protocol assignments, two of them "global"
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT relays
+        "192.88.99.0/24",  # 6to4 relays
+        "192.175.48.0/24",  # AS112
+    )
+]
+# Global unicast is 2000::/3; everything else is refused without a list.
+_UNICAST_V6 = IPv6Network("2000::/3")
+_SPECIAL_V6 = [
+    IPv6Network(block)
+    for block in (
+        "2001::/23",  # protocol assignments: Teredo, ORCHID, AMT, AS112
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
+]
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A URL's parts as the connection needs them. `host` is ASCII (IDNA), without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+    path: bytes  # with the query
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def parse_url(url: str) -> Target:
+    """Take an http(s) URL apart; raises InvalidInput `webhook_url_invalid`."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError) as exc:
+        raise _invalid(f"This is not a valid URL: {exc}") from exc
+    if parsed.scheme not in _DEFAULT_PORTS:
+        raise _invalid("The URL must start with http:// or https://.")
+    if parsed.userinfo:
+        raise _invalid("The URL must not contain a user name or password.")
+    host = parsed.raw_host.decode("ascii")
+    if not _is_host(host):
+        raise _invalid("The URL needs the name or address of a host.")
+    port = parsed.port if parsed.port is not None else _DEFAULT_PORTS[parsed.scheme]
+    if port in REFUSED_PORTS or port > 65535:
+        raise _invalid(f"Port {port} is not allowed for webhooks.")
+    return Target(
+        scheme=parsed.scheme,
+        host=host,
+        port=port,
+        path=parsed.raw_path,
+    )
+
+
+def _is_host(host: str) -> bool:
+    """A name, or an IPv6 address without a zone; other forms of IPv4 count as names here."""
+    if ":" in host:
+        try:
+            return ipaddress.IPv6Address(host).scope_id is None
+        except ValueError:
+            return False
+    return _HOST_NAME.fullmatch(host) is not None
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that a webhook may not go to: InvalidInput with a code that says why."""
+    target = parse_url(url)
+    vetted_addresses(target.host, target.port)
+
+
+def vetted_addresses(host: str, port: int) -> list[str]:
+    """All addresses of a host, when each of them may be connected to.
+
+    Raises InvalidInput: `webhook_url_invalid` when the name does not resolve,
+    `webhook_url_not_public` when any address is refused.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise _invalid(f"The host {host} cannot be resolved.") from exc
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    for address in addresses:
+        if not is_allowed(ipaddress.ip_address(address)):
+            raise InvalidInput(
+                "webhook_url_not_public",
+                f"The host {host} has the address {address}, which is not public. Addresses "
+                "inside the network are allowed by PORTAL_WEBHOOK_ALLOWED_CIDRS.",
+            )
+    return addresses
+
+
+def is_allowed(address: Address) -> bool:
+    """Whether webhooks may go there: public, or allowed by a setting."""
+    plain = _unmapped(address)
+    if settings.PORTAL_WEBHOOK_ALLOW_LOOPBACK and plain.is_loopback:
+        return True
+    allowed = (ipaddress.ip_network(block) for block in settings.PORTAL_WEBHOOK_ALLOWED_CIDRS)
+    return any(plain in block for block in allowed) or is_public(plain)
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address, and the one it may carry inside, is a host on the public internet."""
+    plain = _unmapped(address)
+    if isinstance(plain, IPv4Address):
+        return (
+            plain.is_global
+            and not plain.is_multicast
+            and not any(plain in block for block in _SPECIAL_V4)
+        )
+    if plain in _NAT64:  # how hosts of an IPv6-only network reach IPv4: its inner address decides
+        return is_public(IPv4Address(int(plain) & 0xFFFFFFFF))
+    # 6to4, Teredo and IPv4-compatible addresses carry one too, but no receiver is reached by them.
+    return (
+        plain in _UNICAST_V6
+        and plain.is_global
+        and not any(plain in block for block in _SPECIAL_V6)
+    )
+
+
+def _unmapped(address: Address) -> Address:
+    """The IPv4 address that the system connects to for `::ffff:a.b.c.d`."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _invalid(message: str) -> InvalidInput:
+    return InvalidInput("webhook_url_invalid", message)

@@ -1,0 +1,49 @@
+"""Celery's side of announcing: thin tasks, and the kick that starts one."""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import current_app, shared_task
+from celery.signals import worker_ready
+
+from common.models import KickLane
+from common.services import broker, dispatch, kicks, outbox
+
+PURGE_BATCH = 1000
+
+
+def kick(lane: KickLane, delay: float) -> None:
+    """Send the message that starts a dispatcher run in `delay` seconds."""
+    if delay and current_app.conf.task_always_eager:
+        return  # nobody waits where tasks run in place: a retry there is for the sweep
+    deliver_events.apply_async(args=[str(lane)], countdown=delay or None)
+
+
+@shared_task(name="common.tasks.deliver_events")
+def deliver_events(lane: str) -> None:
+    kicks.withdraw(KickLane(lane))
+    dispatch.run()
+
+
+@shared_task(name="common.tasks.sweep_outbox")
+def sweep_outbox() -> None:
+    """Send what a lost kick or a killed worker left."""
+    dispatch.run()
+
+
+@worker_ready.connect
+def take_up_the_work(**_: Any) -> None:
+    """A worker that comes back after a kill need not wait for the sweep: kicks died with it."""
+    sweep_outbox.delay()
+
+
+@shared_task(name="common.tasks.purge_outbox")
+def purge_outbox() -> None:
+    """Keep the tables small: old events, and messages that the broker's table keeps for ever."""
+    _purge(outbox.purge_events)
+    _purge(broker.purge_consumed)
+
+
+def _purge(purge: Callable[[int], int]) -> None:
+    while purge(PURGE_BATCH) == PURGE_BATCH:
+        pass

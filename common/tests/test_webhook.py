@@ -1,0 +1,276 @@
+import base64
+import hashlib
+import hmac
+import itertools
+import json
+import ssl
+import time
+from datetime import timedelta
+
+import pytest
+import standardwebhooks
+from django.utils import timezone
+from django.utils.http import http_date
+
+from common.ids import uuid7
+from common.services import guarded_http, ssrf, webhook
+from common.tests.certificates import make_certificates
+from common.tests.receiver import Answer, Close, Drip, Hang, Receiver
+from common.version import VERSION
+
+
+def make_message(url, **fields):
+    defaults = {
+        "secrets": [webhook.new_secret()],
+        "event_id": uuid7(),
+        "event_type": "file.uploaded",
+        "delivery_id": uuid7(),
+        "body": b'{"n":1}',
+    }
+    return webhook.Message(url=url, **(defaults | fields))
+
+
+def answer_of(*answers, **fields):
+    """What comes of one attempt at a receiver that answers so, and what it got."""
+    with Receiver(*answers) as receiver:
+        result = webhook.send(make_message(receiver.url, **fields))
+        return result, receiver.received
+
+
+def test_the_vector_of_the_specification():
+    signature = webhook.signature(
+        secrets=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+        message_id="msg_p5jXN8AQM9LWM0D4loKWxJek",
+        timestamp=1614265330,
+        body=b'{"test": 2432232314}',
+    )
+
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_secret_is_the_prefix_and_32_random_bytes():
+    one, other = webhook.new_secret(), webhook.new_secret()
+
+    assert one != other
+    assert one.startswith("whsec_")
+    assert len(base64.b64decode(one.removeprefix("whsec_"))) == 32
+
+
+def test_a_real_delivery_is_verified_by_the_standard_package():
+    secret = webhook.new_secret()
+    _, (received,) = answer_of(secrets=[secret], body='{"name":"słońce"}'.encode())
+
+    verified = standardwebhooks.Webhook(secret).verify(received.body, received.headers)
+
+    assert verified == {"name": "słońce"}
+
+
+def test_each_of_several_secrets_verifies_the_same_delivery():
+    secrets = [webhook.new_secret(), webhook.new_secret()]
+    _, (received,) = answer_of(secrets=secrets)
+
+    for secret in secrets:
+        assert standardwebhooks.Webhook(secret).verify(received.body, received.headers)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(webhook.new_secret()).verify(received.body, received.headers)
+
+
+def test_the_headers_of_an_attempt():
+    secret, event_id, delivery_id = webhook.new_secret(), uuid7(), uuid7()
+    before = int(time.time())
+    _, (received,) = answer_of(secrets=[secret], event_id=event_id, delivery_id=delivery_id)
+
+    headers = received.headers
+    assert (received.method, received.path) == ("POST", "/hook")
+    assert headers["content-type"] == "application/json"
+    assert headers["user-agent"] == f"Doorito/{VERSION}"
+    assert headers["webhook-id"] == str(event_id)
+    assert before <= int(headers["webhook-timestamp"]) <= time.time()
+    assert headers["x-webhook-event"] == "file.uploaded"
+    assert headers["x-webhook-delivery"] == str(delivery_id)
+    expected = hmac.new(secret.encode(), received.body, hashlib.sha256).hexdigest()
+    assert headers["x-webhook-signature"] == expected
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_any_2xx_is_success(status):
+    result, _ = answer_of(Answer(status=status, body=b""))
+
+    assert result.is_delivered
+    assert result.status == status
+    assert result.error == ""
+
+
+@pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 410, 429, 500, 503, 599])
+def test_any_other_status_is_a_failure_that_says_so(status):
+    result, _ = answer_of(Answer(status=status, body=b""))
+
+    assert not result.is_delivered
+    assert result.is_gone is (status == 410)
+    assert str(status) in result.error
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_a_failure_and_is_not_followed(status):
+    with Receiver() as other:
+        result, _ = answer_of(Answer(status=status, headers={"Location": other.url}))
+
+        assert result.status == status
+        assert not result.is_delivered
+        assert other.received == []
+
+
+def test_only_the_first_4_kib_of_the_answer_are_kept_as_storable_text():
+    body = b"\x00\xff" + b"a" * 100_000
+    result, _ = answer_of(Answer(body=body))
+
+    assert result.is_delivered
+    assert result.body == "\ufffd\ufffd" + "a" * (guarded_http.BODY_HEAD - 2)
+
+
+@pytest.mark.parametrize("reaction", [Hang(), Drip(interval=0.2)], ids=["hangs", "drips its head"])
+def test_a_receiver_that_takes_too_long_is_a_failure(reaction, settings):
+    settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS = 1
+
+    result, _ = answer_of(reaction)
+
+    assert result.status is None
+    assert result.error == "No answer within 1 seconds."
+    assert 900 <= result.duration_ms < 5000
+
+
+def test_a_body_that_drips_is_cut_at_the_timeout_but_its_status_counts(settings):
+    settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS = 1
+
+    result, _ = answer_of(Drip(interval=0.2, head_at_once=True))
+
+    assert result.is_delivered
+    assert set(result.body) == {"x"}
+    assert len(result.body) < 50
+    assert 900 <= result.duration_ms < 5000
+
+
+def test_a_connection_that_is_reset_is_a_failure():
+    result, _ = answer_of(Close())
+
+    assert result.status is None
+    assert result.error
+
+
+def test_a_port_where_nobody_listens_is_a_failure():
+    with Receiver() as receiver:
+        port = receiver.port
+    result = webhook.send(make_message(f"http://localhost:{port}/hook"))
+
+    assert result.status is None
+    assert f"Cannot connect to localhost:{port}" in result.error
+
+
+def test_an_answer_that_is_not_http_is_a_failure():
+    result, _ = answer_of(Answer(headers={"Bad header": "x"}))
+
+    assert result.status is None
+    assert result.error
+
+
+def test_the_guard_stands_at_every_send(settings):
+    settings.PORTAL_WEBHOOK_ALLOW_LOOPBACK = False
+
+    result, received = answer_of()
+
+    assert result.status is None
+    assert "not public" in result.error
+    assert received == []
+
+
+def test_a_name_that_changes_after_the_check_gains_nothing(monkeypatch):
+    """DNS rebinding: the connection is made to the address that was checked, with its own name."""
+    answers = itertools.chain([["127.0.0.1"]], itertools.repeat(["127.0.0.2"]))
+    monkeypatch.setattr(ssrf, "vetted_addresses", lambda *_: next(answers))
+
+    with Receiver() as receiver:
+        url = f"http://rebinding.example:{receiver.port}/hook"
+        result = webhook.send(make_message(url))
+
+        assert result.is_delivered
+        assert receiver.received[0].headers["host"] == f"rebinding.example:{receiver.port}"
+
+
+def test_the_next_address_is_tried_when_one_refuses(monkeypatch):
+    monkeypatch.setattr(ssrf, "vetted_addresses", lambda *_: ["127.0.0.2", "127.0.0.1"])
+
+    result, received = answer_of()
+
+    assert result.is_delivered
+    assert len(received) == 1
+
+
+def test_proxies_of_the_environment_are_not_used(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    result, _ = answer_of()
+
+    assert result.is_delivered
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("120", 120),
+        ("0", 0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        ("9" * 5000, 999_999_999),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(value, expected):
+    assert webhook._retry_after(value) == expected
+
+
+def test_retry_after_may_name_a_moment():
+    moment = timezone.now() + timedelta(seconds=90)
+
+    result, _ = answer_of(
+        Answer(status=503, headers={"Retry-After": http_date(moment.timestamp())})
+    )
+
+    assert 80 <= result.retry_after <= 91
+
+
+def test_a_fault_of_ours_is_a_failed_attempt_and_is_logged(caplog):
+    result = webhook.send(make_message("http://127.0.0.1:9/", secrets=["whsec_not base64!"]))
+
+    assert result.status is None
+    assert result.error.startswith("Internal error")
+    assert "Traceback" in caplog.text
+
+
+def test_the_certificate_must_be_for_the_name_in_the_url(tmp_path, monkeypatch):
+    authority, chain = make_certificates(tmp_path, host="runner.example")
+    context = ssl.create_default_context(cafile=authority)
+    monkeypatch.setattr(guarded_http, "_ssl_context", lambda: context)
+    monkeypatch.setattr(ssrf, "vetted_addresses", lambda *_: ["127.0.0.1"])
+
+    with Receiver(certificate=chain) as receiver:
+        right = webhook.send(make_message(f"https://runner.example:{receiver.port}/hook"))
+        wrong = webhook.send(make_message(f"https://other.example:{receiver.port}/hook"))
+
+        assert right.is_delivered
+        assert receiver.received[0].headers["host"] == f"runner.example:{receiver.port}"
+        assert receiver.server_names == ["runner.example", "other.example"]
+        assert wrong.status is None
+        assert "certificate" in wrong.error.lower()
+        assert len(receiver.received) == 1
+
+
+def test_the_body_is_sent_byte_for_byte():
+    body = json.dumps({"text": "ä" * 100_000}, ensure_ascii=False).encode()
+
+    _, (received,) = answer_of(body=body)
+
+    assert received.body == body
