@@ -1,0 +1,97 @@
+"""Who is asking: the one function for sessions and bearer tokens.
+
+`Authenticator` fits django-ninja's ``auth=`` and plain views alike.
+"""
+
+import copy
+from typing import NoReturn
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+from ninja.security.base import AuthBase
+
+from accounts import services
+from accounts.models import ApiToken, User
+from common.errors import Forbidden, Unauthenticated
+
+
+class AuthenticatedRequest(HttpRequest):
+    """A request that an Authenticator has let through."""
+
+    user: User
+    token: ApiToken | None
+
+
+class Authenticator(AuthBase):
+    """Returns the user of a request, or raises Unauthenticated or Forbidden.
+
+    A token must hold every one of `scopes`; a session may do all that its user may. Sets
+    `request.user` and `request.token` (an ApiToken, or None for a session). A request that
+    carries a bearer token is judged by it alone: its cookies count for nothing, so that a page
+    elsewhere gains nothing by adding them, and CSRF is no concern.
+    """
+
+    openapi_type = "http"
+    openapi_scheme = "bearer"
+    openapi_description = "An API token, `drt_…`. In the browser, the session cookie does as well."
+
+    def __init__(self, *scopes: str) -> None:
+        super().__init__()
+        self.scopes = frozenset(scopes)
+
+    def __call__(self, request: HttpRequest) -> User:
+        text = _bearer(request)
+        user, token = _by_session(request) if text is None else self._by_token(text)
+        request.user = user
+        request.token = token  # type: ignore[attr-defined]
+        return user
+
+    def _by_token(self, text: str) -> tuple[User, ApiToken]:
+        token = services.authenticate_token(text)
+        missing = sorted(self.scopes.difference(token.scopes))
+        if missing:
+            raise Forbidden(
+                "scope_missing",
+                f"This API token lacks the scope {', '.join(missing)}. Create one that has it.",
+            )
+        services.note_use(token)
+        return token.user, token
+
+
+class _HeaderCsrfCheck(CsrfViewMiddleware):
+    """Django's own check (cookie, Origin, Referer), with the token in the X-CSRFToken header.
+
+    Django looks into the form of a POST first, and would read a body of any size to find one.
+    It does so for POST only, and is therefore shown a copy of the request that says PUT.
+    """
+
+    def enforce(self, request: HttpRequest) -> None:
+        if request.method == "POST":
+            request = copy.copy(request)
+            request.method = "PUT"
+        self.process_view(request, _unreachable, (), {})
+
+    def _reject(self, request: HttpRequest, reason: str) -> NoReturn:  # noqa: ARG002
+        raise Forbidden("csrf_failed", f"{reason} Reload the page and try again.")
+
+
+def _bearer(request: HttpRequest) -> str | None:
+    """The credentials of an ``Authorization: Bearer`` header (RFC 6750, 2.1)."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else None
+
+
+def _by_session(request: HttpRequest) -> tuple[User, None]:
+    user = request.user
+    if isinstance(user, AnonymousUser) or not user.is_active:
+        raise Unauthenticated("not_authenticated", "Log in, or send an API token.")
+    _csrf_check.enforce(request)
+    return user, None
+
+
+def _unreachable(_request: HttpRequest) -> HttpResponse:
+    raise AssertionError("the CSRF check calls no view")
+
+
+_csrf_check = _HeaderCsrfCheck(_unreachable)

@@ -1,0 +1,116 @@
+"""``doorito token``: API tokens from the shell. Standard output carries results only."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+from django.utils import timezone
+
+from accounts import services
+from accounts.models import ApiToken, TokenScope
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"([1-9]\d{0,4})([mhdw])")  # five digits of weeks still fit a date
+
+
+class Duration(click.ParamType):
+    """A time span such as ``30d`` or ``12h``."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        match = _DURATION.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a duration such as 90m, 12h, 30d or 8w.", param, ctx)
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+@click.group()
+def token() -> None:
+    """API tokens: create, list, revoke."""
+
+
+@token.command()
+@click.option("--email", required=True, help="The account that the token acts for.")
+@click.option("--name", required=True, help="What the token is for.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(TokenScope.values),
+    help="What the token may do; repeatable. Without it, all.",
+)
+@click.option("--expires", type=Duration(), help="How long it is good for: 90m, 12h, 30d, 8w.")
+def create(email: str, name: str, scopes: tuple[str, ...], expires: timedelta | None) -> None:
+    """Create a token and print it. It is shown this once only."""
+    _, text = services.create_token(
+        user=services.get_user(email=email),
+        name=name,
+        scopes=scopes or None,
+        expires_at=timezone.now() + expires if expires else None,
+    )
+    click.echo(text)
+
+
+@token.command("list")
+@click.option("--email", help="Only this account's tokens.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_(email: str | None, as_json: bool) -> None:
+    """List the newest tokens (200 at most)."""
+    found = services.latest_tokens()
+    if email:
+        found = services.list_tokens(user=services.get_user(email=email))
+    rows = [_row(entry) for entry in found]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        click.echo(_table(rows))
+
+
+@token.command()
+@click.argument("reference", metavar="ID|HINT")
+def revoke(reference: str) -> None:
+    """Revoke a token, named by its id or by its first characters as `list` shows them."""
+    found = services.find_token(reference=reference)
+    services.revoke_token(user=found.user, token_id=found.id)
+    click.echo(f"Revoked {found.name} ({found.hint}…) of {found.user.email}.", err=True)
+
+
+def _row(entry: ApiToken) -> dict[str, Any]:
+    return {
+        "id": str(entry.id),
+        "hint": entry.hint,
+        "name": entry.name,
+        "email": entry.user.email,
+        "scopes": entry.scopes,
+        "created_at": _iso(entry.created_at),
+        "expires_at": _iso(entry.expires_at),
+        "last_used_at": _iso(entry.last_used_at),
+        "revoked_at": _iso(entry.revoked_at),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    """One line per token, columns as wide as their widest cell."""
+    lines = [
+        [name.upper() for name in rows[0]],
+        *([_cell(v) for v in row.values()] for row in rows),
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cell(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else value or "-"

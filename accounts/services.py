@@ -1,0 +1,186 @@
+"""Writes and reads about people and their tokens. No HTTP here; `authentication.py` has that."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from accounts import tokens
+from accounts.models import ApiToken, TokenScope, User
+from common.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+
+# How exact `last_used_at` is: a busy token costs one write per minute, not one per request.
+LAST_USED_PRECISION = timedelta(minutes=1)
+LIST_LIMIT = 200
+
+
+def create_user(*, email: str, password: str, is_staff: bool = False) -> User:
+    """Register an account; staff are administrators with every right.
+
+    The strength of a password is the forms' business. Raises InvalidInput `email_invalid` or
+    `password_missing`, Conflict `email_taken` (in any case of letters, in any race).
+    """
+    email = email.strip()
+    _check_email(email)
+    if not password:
+        raise InvalidInput("password_missing", "Give the account a password.")
+    try:
+        with transaction.atomic():
+            return User.objects.create_user(
+                email, password, is_staff=is_staff, is_superuser=is_staff
+            )
+    except IntegrityError as exc:
+        raise Conflict(
+            "email_taken", "An account with this e-mail address exists already."
+        ) from exc
+
+
+def get_user(*, email: str) -> User:
+    """The account of an address, whatever the case of its letters."""
+    user = User.objects.filter(email__iexact=email.strip()).first()
+    if user is None:
+        raise NotFound(
+            "user_not_found",
+            f"No account has the e-mail address {email}. Register it first, or check the spelling.",
+        )
+    return user
+
+
+def create_token(
+    *,
+    user: User,
+    name: str,
+    scopes: Collection[str] | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[ApiToken, str]:
+    """A new token and its text, which exists nowhere else afterwards. No `scopes` means all."""
+    name = name.strip()
+    if not 1 <= len(name) <= 100 or not name.isprintable():
+        raise InvalidInput("token_name_invalid", "Name the token with 1 to 100 characters.")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise InvalidInput("token_expiry_past", "The token's expiry must lie in the future.")
+    text = tokens.generate()
+    token = ApiToken.objects.create(
+        user=user,
+        name=name,
+        hint=tokens.hint(text),
+        digest=tokens.digest(text),
+        scopes=_known_scopes(scopes),
+        expires_at=expires_at,
+    )
+    return token, text
+
+
+def list_tokens(*, user: User, limit: int = LIST_LIMIT) -> list[ApiToken]:
+    """A user's tokens, revoked ones too, newest first."""
+    return list(ApiToken.objects.select_related("user").filter(user=user).order_by("-id")[:limit])
+
+
+def latest_tokens(*, limit: int = LIST_LIMIT) -> list[ApiToken]:
+    """Everybody's tokens, newest first, for the operator."""
+    return list(ApiToken.objects.select_related("user").order_by("-id")[:limit])
+
+
+def find_token(*, reference: str) -> ApiToken:
+    """Anybody's token by its id or its hint, for the operator.
+
+    Raises NotFound `token_not_found`, Conflict `token_ambiguous` (two tokens share the hint).
+    """
+    found = list(
+        ApiToken.objects.select_related("user")
+        .filter(_reference_filter(reference))
+        .order_by("id")[:2]
+    )
+    if not found:
+        raise _token_not_found()
+    if len(found) > 1:
+        raise Conflict(
+            "token_ambiguous", f"More than one token begins with {reference}. Use the token's id."
+        )
+    return found[0]
+
+
+def revoke_token(*, user: User, token_id: UUID) -> ApiToken:
+    """End a token of `user`; somebody else's does not exist. Repeating it changes nothing."""
+    own = ApiToken.objects.filter(user=user, id=token_id)
+    revoke(own)
+    token = own.first()
+    if token is None:
+        raise _token_not_found()
+    return token
+
+
+def revoke(selection: QuerySet[ApiToken]) -> int:
+    """End the tokens of a selection that still live; how many did."""
+    return selection.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+def authenticate_token(text: str) -> ApiToken:
+    """The living token with this text, its user loaded: one query.
+
+    Raises Unauthenticated `token_invalid`, `token_revoked`, `token_expired`, and Forbidden
+    `account_inactive`. Only whoever holds the token learns more than "invalid".
+    """
+    token = None
+    if tokens.looks_valid(text):
+        lookup = ApiToken.objects.select_related("user")
+        token = next(iter(lookup.filter(digest=tokens.digest(text))), None)
+    if token is None:
+        raise Unauthenticated(
+            "token_invalid", "This API token is not known. Check that it was copied whole."
+        )
+    if token.revoked_at is not None:
+        raise Unauthenticated("token_revoked", "This API token was revoked. Create a new one.")
+    if token.expires_at is not None and token.expires_at <= timezone.now():
+        raise Unauthenticated("token_expired", "This API token has expired. Create a new one.")
+    if not token.user.is_active:
+        raise Forbidden("account_inactive", "The account of this API token is switched off.")
+    return token
+
+
+def note_use(token: ApiToken) -> bool:
+    """Write `last_used_at` unless it is recent; whether this call wrote it.
+
+    The condition stands in the UPDATE as well, so of simultaneous requests one writes.
+    """
+    now = timezone.now()
+    stale = now - LAST_USED_PRECISION
+    if token.last_used_at is not None and token.last_used_at > stale:
+        return False
+    unused = Q(last_used_at=None) | Q(last_used_at__lte=stale)
+    return ApiToken.objects.filter(unused, id=token.id).update(last_used_at=now) == 1
+
+
+def _check_email(email: str) -> None:
+    try:
+        User._meta.get_field("email").clean(email, None)
+    except ValidationError as exc:
+        raise InvalidInput("email_invalid", f"{email!r} is not an e-mail address.") from exc
+
+
+def _known_scopes(scopes: Collection[str] | None) -> list[str]:
+    if scopes is None:
+        return list(TokenScope.values)
+    unknown = set(scopes) - set(TokenScope.values)
+    if unknown or not scopes:
+        named = ", ".join(sorted(unknown)) or "none"
+        raise InvalidInput(
+            "scope_unknown",
+            f"Scopes can be {', '.join(TokenScope.values)}; given: {named}.",
+        )
+    return [scope for scope in TokenScope.values if scope in scopes]
+
+
+def _reference_filter(reference: str) -> Q:
+    try:
+        return Q(id=UUID(reference))
+    except ValueError:
+        return Q(hint=reference)
+
+
+def _token_not_found() -> NotFound:
+    return NotFound("token_not_found", "There is no such API token. List them to see their ids.")

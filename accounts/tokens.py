@@ -1,0 +1,54 @@
+"""The text of an API token: ``drt_``, 160 random bits, a checksum.
+
+The fixed prefix lets secret scanners find leaked tokens; the checksum lets them, and us, tell a
+token from a look-alike or a typing error without asking the database.
+"""
+
+import hashlib
+import re
+import secrets
+import string
+import zlib
+
+PREFIX = "drt_"
+HINT_LENGTH = 10  # prefix and six characters: 36 of the 160 bits, enough to tell tokens apart
+
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_RANDOM_BITS = 160
+_RANDOM_WIDTH = 27  # base62 digits that 160 bits need
+_CHECKSUM_WIDTH = 6  # base62 digits that 32 bits need
+_SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_RANDOM_WIDTH + _CHECKSUM_WIDTH}}}")
+
+
+def generate() -> str:
+    body = PREFIX + _base62(secrets.randbits(_RANDOM_BITS), width=_RANDOM_WIDTH)
+    return body + _checksum(body)
+
+
+def looks_valid(text: str) -> bool:
+    """Whether shape and checksum are right: necessary, and free of any look-up."""
+    if not _SHAPE.fullmatch(text):
+        return False
+    return text[-_CHECKSUM_WIDTH:] == _checksum(text[:-_CHECKSUM_WIDTH])
+
+
+def digest(text: str) -> str:
+    """SHA-256, hexadecimal. A plain hash is enough: 160 random bits cannot be guessed."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hint(text: str) -> str:
+    """The beginning of a token, by which its owner recognises it in a list."""
+    return text[:HINT_LENGTH]
+
+
+def _checksum(body: str) -> str:
+    return _base62(zlib.crc32(body.encode()), width=_CHECKSUM_WIDTH)
+
+
+def _base62(number: int, *, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
