@@ -1,0 +1,51 @@
+"""/api/v1/batches: files that belong together."""
+
+from uuid import UUID
+
+from ninja import Router, Status
+
+from accounts.authentication import AuthenticatedRequest, Authenticator
+from accounts.models import TokenScope
+from uploads import selectors
+from uploads.api.problems import PROBLEMS
+from uploads.api.schemas import BatchIn, BatchList, BatchOut, FileList
+from uploads.models import UploadBatch
+from uploads.services import batches
+
+router = Router(tags=["Batches"])
+may_upload = Authenticator(TokenScope.UPLOAD)
+may_read = Authenticator(TokenScope.READ)
+
+
+@router.post("", response={201: BatchOut} | PROBLEMS, auth=may_upload)
+def create_batch(request: AuthenticatedRequest, body: BatchIn) -> Status:
+    """Open a batch; name it in the sessions of its files."""
+    return Status(201, batches.create_batch(user=request.user, name=body.name))
+
+
+@router.get("", response={200: BatchList} | PROBLEMS, auth=may_read)
+def list_batches(
+    request: AuthenticatedRequest, limit: int = 50, cursor: str | None = None
+) -> BatchList:
+    return BatchList.of(selectors.batches_page(user=request.user, cursor=cursor, limit=limit))
+
+
+@router.get("/{uuid:batch_id}", response={200: BatchOut} | PROBLEMS, auth=may_read)
+def get_batch(request: AuthenticatedRequest, batch_id: UUID) -> UploadBatch:
+    return selectors.get_batch(user=request.user, batch_id=batch_id)
+
+
+@router.get("/{uuid:batch_id}/files", response={200: FileList} | PROBLEMS, auth=may_read)
+def list_batch_files(
+    request: AuthenticatedRequest, batch_id: UUID, limit: int = 50, cursor: str | None = None
+) -> FileList:
+    page = selectors.batch_files_page(
+        user=request.user, batch_id=batch_id, cursor=cursor, limit=limit
+    )
+    return FileList.of(page)
+
+
+@router.post("/{uuid:batch_id}/close", response={200: BatchOut} | PROBLEMS, auth=may_upload)
+def close_batch(request: AuthenticatedRequest, batch_id: UUID) -> UploadBatch:
+    """Say that no more files will come. When all are final, `batch.completed` is announced."""
+    return batches.close_batch(user=request.user, batch_id=batch_id)

@@ -1,0 +1,92 @@
+"""Request bodies as streams: read in blocks, never parsed, never held whole."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, UnreadablePostError
+
+from common.errors import InvalidInput, LengthRequired, RequestTimeout
+from uploads.services.parts import PartDigest
+
+BLOCK_BYTES = 2**20  # 64 KiB reads halve the speed
+_DIGEST_BYTES = {"sha-256": 32, "sha-512": 64}
+_DIGEST_MEMBER = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
+
+
+def content_length(request: HttpRequest) -> int:
+    """Bytes of the body as announced. Raises LengthRequired, InvalidInput `invalid_length`."""
+    text = request.META.get("CONTENT_LENGTH") or ""
+    if not text or "HTTP_TRANSFER_ENCODING" in request.META:
+        raise LengthRequired("length_required", "Send the body with a Content-Length.")
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidInput("invalid_length", "Content-Length must be a whole number of bytes.")
+    return int(text)
+
+
+def content_digest(request: HttpRequest) -> PartDigest | None:
+    """The first digest that we can check from a Content-Digest header (RFC 9530, section 2).
+
+    Raises InvalidInput `digest_invalid` or `digest_unsupported`.
+    """
+    header = request.headers.get("Content-Digest")
+    if header is None:
+        return None
+    members = [_DIGEST_MEMBER.fullmatch(member) for member in header.split(",")]
+    if not all(members):
+        raise InvalidInput("digest_invalid", "Content-Digest must look like sha-256=:<base64>:.")
+    for member in filter(None, members):
+        if member[1] in _DIGEST_BYTES:
+            return PartDigest(member[1], _digest_bytes(member[1], member[2]))
+    raise InvalidInput(
+        "digest_unsupported", f"Content-Digest needs one of {', '.join(_DIGEST_BYTES)}."
+    )
+
+
+def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
+    """The raw body; ends early where the connection does.
+
+    A client that sends nothing for PORTAL_STALL_TIMEOUT_SECONDS raises RequestTimeout
+    `body_stalled`, so that a dead connection does not hold its part for ever.
+    """
+    socket = request.META.get("gunicorn.socket")
+    if socket is not None:
+        socket.settimeout(settings.PORTAL_STALL_TIMEOUT_SECONDS)
+    try:
+        while block := request.read(BLOCK_BYTES):
+            yield memoryview(block)
+    except UnreadablePostError as exc:
+        raise _interrupted(exc) from exc
+    finally:
+        if socket is not None:
+            socket.settimeout(None)
+
+
+def file_blocks(file: UploadedFile) -> Iterator[memoryview]:
+    """A form's file, which the form parser has put aside."""
+    for chunk in file.chunks(BLOCK_BYTES):
+        yield memoryview(chunk)
+
+
+def _interrupted(exc: UnreadablePostError) -> RequestTimeout | InvalidInput:
+    if isinstance(exc.__cause__ or exc.__context__, TimeoutError):
+        return RequestTimeout(
+            "body_stalled",
+            f"No byte came for {settings.PORTAL_STALL_TIMEOUT_SECONDS} seconds; send it again.",
+        )
+    return InvalidInput("body_incomplete", "The connection ended early; send it again.")
+
+
+def _digest_bytes(algorithm: str, encoded: str) -> bytes:
+    try:
+        value = base64.b64decode(encoded, validate=True)
+    except binascii.Error as exc:
+        raise InvalidInput("digest_invalid", "Content-Digest holds no valid base64.") from exc
+    if len(value) != _DIGEST_BYTES[algorithm]:
+        raise InvalidInput(
+            "digest_invalid", f"A {algorithm} digest has {_DIGEST_BYTES[algorithm]} bytes."
+        )
+    return value

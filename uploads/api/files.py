@@ -1,0 +1,167 @@
+"""/api/v1/files: one-request uploads, and what becomes of stored files."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http.response import HttpResponseBase
+from ninja import Query, Router, Schema, Status
+
+from accounts.authentication import AuthenticatedRequest, Authenticator
+from accounts.models import TokenScope
+from common.errors import InvalidInput
+from uploads import selectors
+from uploads.api.bodies import body_blocks, content_length, file_blocks
+from uploads.api.content import file_response
+from uploads.api.problems import PROBLEMS
+from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
+from uploads.services import files
+from uploads.services.upload_requests import UploadRequest
+
+router = Router(tags=["Files"])
+may_upload = Authenticator(TokenScope.UPLOAD)
+may_read = Authenticator(TokenScope.READ)
+may_consume = Authenticator(TokenScope.CONSUME)
+
+
+class OneRequestQuery(Schema):
+    """Given in the query; `filename` is needed for a raw body only."""
+
+    filename: str = ""
+    relative_path: str = ""
+    batch_id: UUID | None = None
+    sha256: str = ""
+    idempotency_key: str | None = None
+
+
+class FileListQuery(Schema):
+    limit: int = 50
+    cursor: str | None = None
+    status: str | None = None
+    batch_id: UUID | None = None
+    search: str | None = None
+
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+            "application/octet-stream": {"schema": {"format": "binary"}},
+        },
+    }
+}
+
+
+@router.post("", response={201: FileOut} | PROBLEMS, auth=may_upload, openapi_extra=_BODY)
+def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> Status:
+    """Send a small file in one request: the field `file` of a form, or the raw body."""
+    length = content_length(request)
+    if request.content_type == "multipart/form-data":
+        file = _store_form(request, query)
+    else:
+        file = _store_raw(request, query, length=length)
+    return Status(201, FileOut.of(file))
+
+
+@router.get("", response={200: FileList} | PROBLEMS, auth=may_read)
+def list_files(request: AuthenticatedRequest, query: Query[FileListQuery]) -> FileList:
+    """Your files, newest first. `search` looks at the names of the newest 10,000."""
+    return FileList.of(selectors.files_page(user=request.user, **query.model_dump()))
+
+
+@router.get("/{uuid:file_id}", response={200: FileOut} | PROBLEMS, auth=may_read)
+def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
+    return FileOut.of(selectors.get_file(user=request.user, file_id=file_id))
+
+
+@router.api_operation(
+    ["GET", "HEAD"],
+    "/{uuid:file_id}/content",
+    response={200: None} | PROBLEMS,
+    url_name="file_content",
+    auth=may_read,
+    openapi_extra={
+        "responses": {
+            200: {"content": {"application/octet-stream": {"schema": {"format": "binary"}}}}
+        }
+    },
+)
+def get_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBase:
+    """The bytes. Honours Range, If-None-Match and If-Range; the ETag is the SHA-256."""
+    file = selectors.get_file(user=request.user, file_id=file_id)
+    files.require_readable(file)
+    return file_response(request, file)
+
+
+@router.delete("/{uuid:file_id}", response={204: None} | PROBLEMS, auth=may_consume)
+def delete_file(request: AuthenticatedRequest, file_id: UUID) -> Status:
+    """Remove the file; its record stays. Safe to repeat."""
+    files.delete_file(user=request.user, file_id=file_id)
+    return Status(204, None)
+
+
+@router.post("/{uuid:file_id}/consume", response={200: ConsumptionOut} | PROBLEMS, auth=may_consume)
+def consume_file(request: AuthenticatedRequest, file_id: UUID) -> ConsumptionOut:
+    """Take the file for processing: 200 to exactly one caller, 409 to all others."""
+    consumption = files.consume_file(user=request.user, file_id=file_id)
+    return ConsumptionOut.of_consumption(consumption)
+
+
+@router.post("/{uuid:file_id}/extend", response={200: FileOut} | PROBLEMS, auth=may_upload)
+def extend_file(request: AuthenticatedRequest, file_id: UUID, body: ExtendIn) -> FileOut:
+    """Keep the file longer, within the configured maximum."""
+    file = files.extend_file(user=request.user, file_id=file_id, expires_at=body.expires_at)
+    return FileOut.of(file)
+
+
+def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
+    upload = request.FILES.get("file")
+    if upload is None:
+        raise InvalidInput("file_missing", "The form has no field `file` with a file in it.")
+    with upload:
+        return files.store_in_one_request(
+            user=request.user,
+            request=_request(
+                query,
+                filename=query.filename or upload.name or "",
+                size_bytes=upload.size or 0,
+                content_type=upload.content_type or "",
+            ),
+            blocks=file_blocks(upload),
+        )
+
+
+def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery, *, length: int) -> Any:
+    return files.store_in_one_request(
+        user=request.user,
+        request=_request(
+            query,
+            filename=query.filename,
+            size_bytes=length,
+            content_type=_declared_type(request),
+        ),
+        blocks=body_blocks(request),
+    )
+
+
+def _declared_type(request: AuthenticatedRequest) -> str:
+    """curl calls every raw body a form; that says nothing about the file."""
+    declared = request.content_type or ""
+    return "" if declared == "application/x-www-form-urlencoded" else declared
+
+
+def _request(
+    query: OneRequestQuery, *, filename: str, size_bytes: int, content_type: str
+) -> UploadRequest:
+    return UploadRequest(
+        **query.model_dump(exclude={"filename"}),
+        filename=filename,
+        size_bytes=size_bytes,
+        content_type=content_type,
+    )

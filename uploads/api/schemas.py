@@ -1,0 +1,177 @@
+"""What the API takes and gives, as JSON."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from ninja import Schema
+from pydantic import AwareDatetime, Field, StrictInt
+
+from uploads import selectors
+from uploads.models import IngestFile, UploadBatch, UploadSession
+from uploads.services.expiry import session_expiry
+from uploads.services.files import Consumption
+from uploads.services.upload_requests import UploadRequest
+
+
+class ErrorOut(Schema):
+    code: str
+    message: str
+
+
+class SessionIn(Schema):
+    filename: str
+    size_bytes: StrictInt
+    content_type: str = ""
+    relative_path: str = ""
+    sha256: str = ""
+    batch_id: UUID | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    idempotency_key: str | None = None
+    chunk_size_bytes: StrictInt | None = None
+
+    def to_request(self) -> UploadRequest:
+        return UploadRequest(**dict(self))
+
+
+class SessionOut(Schema):
+    """`received_parts` are ranges of part numbers, `1-50,52`."""
+
+    session_id: UUID
+    file_id: UUID
+    batch_id: UUID | None
+    filename: str
+    relative_path: str
+    status: str
+    size_bytes: int
+    chunk_size_bytes: int
+    total_parts: int
+    received_parts: str
+    received_parts_count: int
+    received_bytes: int
+    created_at: datetime
+    expires_at: datetime
+    error: ErrorOut | None
+
+    @classmethod
+    def of(cls, session: UploadSession) -> "SessionOut":
+        file = session.file
+        return cls(
+            session_id=session.id,
+            file_id=file.id,
+            batch_id=file.batch_id,
+            filename=file.original_filename,
+            relative_path=file.relative_path,
+            status=session.status,
+            size_bytes=file.size_bytes,
+            chunk_size_bytes=session.chunk_size_bytes,
+            total_parts=session.total_parts,
+            received_parts=selectors.received_ranges(session),
+            received_parts_count=session.received_parts_count,
+            received_bytes=session.received_bytes,
+            created_at=session.created_at,
+            expires_at=session_expiry(session.last_activity_at),
+            error=_error(session.error_code, session.error_message),
+        )
+
+
+class PartOut(Schema):
+    """`digest` is `algorithm:hex`."""
+
+    part_number: int
+    offset_bytes: int
+    size_bytes: int
+    digest: str
+    received_parts_count: int
+    total_parts: int
+
+
+class FileOut(Schema):
+    id: UUID
+    original_filename: str
+    relative_path: str
+    content_type: str
+    detected_type: str
+    size_bytes: int
+    sha256: str
+    status: str
+    batch_id: UUID | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    stored_at: datetime | None
+    expires_at: datetime | None
+    processed_at: datetime | None
+    deleted_at: datetime | None
+    error: ErrorOut | None
+    content_url: str
+
+    @classmethod
+    def of(cls, file: IngestFile) -> "FileOut":
+        return cls(**_file_values(file))
+
+
+class FileList(Schema):
+    items: list[FileOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: selectors.Page[IngestFile]) -> "FileList":
+        return cls(items=[FileOut.of(file) for file in page.items], next_cursor=page.next_cursor)
+
+
+class ConsumptionOut(FileOut):
+    """`claim_url` is for the one consumer: a private link to the bytes until they are removed."""
+
+    claim_url: str
+    claim_expires_at: datetime
+
+    @classmethod
+    def of_consumption(cls, consumption: Consumption) -> "ConsumptionOut":
+        return cls(
+            **_file_values(consumption.file),
+            claim_url=consumption.claim_url,
+            claim_expires_at=consumption.claim_expires_at,
+        )
+
+
+class ExtendIn(Schema):
+    expires_at: AwareDatetime
+
+
+class BatchIn(Schema):
+    name: str = ""
+
+
+class BatchOut(Schema):
+    id: UUID
+    name: str
+    status: str
+    total_files: int
+    stored_count: int
+    failed_count: int
+    created_at: datetime
+    closed_at: datetime | None
+
+
+class BatchList(Schema):
+    items: list[BatchOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: selectors.Page[UploadBatch]) -> "BatchList":
+        return cls(
+            items=[BatchOut.from_orm(batch) for batch in page.items], next_cursor=page.next_cursor
+        )
+
+
+def _error(code: str, message: str) -> ErrorOut | None:
+    return ErrorOut(code=code, message=message) if code else None
+
+
+def _file_values(file: IngestFile) -> dict[str, Any]:
+    same = set(FileOut.model_fields) - {"error", "content_url"}
+    return {name: getattr(file, name) for name in same} | {
+        "error": _error(file.error_code, file.error_message),
+        "content_url": reverse("api-1:file_content", args=[file.id]),
+    }

@@ -1,0 +1,68 @@
+"""/api/v1/uploads/sessions: resumable uploads."""
+
+from dataclasses import asdict
+from uuid import UUID
+
+from ninja import Router, Status
+
+from accounts.authentication import AuthenticatedRequest, Authenticator
+from accounts.models import TokenScope
+from uploads import selectors
+from uploads.api.bodies import body_blocks, content_digest, content_length
+from uploads.api.problems import PROBLEMS
+from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut
+from uploads.services import sessions
+from uploads.services.parts import receive_part
+
+router = Router(tags=["Upload sessions"], auth=Authenticator(TokenScope.UPLOAD))
+
+
+@router.post("", response={201: SessionOut, 200: SessionOut} | PROBLEMS)
+def create_session(request: AuthenticatedRequest, body: SessionIn) -> Status:
+    """Begin an upload. A repeated `idempotency_key` answers 200 with the session it made."""
+    session, created = sessions.create_session(user=request.user, request=body.to_request())
+    return Status(201 if created else 200, SessionOut.of(session))
+
+
+@router.get("/{uuid:session_id}", response={200: SessionOut} | PROBLEMS)
+def get_session(request: AuthenticatedRequest, session_id: UUID) -> SessionOut:
+    """State and received parts: what to send next after an interruption."""
+    return SessionOut.of(selectors.get_session(user=request.user, session_id=session_id))
+
+
+@router.put(
+    "/{uuid:session_id}/parts/{int:part_number}",
+    response={200: PartOut} | PROBLEMS,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+        }
+    },
+)
+def put_part(
+    request: AuthenticatedRequest, session_id: UUID, part_number: int
+) -> dict[str, object]:
+    """Send one part as the raw body, with Content-Length and optionally Content-Digest."""
+    receipt = receive_part(
+        user=request.user,
+        session_id=session_id,
+        part_number=part_number,
+        length=content_length(request),
+        declared=content_digest(request),
+        blocks=body_blocks(request),
+    )
+    return asdict(receipt)
+
+
+@router.post("/{uuid:session_id}/finalize", response={200: FileOut} | PROBLEMS)
+def finalize_session(request: AuthenticatedRequest, session_id: UUID) -> FileOut:
+    """Prove and store the file. Safe to repeat."""
+    return FileOut.of(sessions.finalize_session(user=request.user, session_id=session_id))
+
+
+@router.delete("/{uuid:session_id}", response={204: None} | PROBLEMS)
+def abort_session(request: AuthenticatedRequest, session_id: UUID) -> Status:
+    """Give the upload up and free its space."""
+    sessions.abort_session(user=request.user, session_id=session_id)
+    return Status(204, None)

@@ -1,0 +1,100 @@
+"""The canonical record of one file."""
+
+from django.conf import settings
+from django.db import models
+
+from common.models import TimeStampedModel
+from uploads.models.batches import UploadBatch
+
+
+class FileStatus(models.TextChoices):
+    UPLOADING = "uploading"
+    STORED = "stored"
+    PROCESSED = "processed"  # a runner consumed it
+    DELETED = "deleted"  # expired or removed; the row stays as a tombstone
+    FAILED = "failed"
+
+
+class IngestFile(TimeStampedModel):
+    """One file. Once stored, its size, SHA-256 and storage pointer never change.
+
+    The bytes of a processed or deleted file go at `purge_at`; `purged_at` says that they went.
+    """
+
+    WITH_POINTER = (FileStatus.STORED, FileStatus.PROCESSED)
+
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    batch = models.ForeignKey(
+        UploadBatch, on_delete=models.SET_NULL, null=True, blank=True, related_name="files"
+    )
+    original_filename = models.CharField(max_length=255)
+    relative_path = models.CharField(max_length=4096, blank=True)
+    content_type = models.CharField(max_length=255, blank=True)  # as declared
+    detected_type = models.CharField(max_length=255, blank=True)  # as the bytes say
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64, blank=True)
+    storage_backend = models.CharField(max_length=16, blank=True)
+    storage_bucket = models.CharField(max_length=255, blank=True)
+    storage_key = models.CharField(max_length=255, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    status = models.CharField(max_length=16, choices=FileStatus, default=FileStatus.UPLOADING)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.CharField(max_length=500, blank=True)
+    stored_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    expiry_notified_at = models.DateTimeField(null=True, blank=True)
+    processed_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    purge_at = models.DateTimeField(null=True, blank=True)
+    purged_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "ingest_file"
+        permissions = [("access_all_files", "Can read and consume every user's files")]
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(status__in=["stored", "processed"])
+                | (
+                    models.Q(sha256__regex=r"^[0-9a-f]{64}$")
+                    & ~models.Q(storage_backend="")
+                    & ~models.Q(storage_key="")
+                    & models.Q(stored_at__isnull=False)
+                    & models.Q(expires_at__isnull=False)
+                ),
+                name="ingest_file_stored_is_whole",
+            ),
+        ]
+        indexes = [
+            # A user's files, newest first (list page, GET /files).
+            models.Index(fields=["uploaded_by", "-id"], name="ingest_file_of_user"),
+            # The same of one status, and the dashboard's counts.
+            models.Index(fields=["uploaded_by", "status", "-id"], name="ingest_file_by_status"),
+            # A batch's files in order of arrival.
+            models.Index(
+                fields=["batch", "id"],
+                condition=models.Q(batch__isnull=False),
+                name="ingest_file_of_batch",
+            ),
+            # Sweeps: what expires next, and what has not been told so.
+            models.Index(
+                fields=["expires_at"],
+                condition=models.Q(status="stored"),
+                name="ingest_file_expiry",
+            ),
+            models.Index(
+                fields=["expires_at"],
+                condition=models.Q(status="stored", expiry_notified_at__isnull=True),
+                name="ingest_file_expiry_unnotified",
+            ),
+            # Sweep: bytes still to be removed.
+            models.Index(
+                fields=["purge_at"],
+                condition=models.Q(purge_at__isnull=False, purged_at__isnull=True),
+                name="ingest_file_purge",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.original_filename

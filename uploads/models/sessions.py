@@ -1,0 +1,102 @@
+"""Resumable uploads: a session and the parts it has received."""
+
+from django.conf import settings
+from django.db import models
+
+from common.models import TimeStampedModel
+from uploads.models.files import IngestFile
+
+
+class SessionStatus(models.TextChoices):
+    INIT = "init"
+    IN_PROGRESS = "in_progress"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+class UploadSession(TimeStampedModel):
+    """One resumable upload of one file.
+
+    `hash_state` is the SHA-256 state after the first `hashed_bytes` of the file: it advances as
+    the received prefix grows, so that finalizing reads only what the prefix lacks.
+    """
+
+    OPEN = (SessionStatus.INIT, SessionStatus.IN_PROGRESS)
+
+    file = models.OneToOneField(IngestFile, on_delete=models.CASCADE, related_name="session")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    status = models.CharField(max_length=16, choices=SessionStatus, default=SessionStatus.INIT)
+    chunk_size_bytes = models.PositiveBigIntegerField()
+    total_parts = models.PositiveIntegerField()
+    received_parts_count = models.PositiveIntegerField(default=0)
+    received_bytes = models.PositiveBigIntegerField(default=0)
+    declared_sha256 = models.CharField(max_length=64, blank=True)
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)
+    # SHA-256 of the values that the session was asked with: tells a repeat from another use.
+    request_digest = models.CharField(max_length=64)
+    spool_key = models.CharField(max_length=255)
+    hash_state = models.BinaryField(null=True, blank=True)
+    hashed_bytes = models.PositiveBigIntegerField(default=0)
+    last_activity_at = models.DateTimeField()
+    # Why the session ended badly; a repeated finalize answers the same.
+    error_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.CharField(max_length=500, blank=True)
+    # When the spool of a session that ended badly was removed.
+    spool_removed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "upload_session"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["created_by", "idempotency_key"], name="upload_session_idempotency"
+            ),
+        ]
+        indexes = [
+            # Sweep: open sessions by idleness.
+            models.Index(
+                fields=["last_activity_at"],
+                condition=models.Q(status__in=["init", "in_progress"]),
+                name="upload_session_idle",
+            ),
+            # Sweep: spools of ended sessions that are still there.
+            models.Index(
+                fields=["updated_at"],
+                condition=models.Q(status__in=["failed", "aborted"], spool_removed_at__isnull=True),
+                name="upload_session_spool_left",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"session {self.id}"
+
+
+class PartStatus(models.TextChoices):
+    PENDING = "pending"
+    RECEIVED = "received"
+    FAILED = "failed"
+
+
+class UploadPart(TimeStampedModel):
+    """A received range of a session. `part_number` counts from 1."""
+
+    session = models.ForeignKey(UploadSession, on_delete=models.CASCADE, related_name="parts")
+    part_number = models.PositiveIntegerField()
+    offset_bytes = models.PositiveBigIntegerField()
+    size_bytes = models.PositiveBigIntegerField()
+    digest_algorithm = models.CharField(max_length=16)
+    digest = models.CharField(max_length=128)
+    status = models.CharField(max_length=16, choices=PartStatus, default=PartStatus.RECEIVED)
+
+    class Meta:
+        db_table = "upload_part"
+        constraints = [
+            # Also the index that lists a session's parts in order.
+            models.UniqueConstraint(fields=["session", "part_number"], name="upload_part_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"part {self.part_number} of {self.session_id}"

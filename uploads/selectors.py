@@ -1,0 +1,212 @@
+"""Reads, always scoped to a user: what is not theirs does not exist.
+
+A user sees their own objects. Holders of the permission `uploads.access_all_files` (superusers,
+and the accounts of AI runners) also reach single files of others by id.
+"""
+
+import base64
+import unicodedata
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import F, Func, QuerySet, Sum, TextField
+from django.utils import timezone
+
+from accounts.models import User
+from common.errors import InvalidInput, NotFound
+from uploads.models import (
+    FileStatus,
+    IngestFile,
+    PartStatus,
+    UploadBatch,
+    UploadPart,
+    UploadSession,
+)
+
+MAX_PAGE = 200
+SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that its cost is bounded
+COUNT_CAP = 10_000
+ACCESS_ALL = "uploads.access_all_files"
+_NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
+
+
+@dataclass(frozen=True)
+class Page[T]:
+    """One page of a list, newest first; `next_cursor` is None on the last."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A user's files by state, how much is stored, and the latest few."""
+
+    stored: int
+    uploading: int
+    processed: int
+    failed: int
+    deleted: int
+    stored_bytes: int
+    expiring_soon: int
+    recent: list[IngestFile]
+
+
+def files_page(
+    *,
+    user: User,
+    status: str | None = None,
+    search: str | None = None,
+    batch_id: UUID | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[IngestFile]:
+    """A user's files. Raises InvalidInput `invalid_status` or `invalid_cursor`."""
+    files = IngestFile.objects.filter(uploaded_by=user)
+    if status:
+        if status not in FileStatus.values:
+            raise InvalidInput("invalid_status", f"status is one of {', '.join(FileStatus.values)}")
+        files = files.filter(status=status)
+    if batch_id:
+        files = files.filter(batch_id=batch_id)
+    if search:
+        before = files.filter(id__lt=_decode_cursor(cursor)) if cursor else files
+        window_end = before.order_by("-id").values_list("id", flat=True)[SEARCH_WINDOW - 1 :]
+        wanted = unicodedata.normalize("NFC", search.replace("\x00", ""))
+        files = files.alias(name=_NFC_NAME).filter(name__icontains=wanted)
+        for oldest in window_end[:1]:
+            files = files.filter(id__gte=oldest)
+    return _page(files, cursor=cursor, limit=limit)
+
+
+def get_file(*, user: User, file_id: UUID) -> IngestFile:
+    file = _first(IngestFile.objects.filter(id=file_id, uploaded_by=user))
+    if file is None and user.has_perm(ACCESS_ALL):
+        file = _first(IngestFile.objects.filter(id=file_id))
+    if file is None:
+        raise NotFound("file_not_found", "There is no such file.")
+    return file
+
+
+def get_linked_file(file_id: UUID) -> IngestFile:
+    """A file for the bearer of a signed link, which stands for its owner's consent."""
+    file = _first(IngestFile.objects.filter(id=file_id))
+    if file is None:
+        raise NotFound("file_not_found", "There is no such file.")
+    return file
+
+
+def get_batch(*, user: User, batch_id: UUID) -> UploadBatch:
+    batch = UploadBatch.objects.filter(id=batch_id, created_by=user).first()
+    if batch is None:
+        raise NotFound("batch_not_found", "There is no such batch.")
+    return batch
+
+
+def batches_page(*, user: User, cursor: str | None = None, limit: int = 50) -> Page[UploadBatch]:
+    return _page(UploadBatch.objects.filter(created_by=user), cursor=cursor, limit=limit)
+
+
+def batch_files_page(
+    *, user: User, batch_id: UUID, cursor: str | None = None, limit: int = 50
+) -> Page[IngestFile]:
+    batch = get_batch(user=user, batch_id=batch_id)
+    return files_page(user=user, batch_id=batch.id, cursor=cursor, limit=limit)
+
+
+def get_session(*, user: User, session_id: UUID) -> UploadSession:
+    return _session(UploadSession.objects.all(), user=user, session_id=session_id)
+
+
+def get_session_for_part(*, user: User, session_id: UUID) -> UploadSession:
+    """Only what receiving a part needs: this is read for every part."""
+    lean = UploadSession.objects.only(
+        "status",
+        "spool_key",
+        "chunk_size_bytes",
+        "total_parts",
+        "received_parts_count",
+        "error_message",
+        "file__size_bytes",
+    )
+    return _session(lean, user=user, session_id=session_id)
+
+
+def received_ranges(session: UploadSession) -> str:
+    """Received part numbers as ranges, `1-50,52,55-100`; "" for none."""
+    numbers = UploadPart.objects.filter(session=session, status=PartStatus.RECEIVED)
+    return _ranges(list(numbers.order_by("part_number").values_list("part_number", flat=True)))
+
+
+def missing_ranges(session: UploadSession) -> str:
+    """Part numbers not yet received, as ranges; "" when all are there."""
+    if session.received_parts_count == session.total_parts:
+        return ""
+    received = set(
+        UploadPart.objects.filter(session=session, status=PartStatus.RECEIVED).values_list(
+            "part_number", flat=True
+        )
+    )
+    return _ranges([n for n in range(1, session.total_parts + 1) if n not in received])
+
+
+def dashboard(*, user: User) -> Dashboard:
+    """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
+    files = IngestFile.objects.filter(uploaded_by=user)
+    stored = files.filter(status=FileStatus.STORED)
+    soon = timezone.now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
+    newest_stored = stored.order_by("-id")[:COUNT_CAP]
+    return Dashboard(
+        **{value: files.filter(status=value)[:COUNT_CAP].count() for value in FileStatus.values},
+        stored_bytes=newest_stored.aggregate(total=Sum("size_bytes", default=0))["total"],
+        expiring_soon=stored.filter(expires_at__lte=soon)[:COUNT_CAP].count(),
+        recent=files_page(user=user, limit=5).items,
+    )
+
+
+def _session(sessions: QuerySet[UploadSession], *, user: User, session_id: UUID) -> UploadSession:
+    try:
+        return sessions.select_related("file").get(id=session_id, created_by=user)
+    except UploadSession.DoesNotExist as exc:
+        raise NotFound("session_not_found", "There is no such upload session.") from exc
+
+
+def _first(files: QuerySet[IngestFile]) -> IngestFile | None:
+    return files.select_related("uploaded_by", "batch").first()
+
+
+def _page[T: Any](rows: QuerySet[T], *, cursor: str | None, limit: int) -> Page[T]:
+    """Keyset pagination on the primary key: UUIDv7 sorts by time of creation."""
+    size = min(max(limit, 1), MAX_PAGE)
+    if cursor:
+        rows = rows.filter(id__lt=_decode_cursor(cursor))
+    items = list(rows.order_by("-id")[: size + 1])
+    more = len(items) > size
+    return Page(
+        items=items[:size], next_cursor=_encode_cursor(items[size - 1].id) if more else None
+    )
+
+
+def _encode_cursor(key: UUID) -> str:
+    return base64.urlsafe_b64encode(key.bytes).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> UUID:
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
+    except ValueError as exc:
+        raise InvalidInput("invalid_cursor", "cursor must be a next_cursor of this list.") from exc
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers as comma-separated runs."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

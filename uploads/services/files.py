@@ -1,0 +1,168 @@
+"""Stored files: sent in one request, consumed, extended, deleted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import User
+from common.errors import Conflict, DooritoError, Gone, InvalidInput
+from common.models import TimeStampedQuerySet
+from uploads import policy, selectors
+from uploads.links import LinkKind, link
+from uploads.models import FileStatus, IngestFile, UploadSession
+from uploads.services.announce import announce_file
+from uploads.services.expiry import latest_expiry, purge_after_consumption
+from uploads.services.parts import receive_part
+from uploads.services.sessions import abort_session, create_session, finalize_session
+from uploads.services.upload_requests import UploadRequest
+
+
+@dataclass(frozen=True)
+class Consumption:
+    """What the one consumer of a file gets: a private link, good until `claim_expires_at`."""
+
+    file: IngestFile
+    claim_url: str
+    claim_expires_at: datetime
+
+
+def store_in_one_request(
+    *, user: User, request: UploadRequest, blocks: Iterator[memoryview]
+) -> IngestFile:
+    """A small file as one session of one part. What fails leaves nothing behind.
+
+    Raises what creating, receiving and finalizing raise.
+    """
+    size = policy.check_single_request_size(request.size_bytes)
+    request = replace(request, chunk_size_bytes=policy.single_part_size(size))
+    session, created = create_session(user=user, request=request)
+    if not created and session.status not in UploadSession.OPEN:
+        return finalize_session(user=user, session_id=session.id)
+    try:
+        if session.total_parts:
+            receive_part(
+                user=user,
+                session_id=session.id,
+                part_number=1,
+                length=request.size_bytes,
+                blocks=blocks,
+            )
+        return finalize_session(user=user, session_id=session.id)
+    except Exception:
+        if created:
+            abort_session(user=user, session_id=session.id)
+        raise
+
+
+def consume_file(*, user: User, file_id: UUID) -> Consumption:
+    """Take a file for processing: exactly one caller succeeds.
+
+    From then on nobody else reads it, and its bytes go after the grace time.
+    Raises NotFound, Conflict `already_consumed` or `file_not_stored`, Gone `file_deleted`.
+    """
+    file = selectors.get_file(user=user, file_id=file_id)
+    now = timezone.now()
+    purge_at = purge_after_consumption(now)
+    with transaction.atomic():
+        taken = IngestFile.objects.filter(
+            id=file.id, status=FileStatus.STORED, expires_at__gt=now
+        ).change(status=FileStatus.PROCESSED, processed_at=now, purge_at=purge_at)
+        file = selectors.get_file(user=user, file_id=file_id)
+        if not taken:
+            raise _not_available(file)
+        announce_file("file.processed", file)
+    return Consumption(
+        file=file, claim_url=link(LinkKind.CLAIM, file.id), claim_expires_at=purge_at
+    )
+
+
+def extend_file(*, user: User, file_id: UUID, expires_at: datetime) -> IngestFile:
+    """Keep a stored file longer. Raises InvalidInput `invalid_expiry` beyond the maximum."""
+    file = selectors.get_file(user=user, file_id=file_id)
+    if file.status != FileStatus.STORED or file.stored_at is None or _expired(file):
+        raise _not_available(file)
+    now = timezone.now()
+    latest = latest_expiry(file.stored_at)
+    if not now < expires_at <= latest:
+        raise InvalidInput(
+            "invalid_expiry",
+            f"expires_at must lie in the future and not after {latest.isoformat()}.",
+            latest=latest.isoformat(),
+        )
+    extended = IngestFile.objects.filter(
+        id=file.id, status=FileStatus.STORED, expires_at__gt=now, expires_at__lt=expires_at
+    ).change(expires_at=expires_at, expiry_notified_at=None)
+    file = selectors.get_file(user=user, file_id=file_id)
+    if not extended and (file.status != FileStatus.STORED or _expired(file)):
+        raise _not_available(file)
+    return file
+
+
+def delete_file(*, user: User, file_id: UUID) -> None:
+    """Remove a stored or processed file before its time; an upload under way is aborted.
+
+    The row stays as a tombstone. Repeating it is harmless.
+    """
+    file = selectors.get_file(user=user, file_id=file_id)
+    if file.status == FileStatus.UPLOADING:
+        abort_session(user=user, session_id=file.session.id)
+        return
+    _mark_deleted(
+        IngestFile.objects.filter(id=file.id, status__in=IngestFile.WITH_POINTER), file_id=file.id
+    )
+
+
+def mark_expired(*, file_id: UUID) -> bool:
+    """Remove a file that nobody has extended or consumed meanwhile."""
+    return _mark_deleted(
+        IngestFile.objects.filter(
+            id=file_id, status=FileStatus.STORED, expires_at__lte=timezone.now()
+        ),
+        file_id=file_id,
+    )
+
+
+def _mark_deleted(if_still: TimeStampedQuerySet, *, file_id: UUID) -> bool:
+    """The first step of a removal: the bytes follow with the next purge."""
+    now = timezone.now()
+    with transaction.atomic():
+        deleted = if_still.change(status=FileStatus.DELETED, deleted_at=now, purge_at=now)
+        if deleted:
+            announce_file(
+                "file.deleted",
+                IngestFile.objects.select_related("uploaded_by").get(id=file_id),
+            )
+    return deleted
+
+
+def require_readable(file: IngestFile) -> None:
+    """Raises Conflict `file_not_stored` or Gone `file_consumed`, `file_deleted`."""
+    if file.status == FileStatus.PROCESSED:
+        raise Gone("file_consumed", "The file was consumed.")
+    if file.status != FileStatus.STORED or _expired(file):
+        raise _not_available(file)
+
+
+def require_claimable(file: IngestFile) -> None:
+    """The consumer's private link: good until the bytes go. Raises Gone `file_purged`."""
+    kept = file.purge_at is not None and timezone.now() < file.purge_at
+    if file.status != FileStatus.PROCESSED or not kept:
+        raise Gone("file_purged", "The file's bytes have been removed.")
+
+
+def _not_available(file: IngestFile) -> DooritoError:
+    if file.status == FileStatus.PROCESSED:
+        return Conflict("already_consumed", "The file was consumed already.")
+    if file.status == FileStatus.DELETED or _expired(file):
+        return Gone("file_deleted", "The file has expired or was deleted.")
+    if file.status == FileStatus.FAILED:
+        return Gone("file_failed", f"The upload failed: {file.error_message}")
+    return Conflict("file_not_stored", "The file is still being uploaded.")
+
+
+def _expired(file: IngestFile) -> bool:
+    return file.expires_at is not None and file.expires_at <= timezone.now()

@@ -1,0 +1,140 @@
+"""What leaves, and when. Every function does a bounded batch and says how much it did.
+
+A removal is three steps, each of which a sweep finds again after a kill: the row is marked (with
+its event), the bytes go, the row is finished.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from common.errors import Gone
+from uploads.models import FileStatus, IngestFile, SessionStatus, UploadSession
+from uploads.services.announce import announce_file
+from uploads.services.expiry import expiry_notice_from, idle_before
+from uploads.services.files import mark_expired
+from uploads.services.sessions import end_session, remove_spool
+from uploads.storage import storage
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+_SETTLE = timedelta(minutes=10)  # younger leftovers may belong to a request that still runs
+
+
+def notify_expiring_files() -> int:
+    """Emit `file.expiring` once for files that are about to expire."""
+    now = timezone.now()
+    with transaction.atomic():
+        due = list(
+            IngestFile.objects.filter(
+                status=FileStatus.STORED,
+                expiry_notified_at__isnull=True,
+                expires_at__gt=now,
+                expires_at__lte=expiry_notice_from(now),
+            )
+            .select_related("uploaded_by")
+            .locked()
+            .order_by("expires_at")[:BATCH]
+        )
+        for file in due:
+            announce_file("file.expiring", file)
+        IngestFile.objects.filter(id__in=[file.id for file in due]).update(expiry_notified_at=now)
+    return len(due)
+
+
+def expire_files() -> int:
+    """Mark stored files past their expiry as deleted; `purge_files` removes the bytes."""
+    expired = (
+        IngestFile.objects.filter(status=FileStatus.STORED, expires_at__lte=timezone.now())
+        .order_by("expires_at")
+        .values_list("id", flat=True)
+    )
+    return sum(mark_expired(file_id=file_id) for file_id in list(expired[:BATCH]))
+
+
+def purge_files() -> int:
+    """Remove the bytes of deleted and consumed files whose time has come."""
+    due = IngestFile.objects.filter(
+        purge_at__lte=timezone.now(), purge_at__isnull=False, purged_at__isnull=True
+    ).order_by("purge_at")[:BATCH]
+    return sum(_purge(file) for file in list(due))
+
+
+def abort_idle_sessions() -> int:
+    """Give up open sessions without activity, never one that is receiving."""
+    idle = _idle_sessions().select_related("file").order_by("last_activity_at")
+    return sum(_abort_if_quiet(session) for session in list(idle[:BATCH]))
+
+
+def remove_leftover_spools() -> int:
+    """Free the bytes of ended sessions where a kill came between the row and the bytes."""
+    left = UploadSession.objects.filter(
+        status__in=[SessionStatus.FAILED, SessionStatus.ABORTED],
+        spool_removed_at__isnull=True,
+        updated_at__lt=timezone.now() - _SETTLE,
+    ).order_by("updated_at")[:BATCH]
+    sessions = list(left)
+    for session in sessions:
+        remove_spool(session)
+    return len(sessions)
+
+
+def remove_orphan_spools() -> int:
+    """Free spool files that no open session owns: their creation was cut short by a kill."""
+    removed = 0
+    keys: list[str] = []
+    for key in storage().unfinished(older_than=timezone.now() - _SETTLE):
+        keys.append(key)
+        if len(keys) == BATCH:
+            removed += _remove_unowned(keys)
+            keys = []
+    return removed + _remove_unowned(keys)
+
+
+def _purge(file: IngestFile) -> bool:
+    try:
+        storage().delete(file.storage_key)
+    except OSError:  # one file's trouble must not keep all others; a later sweep tries it again
+        logger.exception("The bytes of file %s cannot be removed", file.id)
+        return False
+    return (
+        IngestFile.objects.filter(id=file.id, purged_at__isnull=True).update(
+            purged_at=timezone.now()
+        )
+        == 1
+    )
+
+
+def _idle_sessions() -> QuerySet[UploadSession]:
+    return UploadSession.objects.filter(
+        status__in=UploadSession.OPEN, last_activity_at__lt=idle_before(timezone.now())
+    )
+
+
+def _abort_if_quiet(session: UploadSession) -> bool:
+    with storage().try_idle(session.spool_key) as quiet:
+        if not quiet:
+            UploadSession.objects.filter(id=session.id).update(last_activity_at=timezone.now())
+            return False
+        # It may have received a part, or been finalized, since it was listed.
+        if not _idle_sessions().filter(id=session.id).exists():
+            return False
+        return end_session(
+            session,
+            status=SessionStatus.ABORTED,
+            error=Gone("session_expired", "The upload was idle for too long."),
+        )
+
+
+def _remove_unowned(keys: list[str]) -> int:
+    owned = set(
+        UploadSession.objects.filter(spool_key__in=keys).values_list("spool_key", flat=True)
+    )
+    unowned = [key for key in keys if key not in owned]
+    for key in unowned:
+        storage().discard(key)
+    return len(unowned)

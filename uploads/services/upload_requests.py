@@ -1,0 +1,42 @@
+"""What a client asks for before it sends a file."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID
+
+from uploads import policy
+
+
+@dataclass(frozen=True)
+class UploadRequest:
+    """What a client says about a file before sending it. Sizes in bytes."""
+
+    filename: str
+    size_bytes: int
+    content_type: str = ""
+    relative_path: str = ""
+    sha256: str = ""
+    batch_id: UUID | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    chunk_size_bytes: int | None = None
+
+    def checked(self) -> "UploadRequest":
+        """The request in normal form. Raises InvalidInput or PayloadTooLarge."""
+        return UploadRequest(
+            filename=policy.check_filename(self.filename),
+            size_bytes=policy.check_size(self.size_bytes),
+            content_type=policy.check_content_type(self.content_type),
+            relative_path=policy.check_relative_path(self.relative_path),
+            sha256=policy.check_sha256(self.sha256),
+            batch_id=self.batch_id,
+            metadata=policy.check_metadata(self.metadata),
+            idempotency_key=policy.check_idempotency_key(self.idempotency_key),
+            chunk_size_bytes=policy.chunk_size_for(self.size_bytes, self.chunk_size_bytes),
+        )
+
+    def digest(self) -> str:
+        values = json.dumps(asdict(self), sort_keys=True, default=str, ensure_ascii=True)
+        return hashlib.sha256(values.encode()).hexdigest()

@@ -1,0 +1,41 @@
+"""What every test of uploads has: its own data directory, small parts, two users."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boot.tests.portal import Portal
+from uploads.tests.factories import Api
+from uploads.tests.wire import Door
+
+
+@pytest.fixture(autouse=True)
+def _data_directory(settings, tmp_path: Path) -> None:
+    settings.DOORITO_DATA_DIR = tmp_path
+    settings.PORTAL_CHUNK_SIZE_MIN = 1
+    settings.PORTAL_CHUNK_SIZE = 1024
+
+
+@pytest.fixture
+def api(db) -> Api:
+    return Api()
+
+
+@pytest.fixture
+def other(db) -> Api:
+    """Somebody else."""
+    return Api()
+
+
+@pytest.fixture(scope="session")
+def door() -> Iterator[Door]:
+    """A running portal with small parts that gives up on a stalled body after a second."""
+    environment = {
+        "PORTAL_CHUNK_SIZE_MIN": "1",
+        "PORTAL_STALL_TIMEOUT_SECONDS": "1",
+        "PORTAL_WEBHOOK_TIMEOUT_SECONDS": "5",
+    }
+    with Portal(environment=environment) as portal:
+        portal.start()
+        yield Door(portal)

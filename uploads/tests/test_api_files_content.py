@@ -1,0 +1,224 @@
+"""GET and HEAD /api/v1/files/{id}/content"""
+
+from datetime import timedelta
+from urllib.parse import unquote
+
+import pytest
+from django.utils import timezone
+
+from uploads.models import IngestFile
+from uploads.storage import storage
+from uploads.tests.factories import FILES, assert_problem, body, sha256, some_bytes
+
+DATA = some_bytes(1000)
+ETAG = f'"{sha256(DATA)}"'
+
+
+@pytest.fixture
+def url(api) -> str:
+    return api.upload(DATA, chunk=1000)["content_url"]
+
+
+def fetch(api, url: str, **headers: str):
+    return api.http.get(
+        url, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+def test_the_bytes_come_back_with_headers_that_keep_browsers_from_running_them(api, url):
+    reply = fetch(api, url)
+    assert reply.status_code == 200
+    assert body(reply) == DATA
+    assert reply["Content-Length"] == "1000"
+    assert_safe(reply)
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "end"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=0-", 0, 1000),
+        ("bytes=10-19", 10, 20),
+        ("bytes=990-", 990, 1000),
+        ("bytes=990-5000", 990, 1000),
+        ("bytes=999-999", 999, 1000),
+        ("bytes=-1", 999, 1000),
+        ("bytes=-1000", 0, 1000),
+        ("bytes=-5000", 0, 1000),
+        ("bytes= 10-19", 10, 20),
+    ],
+)
+def test_a_range_is_served_as_206(api, url, asked, start, end):
+    reply = fetch(api, url, Range=asked)
+    assert reply.status_code == 206
+    assert body(reply) == DATA[start:end]
+    assert reply["Content-Range"] == f"bytes {start}-{end - 1}/1000"
+    assert reply["Content-Length"] == str(end - start)
+    assert_safe(reply)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "bytes=20-10",
+        "bytes=-",
+        "bytes=",
+        "bytes=a-b",
+        "items=0-9",
+        "bytes=0-9,20-29",
+        "0-9",
+        "bytes=\u0661-\u0662",
+        "bytes=" + "9" * 5000 + "-",
+        "bytes=-" + "9" * 5000,
+        "bytes=0-" + "9" * 5000,
+    ],
+)
+def test_a_range_that_is_none_is_ignored(api, url, asked):
+    reply = fetch(api, url, Range=asked)
+    assert reply.status_code == 200
+    assert body(reply) == DATA
+
+
+@pytest.mark.parametrize("asked", ["bytes=1000-", "bytes=1000-2000", "bytes=-0", f"bytes={2**63}-"])
+def test_a_range_outside_the_file_cannot_be_satisfied(api, url, asked):
+    reply = fetch(api, url, Range=asked)
+    problem = assert_problem(reply, 416, "range_not_satisfiable")
+    assert problem["size_bytes"] == 1000
+    assert reply["Content-Range"] == "bytes */1000"
+
+
+def test_a_range_is_honoured_only_while_if_range_agrees(api, url):
+    same = fetch(api, url, Range="bytes=0-9", If_Range=ETAG)
+    assert (same.status_code, body(same)) == (206, DATA[:10])
+    for validator in ('"other"', f"W/{ETAG}", "Wed, 21 Oct 2026 07:28:00 GMT", ""):
+        reply = fetch(api, url, Range="bytes=0-9", If_Range=validator)
+        assert (reply.status_code, body(reply)) == (200, DATA), validator
+
+
+@pytest.mark.parametrize("header", [ETAG, f"W/{ETAG}", f'"a", {ETAG}', "*"])
+def test_a_client_that_has_the_bytes_gets_304(api, url, header):
+    reply = fetch(api, url, If_None_Match=header)
+    assert (reply.status_code, reply.content) == (304, b"")
+    assert reply["ETag"] == ETAG
+
+
+def test_a_client_that_has_other_bytes_gets_these(api, url):
+    reply = fetch(api, url, If_None_Match='"other"')
+    assert (reply.status_code, body(reply)) == (200, DATA)
+
+
+def test_head_says_the_same_without_the_bytes(api, url):
+    reply = api.head(url)
+    assert (reply.status_code, body(reply)) == (200, b"")
+    assert reply["Content-Length"] == "1000"
+    assert_safe(reply)
+
+
+def test_an_empty_file_is_empty(api):
+    url = api.upload(b"")["content_url"]
+    reply = fetch(api, url)
+    assert (reply.status_code, body(reply), reply["Content-Length"]) == (200, b"", "0")
+    assert fetch(api, url, Range="bytes=0-").status_code == 416
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.txt", 'słońce "quoted".txt', "x\u202ey", "a;filename=b.exe", "100%'", "名"]
+)
+def test_the_original_name_survives_in_the_header_and_cannot_break_it(api, name):
+    reply = fetch(api, api.upload(b"text\n", filename=name)["content_url"])
+    body(reply)
+    prefix = "attachment; filename*=UTF-8''"
+    assert reply["Content-Disposition"].startswith(prefix)
+    encoded = reply["Content-Disposition"].removeprefix(prefix)
+    assert unquote(encoded) == name
+    assert set(encoded) <= set(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%.-_~"
+    )
+
+
+@pytest.mark.parametrize(
+    "detected",
+    ["text/plain", "image/png", "image/jpeg", "image/webp", "audio/mpeg", "video/mp4"],
+)
+def test_a_passive_type_may_be_shown_in_the_browser(api, url, detected):
+    IngestFile.objects.update(detected_type=detected)
+    reply = fetch(api, f"{url}?inline=1")
+    body(reply)
+    assert reply["Content-Disposition"].startswith("inline;")
+    assert reply["Content-Type"].split(";")[0] == detected
+    assert reply["X-Content-Type-Options"] == "nosniff"
+    assert reply["Content-Security-Policy"] == "default-src 'none'; sandbox"
+
+
+@pytest.mark.parametrize(
+    "detected",
+    [
+        "image/svg+xml",
+        "text/html",
+        "application/pdf",
+        "application/xhtml+xml",
+        "text/xml",
+        "text/javascript",
+        "application/octet-stream",
+        "image/bmp; x=text/html",
+        "",
+    ],
+)
+def test_any_other_type_is_never_shown(api, url, detected):
+    IngestFile.objects.update(detected_type=detected)
+    reply = fetch(api, f"{url}?inline=1")
+    body(reply)
+    assert_safe(reply)
+
+
+def test_a_declared_type_decides_nothing(api):
+    url = api.upload(b"<html><script>alert(1)</script></html>", content_type="image/png")
+    reply = fetch(api, f"{url['content_url']}?inline=1")
+    body(reply)
+    assert_safe(reply)
+
+
+def test_a_file_under_way_has_no_content(api):
+    session = api.create_session().json()
+    reply = fetch(api, f"{FILES}/{session['file_id']}/content")
+    assert_problem(reply, 409, "file_not_stored")
+
+
+def test_a_failed_file_has_no_content(api):
+    session = api.create_session().json()
+    api.abort(session["session_id"])
+    assert_problem(fetch(api, f"{FILES}/{session['file_id']}/content"), 410, "file_failed")
+
+
+def test_a_consumed_file_is_only_its_consumers(api, url):
+    api.post(url.replace("content", "consume"))
+    assert_problem(fetch(api, url), 410, "file_consumed")
+
+
+def test_a_deleted_file_has_no_content(api, url):
+    api.delete(url.removesuffix("/content"))
+    assert_problem(fetch(api, url), 410, "file_deleted")
+
+
+def test_an_expired_file_has_no_content_even_before_the_sweep(api, url):
+    IngestFile.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert_problem(fetch(api, url), 410, "file_deleted")
+
+
+def test_bytes_that_are_not_there_are_gone(api, url):
+    storage().delete(IngestFile.objects.get().storage_key)
+    assert_problem(fetch(api, url), 410, "file_purged")
+
+
+def test_another_users_file_does_not_exist(other, url):
+    assert_problem(fetch(other, url), 404, "file_not_found")
+
+
+def assert_safe(reply) -> None:
+    assert reply["Content-Type"] == "application/octet-stream"
+    assert reply["Content-Disposition"].startswith("attachment;")
+    assert reply["X-Content-Type-Options"] == "nosniff"
+    assert reply["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert reply["Accept-Ranges"] == "bytes"
+    assert reply["ETag"].startswith('"')
+    assert "private" in reply["Cache-Control"]

@@ -1,0 +1,184 @@
+"""Bodies as the network brings them, over real connections to the running portal."""
+
+import pytest
+
+from uploads.tests.factories import FILES, SESSIONS, sha256, some_bytes
+from uploads.tests.wire import until
+
+DATA = some_bytes(250_000)
+PART = DATA[:100_000]
+
+
+@pytest.fixture
+def session(door) -> str:
+    """Three parts: 100,000, 100,000 and 50,000 bytes."""
+    return door.session_of(DATA, chunk=100_000)
+
+
+def finish(door, session: str) -> None:
+    """Send what is missing; the file must be whole."""
+    for number in (1, 2, 3):
+        part = DATA[(number - 1) * 100_000 : number * 100_000]
+        until(lambda number=number, part=part: door.put(session, number, part).status_code == 200)
+    reply = door.finalize(session)
+    assert (reply.status_code, reply.json()["sha256"]) == (200, sha256(DATA))
+
+
+def test_a_connection_cut_in_the_middle_of_a_part_leaves_it_unreceived(door, session):
+    with door.connect() as wire:
+        wire.send(door.head_of_part(session, 1, f"Content-Length: {len(PART)}") + PART[:60_000])
+    assert door.received(session) == ""
+    finish(door, session)
+
+
+def test_a_client_that_stops_sending_is_told_after_the_broken_part(door, session):
+    """Half-closed: the body ends early, and the answer still arrives."""
+    with door.connect() as wire:
+        wire.send(door.head_of_part(session, 1, f"Content-Length: {len(PART)}") + PART[:60_000])
+        wire.socket.shutdown(1)
+        status, problem = wire.answer()
+    assert (status, problem["code"]) == (400, "body_incomplete")
+    finish(door, session)
+
+
+def test_a_body_without_a_length_is_refused(door, session):
+    with door.connect() as wire:
+        wire.send(door.head_of_part(session, 1, "Transfer-Encoding: chunked"))
+        wire.send(b"5\r\nhello\r\n0\r\n\r\n")
+        status, problem = wire.answer()
+    assert (status, problem["code"]) == (411, "length_required")
+    with door.connect() as wire:
+        wire.send(door.head_of_part(session, 1))
+        status, problem = wire.answer()
+    assert (status, problem["code"]) == (411, "length_required")
+    finish(door, session)
+
+
+def test_bytes_after_the_body_do_not_get_into_the_file(door, session):
+    with door.connect() as wire:
+        wire.send(door.head_of_part(session, 1, f"Content-Length: {len(PART)}") + PART)
+        wire.send(b"garbage that belongs to no request\r\n\r\n")
+        status, _ = wire.answer()
+    assert status == 200
+    finish(door, session)
+
+
+def test_requests_may_follow_one_another_on_a_connection(door, session):
+    with door.connect() as wire:
+        for number in (1, 2, 3):
+            part = DATA[(number - 1) * 100_000 : number * 100_000]
+            wire.send(door.head_of_part(session, number, f"Content-Length: {len(part)}") + part)
+        for number in (1, 2, 3):
+            status, receipt = wire.answer()
+            assert (status, receipt["part_number"]) == (200, number)
+    finish(door, session)
+
+
+def test_a_refused_body_does_not_spoil_the_connection(door, session):
+    """The answer comes before the body is read; the next request is still found."""
+    with door.connect() as wire:
+        wire.send(door.head_of_part(session, 99, f"Content-Length: {len(PART)}") + PART)
+        status, problem = wire.answer()
+        assert (status, problem["code"]) == (400, "part_number_invalid")
+        wire.send(door.head_of_part(session, 1, f"Content-Length: {len(PART)}") + PART)
+        assert wire.answer()[0] == 200
+
+
+def test_a_client_that_waits_for_100_continue_is_told_to_go_on(door, session):
+    with door.connect() as wire:
+        wire.send(
+            door.head_of_part(session, 1, f"Content-Length: {len(PART)}", "Expect: 100-continue")
+        )
+        assert wire.answer() == (100, None)
+        wire.send(PART)
+        assert wire.answer()[0] == 200
+
+
+def test_a_body_that_stalls_ends_and_frees_its_part(door, session):
+    with door.connect() as wire:
+        wire.send(door.head_of_part(session, 1, f"Content-Length: {len(PART)}") + PART[:60_000])
+        until(lambda: door.put(session, 1, PART).status_code == 409)
+        status, problem = wire.answer()
+        assert (status, problem["code"]) == (408, "body_stalled")
+        assert door.put(session, 1, PART).status_code == 200
+        assert wire.is_closed_by_the_server()
+    finish(door, session)
+
+
+def test_a_stalled_writer_cannot_overwrite_what_another_finished(door, session):
+    """It wakes up when its part is long received: its bytes go nowhere."""
+    with door.connect() as wire:
+        wire.send(door.head_of_part(session, 1, f"Content-Length: {len(PART)}") + b"\xff" * 60_000)
+        until(lambda: door.put(session, 1, PART).status_code == 200)
+        wire.send(b"\xff" * 40_000)
+    finish(door, session)
+
+
+def test_a_slow_body_is_no_stalled_one(door, session):
+    with door.connect() as wire:
+        wire.send(door.head_of_part(session, 3, "Content-Length: 50000"))
+        for start in range(0, 50_000, 5_000):
+            wire.send(DATA[200_000 + start : 205_000 + start])
+            until(lambda: True)
+        assert wire.answer()[0] == 200
+    finish(door, session)
+
+
+def test_a_raw_body_that_stalls_leaves_nothing(door):
+    before = door.call("GET", FILES, params={"status": "stored", "limit": 200}).json()["items"]
+    with door.connect() as wire:
+        wire.send(
+            f"POST {FILES}?filename=stalled HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {door.token}\r\nContent-Length: 100\r\n\r\nhalf".encode()
+        )
+        status, problem = wire.answer()
+    assert (status, problem["code"]) == (408, "body_stalled")
+    after = door.call("GET", FILES, params={"status": "stored", "limit": 200}).json()["items"]
+    assert after == before
+
+
+@pytest.mark.parametrize("kind", ["form", "json"])
+def test_a_form_or_a_document_that_stalls_ends_too(door, kind):
+    path, media_type, start = {
+        "form": (
+            FILES,
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data",
+        ),
+        "json": (SESSIONS, "application/json", b'{"filename": '),
+    }[kind]
+    with door.connect() as wire:
+        wire.send(
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n"
+            f"Authorization: Bearer {door.token}\r\nContent-Length: 1000\r\n\r\n".encode()
+            + start
+        )
+        status, problem = wire.answer()
+    assert (status, problem["code"]) == (408, "body_stalled")
+
+
+def test_the_content_comes_back_whole_in_ranges_and_not_at_all_for_head(door):
+    url = door.upload(DATA)["content_url"]
+    whole = door.call("GET", url)
+    assert (whole.content, whole.headers["content-length"]) == (DATA, "250000")
+    part = door.call("GET", url, headers={"Range": "bytes=99990-100009"})
+    assert (part.status_code, part.content) == (206, DATA[99_990:100_010])
+    head = door.call("HEAD", url)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == "250000"
+    assert head.headers["etag"] == f'"{sha256(DATA)}"'
+
+
+def test_a_reader_that_goes_away_harms_nobody(door):
+    url = door.upload(some_bytes(3_000_000))["content_url"]
+    with door.connect() as wire:
+        wire.send(
+            f"GET {url} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {door.token}\r\n\r\n".encode()
+        )
+        wire.socket.recv(1000)
+    assert door.call("GET", url).status_code == 200
+
+
+def test_no_request_of_this_module_ended_in_a_500(door):
+    assert "Traceback" not in door.portal.logs()

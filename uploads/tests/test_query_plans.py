@@ -1,0 +1,179 @@
+"""The queries of lists, claims and sweeps use their indexes, with many rows about."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.tests.factories import make_user
+from uploads import selectors
+from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
+from uploads.services import retention
+from uploads.tests.factories import make_rows
+
+
+@pytest.fixture(scope="module")
+def crowd(django_db_setup, django_db_blocker):
+    """A user with many files among many others, gone after the module."""
+    with django_db_blocker.unblock():
+        user, others = make_user(), [make_user() for _ in range(10)]
+        batch = UploadBatch.objects.create(created_by=user)
+        now = timezone.now()
+        for other in others:
+            make_rows(20, user=other)
+            make_rows(20, user=other, status=FileStatus.DELETED, purge_at=now, purged_at=now)
+        multiply_files(50)
+        make_rows(5000, user=user, status=FileStatus.DELETED, purge_at=now, purged_at=now)
+        make_rows(200, user=user)
+        make_rows(50, user=user, batch=batch)
+        make_rows(20, user=user, expires_at=now - timedelta(hours=1))
+        make_rows(20, user=user, expires_at=now + timedelta(minutes=5))
+        make_rows(20, user=user, status=FileStatus.DELETED, purge_at=now)
+        make_sessions(others[0], now)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE ingest_file, upload_session, upload_batch")
+        yield user, batch
+        UploadSession.objects.all().delete()
+        IngestFile.objects.all().delete()
+        UploadBatch.objects.all().delete()
+        for owner in (user, *others):
+            owner.delete()
+
+
+def multiply_files(times: int) -> None:
+    """So many copies of every row, by the database itself."""
+    names = [field.column for field in IngestFile._meta.concrete_fields]
+    values = ["gen_random_uuid()" if name == "id" else name for name in names]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO ingest_file ({', '.join(names)}) "  # noqa: S608
+            f"SELECT {', '.join(values)} FROM ingest_file, generate_series(1, {times})"
+        )
+
+
+def make_sessions(user, now) -> None:
+    files = IngestFile.objects.filter(uploaded_by=user).values_list("id", flat=True)[:2000]
+    UploadSession.objects.bulk_create(
+        [
+            UploadSession(
+                file_id=file_id,
+                created_by=user,
+                status="in_progress" if number % 100 == 0 else "complete",
+                chunk_size_bytes=1,
+                total_parts=1,
+                spool_key=f"{number}",
+                request_digest="",
+                idempotency_key=f"{number}",
+                last_activity_at=now - timedelta(days=10 * (number % 200 == 0)),
+            )
+            for number, file_id in enumerate(files)
+        ],
+        batch_size=2000,
+    )
+
+
+def plans(call) -> str:
+    """The plans of every query that `call` makes on the tables of uploads."""
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        call()
+    queries = [q["sql"] for q in captured if q["sql"].startswith("SELECT") and '"' in q["sql"]]
+    lines = []
+    with connection.cursor() as cursor:
+        for query in queries:
+            if "ingest_file" in query or "upload_" in query:
+                cursor.execute("EXPLAIN " + query)
+                lines += [row[0] for row in cursor.fetchall()]
+    return "\n".join(lines)
+
+
+def assert_uses(plan: str, index: str) -> None:
+    assert index in plan, plan
+    assert_no_scan(plan)
+
+
+def assert_no_scan(plan: str) -> None:
+    assert "Seq Scan on ingest_file" not in plan, plan
+    assert "Seq Scan on upload_session" not in plan, plan
+
+
+def test_the_list_of_a_users_files(db, crowd):
+    user, _ = crowd
+    page = selectors.files_page(user=user, limit=50)
+    assert_uses(plans(lambda: selectors.files_page(user=user, limit=50)), "ingest_file_of_user")
+    plan = plans(lambda: selectors.files_page(user=user, limit=50, cursor=page.next_cursor))
+    assert_uses(plan, "ingest_file_of_user")
+    assert "Sort" not in plan
+
+
+def test_the_list_of_one_status(db, crowd):
+    user, _ = crowd
+    plan = plans(lambda: selectors.files_page(user=user, status="stored"))
+    assert_uses(plan, "ingest_file_by_status")
+    assert "Sort" not in plan
+
+
+def test_the_files_of_a_batch(db, crowd):
+    user, batch = crowd
+    plan = plans(lambda: selectors.batch_files_page(user=user, batch_id=batch.id))
+    assert_no_scan(plan)
+
+
+def test_a_search(db, crowd):
+    user, _ = crowd
+    plan = plans(lambda: selectors.files_page(user=user, search="row 7"))
+    assert_no_scan(plan)
+
+
+def test_the_dashboard(db, crowd):
+    user, _ = crowd
+    plan = plans(lambda: selectors.dashboard(user=user))
+    assert_uses(plan, "ingest_file_by_status")
+
+
+def test_one_file(db, crowd):
+    user, _ = crowd
+    file = IngestFile.objects.filter(uploaded_by=user).first()
+    assert_no_scan(plans(lambda: selectors.get_file(user=user, file_id=file.id)))
+
+
+def test_a_session_by_its_idempotency_key(db, crowd):
+    owner = UploadSession.objects.values_list("created_by", flat=True)[0]
+    plan = plans(
+        lambda: UploadSession.objects.filter(created_by=owner, idempotency_key="7").first()
+    )
+    assert_uses(plan, "upload_session_idempotency")
+
+
+def test_the_sweep_of_expiring_files(db, crowd):
+    assert_uses(plans(retention.notify_expiring_files), "ingest_file_expiry_unnotified")
+
+
+def test_the_sweep_of_expired_files(db, crowd):
+    plan = plans(expired_ids)
+    assert_uses(plan, "ingest_file_expiry")
+
+
+def expired_ids():
+    """As `expire_files` asks; the marking itself goes by primary key."""
+    with CaptureQueriesContext(connection) as captured:
+        retention.expire_files()
+    sql = next(query["sql"] for query in captured if query["sql"].startswith("SELECT"))
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def test_the_sweep_of_bytes_to_remove(db, crowd):
+    assert_uses(plans(retention.purge_files), "ingest_file_purge")
+
+
+def test_the_sweep_of_idle_sessions(db, crowd):
+    plan = plans(lambda: list(retention._idle_sessions().order_by("last_activity_at")[:200]))
+    assert_uses(plan, "upload_session_idle")
+
+
+def test_the_sweep_of_leftover_spools(db, crowd):
+    assert_uses(plans(retention.remove_leftover_spools), "upload_session_spool_left")

@@ -1,0 +1,326 @@
+"""What leaves, and that a kill between any two steps leaks nothing."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from common.errors import Gone
+from uploads import tasks
+from uploads.models import FileStatus, IngestFile, SessionStatus, UploadBatch, UploadSession
+from uploads.services import files, retention, sessions
+from uploads.storage import storage
+from uploads.tests.factories import (
+    events,
+    make_consumed,
+    make_expired,
+    make_session,
+    make_stored,
+    on_disk,
+    send_part,
+    send_parts,
+)
+from uploads.tests.test_storage import other_process
+
+pytestmark = pytest.mark.django_db
+DATA = b"0123456789ABCDE"
+
+
+def expire_at(file: IngestFile, moment) -> None:
+    IngestFile.objects.filter(id=file.id).update(expires_at=moment)
+
+
+def make_idle(session: UploadSession, settings) -> None:
+    hours = settings.PORTAL_SESSION_TTL_HOURS + 1
+    UploadSession.objects.filter(id=session.id).update(
+        last_activity_at=timezone.now() - timedelta(hours=hours)
+    )
+
+
+def make_old(session: UploadSession) -> None:
+    """As if nobody had touched it for an hour: no request of it still runs."""
+    UploadSession.objects.filter(id=session.id).update(
+        updated_at=timezone.now() - timedelta(hours=1)
+    )
+
+
+# --- Expiring ------------------------------------------------------------------------------------
+
+
+def test_a_file_lives_for_the_configured_hours(settings):
+    settings.FILE_UPLOAD_TTL_HOURS = 7
+    file = make_stored()
+    assert file.expires_at - file.stored_at == timedelta(hours=7)
+
+
+def test_a_file_about_to_expire_is_announced_once(settings):
+    settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS = 2
+    file = make_stored()
+    expire_at(file, timezone.now() + timedelta(hours=3))
+    assert retention.notify_expiring_files() == 0
+    expire_at(file, timezone.now() + timedelta(minutes=119))
+    assert retention.notify_expiring_files() == 1
+    assert retention.notify_expiring_files() == 0
+    (event,) = events("file.expiring")
+    assert event.payload["file"]["id"] == str(file.id)
+
+
+def test_an_extended_file_is_announced_again():
+    file = make_stored()
+    expire_at(file, timezone.now() + timedelta(minutes=5))
+    retention.notify_expiring_files()
+    files.extend_file(
+        user=file.uploaded_by,
+        file_id=file.id,
+        expires_at=timezone.now() + timedelta(minutes=30),
+    )
+    assert retention.notify_expiring_files() == 1
+    assert retention.notify_expiring_files() == 0
+    assert len(events("file.expiring")) == 2
+
+
+def test_a_file_that_has_expired_is_not_announced_as_expiring():
+    make_expired()
+    assert retention.notify_expiring_files() == 0
+
+
+def test_only_stored_files_are_announced_as_expiring():
+    consumed = make_consumed().file
+    expire_at(consumed, timezone.now() + timedelta(minutes=5))
+    assert retention.notify_expiring_files() == 0
+
+
+# --- Expired -------------------------------------------------------------------------------------
+
+
+def test_an_expired_file_leaves_a_tombstone():
+    file = make_expired()
+    kept = make_stored()
+    assert retention.expire_files() == 1
+    assert retention.purge_files() == 1
+    file.refresh_from_db()
+    assert (file.status, file.purged_at is not None) == (FileStatus.DELETED, True)
+    assert file.sha256
+    assert on_disk() == {f"files/{kept.storage_key}"}
+    assert len(events("file.deleted")) == 1
+    assert retention.expire_files() == retention.purge_files() == 0
+
+
+def test_expired_files_leave_in_bounded_batches(monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(5):
+        make_expired()
+    assert [retention.expire_files() for _ in range(4)] == [2, 2, 1, 0]
+    assert [retention.purge_files() for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_a_task_repeats_a_batch_until_nothing_is_left(monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(5):
+        make_expired()
+    assert tasks.expire_files() == 5
+    assert on_disk() == set()
+
+
+def test_a_kill_after_the_row_was_marked_leaks_no_bytes():
+    make_expired()
+    retention.expire_files()
+    assert len(on_disk()) == 1
+    assert tasks.expire_files() == 0
+    assert on_disk() == set()
+
+
+def test_a_kill_after_the_bytes_went_is_finished_by_the_next_sweep():
+    file = make_expired()
+    retention.expire_files()
+    storage().delete(file.storage_key)
+    assert retention.purge_files() == 1
+    file.refresh_from_db()
+    assert file.purged_at
+
+
+def test_the_time_of_removal_is_written_once():
+    make_expired()
+    retention.expire_files()
+    retention.purge_files()
+    before = IngestFile.objects.get().purged_at
+    retention.purge_files()
+    assert IngestFile.objects.get().purged_at == before
+
+
+def test_an_error_with_one_file_does_not_keep_the_others(monkeypatch):
+    broken, fine = make_expired(), make_expired()
+    delete = type(storage()).delete
+
+    def fail_for_one(self, key):
+        if key == broken.storage_key:
+            raise PermissionError(key)
+        delete(self, key)
+
+    retention.expire_files()
+    monkeypatch.setattr(type(storage()), "delete", fail_for_one)
+    retention.purge_files()
+    fine.refresh_from_db()
+    broken.refresh_from_db()
+    assert (fine.purged_at is not None, broken.purged_at) == (True, None)
+
+
+# --- Idle sessions -------------------------------------------------------------------------------
+
+
+def test_an_idle_session_is_aborted_and_its_space_is_freed(settings):
+    batch = UploadBatch.objects.create()
+    session = make_session()
+    IngestFile.objects.update(batch=batch)
+    UploadBatch.objects.update(total_files=1)
+    send_part(session, 1, DATA)
+    make_idle(session, settings)
+    assert retention.abort_idle_sessions() == 1
+    session.refresh_from_db()
+    assert (session.status, session.error_code) == (SessionStatus.ABORTED, "session_expired")
+    assert session.file.status == FileStatus.FAILED
+    assert on_disk() == set()
+    assert [event.event_type for event in events()] == ["file.failed"]
+    assert UploadBatch.objects.get().failed_count == 1
+    assert retention.abort_idle_sessions() == 0
+
+
+def test_a_session_with_activity_stays(settings):
+    session = make_session()
+    UploadSession.objects.update(
+        last_activity_at=timezone.now() - timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS - 1)
+    )
+    assert retention.abort_idle_sessions() == 0
+    assert session.status == SessionStatus.INIT
+
+
+def test_a_session_that_is_receiving_is_never_aborted(settings, tmp_path: Path):
+    session = make_session()
+    make_idle(session, settings)
+    body = f"with store.write_part({session.spool_key!r}, offset=10, size_bytes=5):"
+    with other_process(tmp_path, body):
+        assert retention.abort_idle_sessions() == 0
+    session.refresh_from_db()
+    assert session.status == SessionStatus.INIT
+    assert retention.abort_idle_sessions() == 0  # what is receiving counts as activity
+    send_parts(session, DATA)
+    sessions.finalize_session(user=session.created_by, session_id=session.id)
+
+
+def test_a_session_that_is_being_finalized_is_never_aborted(settings, tmp_path: Path):
+    session = make_session()
+    send_parts(session, DATA)
+    make_idle(session, settings)
+    with other_process(tmp_path, f"with store.exclusive({session.spool_key!r}):"):
+        assert retention.abort_idle_sessions() == 0
+
+
+def test_a_session_whose_bytes_are_missing_is_aborted_like_any_other(settings):
+    session = make_session()
+    storage().discard(session.spool_key)
+    make_idle(session, settings)
+    assert retention.abort_idle_sessions() == 1
+
+
+def test_sessions_are_aborted_in_bounded_batches(settings, monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(3):
+        make_idle(make_session(), settings)
+    assert [retention.abort_idle_sessions() for _ in range(3)] == [2, 1, 0]
+
+
+def test_sessions_that_receive_do_not_keep_idle_ones_from_being_aborted(settings, monkeypatch):
+    """The batch is full of the former: a later round gets to the latter."""
+    monkeypatch.setattr(retention, "BATCH", 1)
+    busy, idle = make_session(), make_session()
+    make_idle(idle, settings)
+    UploadSession.objects.filter(id=busy.id).update(
+        last_activity_at=timezone.now() - timedelta(days=99)
+    )
+    with storage().write_part(busy.spool_key, offset=0, size_bytes=10):
+        retention.abort_idle_sessions()
+        retention.abort_idle_sessions()
+    idle.refresh_from_db()
+    busy.refresh_from_db()
+    assert (busy.status, idle.status) == (SessionStatus.INIT, SessionStatus.ABORTED)
+
+
+# --- What kills leave ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [SessionStatus.ABORTED, SessionStatus.FAILED])
+def test_a_kill_between_the_end_of_a_session_and_its_bytes_leaks_nothing(monkeypatch, status):
+    session = make_session()
+    monkeypatch.setattr(sessions, "remove_spool", lambda _: None)
+    sessions.end_session(session, status=status, error=Gone("x", "Ended."))
+    assert len(on_disk()) == 1
+    assert retention.remove_leftover_spools() == 0  # the request may still run
+    make_old(session)
+    assert retention.remove_leftover_spools() == 1
+    assert on_disk() == set()
+    assert retention.remove_leftover_spools() == 0
+
+
+def test_a_kill_between_the_bytes_and_the_row_of_an_ended_session_is_finished():
+    session = make_session()
+    sessions.abort_session(user=session.created_by, session_id=session.id)
+    UploadSession.objects.update(spool_removed_at=None)
+    make_old(session)
+    assert retention.remove_leftover_spools() == 1
+    assert UploadSession.objects.get().spool_removed_at
+
+
+def test_a_kill_between_rename_and_row_is_finished_by_the_next_finalize():
+    session = make_session()
+    send_parts(session, DATA)
+    storage().finish(session.spool_key)
+    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    assert file.status == FileStatus.STORED
+    assert on_disk() == {f"files/{file.storage_key}"}
+    assert len(events("file.uploaded")) == 1
+
+
+def test_a_kill_between_rename_and_row_that_nobody_finishes_is_swept(settings):
+    session = make_session()
+    send_parts(session, DATA)
+    storage().finish(session.spool_key)
+    make_idle(session, settings)
+    assert retention.abort_idle_sessions() == 1
+    assert on_disk() == set()
+
+
+def test_a_kill_between_bytes_and_row_of_a_creation_leaves_an_orphan_that_is_swept(tmp_path):
+    orphan, owned = "0" * 30 + "ab", make_session()
+    storage().create(orphan, size_bytes=5)
+    assert retention.remove_orphan_spools() == 0  # its row may be about to come
+    for key in (orphan, owned.spool_key):
+        os.utime(tmp_path / "spool" / key[-2:] / key, (0, 0))
+    assert retention.remove_orphan_spools() == 1
+    assert on_disk() == {f"spool/{owned.spool_key}"}
+
+
+def test_orphans_are_swept_in_batches(monkeypatch, tmp_path):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for number in range(5):
+        key = f"{number:032x}"
+        storage().create(key, size_bytes=1)
+        os.utime(tmp_path / "spool" / key[-2:] / key, (0, 0))
+    assert tasks.clean_up_uploads() == 5
+    assert on_disk() == set()
+
+
+def test_the_sweeps_never_touch_what_is_stored(settings):
+    file = make_stored()
+    session = file.session
+    make_old(session)
+    make_idle(session, settings)
+    for task in (
+        tasks.notify_expiring_files,
+        tasks.expire_files,
+        tasks.abort_idle_sessions,
+        tasks.clean_up_uploads,
+    ):
+        assert task() == 0
+    assert on_disk() == {f"files/{file.storage_key}"}
