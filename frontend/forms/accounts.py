@@ -1,0 +1,52 @@
+"""Logging in, registering, passwords."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth import password_validation
+from django.contrib.auth.forms import AuthenticationForm
+from django.core.exceptions import ValidationError
+
+from accounts.models import User
+
+
+class LoginForm(AuthenticationForm):
+    # Django calls the log-in name "username", whatever it is.
+    username = forms.EmailField(
+        label="E-mail address",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
+    )
+
+    error_messages = {
+        "invalid_login": "This e-mail address and password do not belong together. "
+        "Check both; capital letters count in the password.",
+        "inactive": "This account is switched off. Ask your administrator.",
+    }
+
+
+class RegistrationForm(forms.Form):
+    email = forms.EmailField(
+        label="E-mail address",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
+    )
+    password = forms.CharField(
+        label="Password",
+        strip=False,
+        max_length=1024,
+        help_text="At least 8 characters. A few words in a row make a good one.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        password = cleaned.get("password")
+        if password:
+            try:
+                password_validation.validate_password(
+                    password, User(email=cleaned.get("email") or "")
+                )
+            except ValidationError as error:
+                self.add_error("password", error)
+        return cleaned

@@ -1,0 +1,60 @@
+"""The list's filter and a file's expiry."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from uploads.models import FileStatus, IngestFile
+from uploads.services.expiry import latest_expiry
+
+_DAYS = (1, 3, 7, 14, 30, 90)
+
+
+class FilterForm(forms.Form):
+    search = forms.CharField(
+        label="Search by name",
+        max_length=255,
+        required=False,
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Search by name"}),
+    )
+    status = forms.ChoiceField(
+        label="Status",
+        required=False,
+        choices=[("", "All states"), *((state.value, state.label) for state in FileStatus)],
+    )
+
+
+class ExtendForm(forms.Form):
+    """How long a file is kept from now on: only what is later than now planned and allowed."""
+
+    until = forms.ChoiceField(label="Keep it")
+
+    def __init__(self, *args: Any, file: IngestFile, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._file = file
+        self.fields["until"].choices = self._choices()  # type: ignore[attr-defined]
+
+    @property
+    def is_useful(self) -> bool:
+        return bool(self._choices())
+
+    def expires_at(self) -> datetime:
+        return datetime.fromisoformat(self.cleaned_data["until"])
+
+    def _choices(self) -> list[tuple[str, str]]:
+        """Values are points in time, whole hours, so that a form sent later means the same."""
+        file = self._file
+        if file.stored_at is None or file.expires_at is None:
+            return []
+        latest = latest_expiry(file.stored_at)
+        hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+        offers = {
+            hour + timedelta(days=days): f"{days} day{'s' if days > 1 else ''} from now"
+            for days in _DAYS
+        }
+        offers = {at: label for at, label in offers.items() if file.expires_at < at < latest}
+        if file.expires_at < latest and latest > timezone.now():
+            offers[latest] = "as long as possible"
+        return [(at.isoformat(), label) for at, label in offers.items()]

@@ -1,0 +1,33 @@
+"""A new API token."""
+
+from datetime import datetime, timedelta
+
+from django import forms
+from django.utils import timezone
+
+from accounts.models import TokenScope
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(
+        label="Name",
+        max_length=100,
+        help_text="What will use it, for example “nightly backup”.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    days = forms.TypedChoiceField(
+        label="Good for",
+        coerce=int,
+        choices=[("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("0", "no end")],
+        initial="90",
+    )
+    scopes = forms.MultipleChoiceField(
+        label="It may",
+        choices=TokenScope.choices,
+        initial=list(TokenScope.values),
+        error_messages={"required": "Choose at least one thing that the token may do."},
+    )
+
+    def expires_at(self) -> datetime | None:
+        days = self.cleaned_data["days"]
+        return timezone.now() + timedelta(days=days) if days else None

@@ -1,0 +1,195 @@
+"""A real Chromium in front of the whole product. What a page logs as an error fails the test."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Route,
+    sync_playwright,
+)
+
+from accounts.tests.factories import PASSWORD
+from boot.tests.portal import Portal
+
+CHUNK = 64 * 1024  # bytes; small, so that a small file has many parts
+LARGEST = 8 * 2**20  # bytes
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def product() -> Iterator[Portal]:
+    """A portal of its own, for its small parts."""
+    environment = {
+        "PORTAL_CHUNK_SIZE": str(CHUNK),
+        "PORTAL_CHUNK_SIZE_MIN": str(CHUNK),
+        "PORTAL_MAX_FILE_SIZE": str(LARGEST),
+    }
+    with Portal(environment=environment) as portal:
+        portal.start()
+        yield portal
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.fail("The browser tests drive Chromium: install it (Debian: apt install chromium).")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Window:
+    """A browser window at the portal, and what went wrong in it."""
+
+    url: str
+    context: BrowserContext
+    page: Page
+    email: str = ""
+    problems: list[str] = field(default_factory=list)
+    expected: tuple[str, ...] = ()
+
+    def watch(self, page: Page) -> Page:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.problems.append(f"{page.url}: {error}"))
+        return page
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.problems.append(f"{message.location['url']}: {message.text}")
+
+    def open(self, path: str) -> Page:
+        self.page.goto(self.url + path)
+        return self.page
+
+    def register(self) -> None:
+        self.email = f"person{next(_numbers)}@example.org"
+        page = self.open("/app/register/")
+        page.get_by_label("E-mail address").fill(self.email)
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_role("button", name="Create account").click()
+        page.wait_for_url("**/app/upload/")
+
+    def log_in(self, page: Page) -> None:
+        page.goto(f"{self.url}/app/login/")
+        page.get_by_label("E-mail address").fill(self.email)
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/app/")
+
+    def get(self, path: str) -> dict[str, Any]:
+        """JSON of the API, asked with the browser's session."""
+        response = self.context.request.get(self.url + path)
+        assert response.ok, response.text()
+        return response.json()
+
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        cookies = {cookie["name"]: cookie["value"] for cookie in self.context.cookies()}
+        response = self.context.request.post(
+            self.url + path, data=body, headers={"X-CSRFToken": cookies["csrftoken"]}
+        )
+        assert response.ok, response.text()
+        return response.json()
+
+    def store(self, filename: str, **values: Any) -> str:
+        """The id of a new, empty file."""
+        sessions = "/api/v1/uploads/sessions"
+        session = self.post(sessions, filename=filename, size_bytes=0, **values)
+        return self.post(f"{sessions}/{session['session_id']}/finalize")["id"]
+
+    def files(self) -> list[dict[str, Any]]:
+        return self.get("/api/v1/files")["items"]
+
+    def unexpected(self) -> list[str]:
+        return [
+            problem for problem in self.problems if not any(it in problem for it in self.expected)
+        ]
+
+
+@pytest.fixture
+def window(chromium: Browser, product: Portal) -> Iterator[Window]:
+    """Nobody is logged in yet."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(15_000)
+    window = Window(url=product.url, context=context, page=context.new_page())
+    window.watch(window.page)
+    yield window
+    context.close()
+    assert window.unexpected() == []
+
+
+@pytest.fixture
+def ada(window: Window) -> Window:
+    """A new account, logged in."""
+    window.register()
+    return window
+
+
+class Gate:
+    """Stands between the page and the parts' address: lets `allowed` parts through, holds the rest.
+
+    A held request looks to the page like a slow network, for as long as the test wants.
+    """
+
+    def __init__(self, page: Page, *, allowed: int) -> None:
+        self.page = page
+        self.allowed = allowed
+        self.passed: list[int] = []
+        self._held: list[Route] = []
+        page.route("**/parts/*", self._handle)
+
+    def open(self) -> None:
+        self.allowed = 10**9
+        held, self._held = self._held, []
+        for route in held:
+            self._pass(route)
+
+    def _handle(self, route: Route) -> None:
+        if len(self.passed) < self.allowed:
+            self._pass(route)
+        else:
+            self._held.append(route)
+
+    def _pass(self, route: Route) -> None:
+        self.passed.append(int(route.request.url.rpartition("/")[2]))
+        route.continue_()
+
+    def forget(self) -> None:
+        """The page went away, and with it the requests that were held."""
+        self._held.clear()
+        self.passed.clear()
+
+
+@pytest.fixture
+def make_file(tmp_path: Path):
+    """A file of random bytes, so that no two are alike."""
+
+    def make(name: str, size: int) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(size))
+        return path
+
+    return make

@@ -1,0 +1,102 @@
+"""Every page as the browser sees it: no error, no policy violation, no sideways scrolling."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from boot.tests.portal import Portal
+from common.tests.receiver import Receiver
+from frontend.tests.browser.conftest import Window
+
+OPEN_PAGES = ["/app/login/", "/app/register/", "/app/password/reset/"]
+PAGES = ["/app/", "/app/upload/", "/app/uploads/", "/app/tokens/", "/app/password/change/"]
+LONG = "a-very-long-name-without-any-place-to-break-it-" * 5  # 235 bytes
+
+
+def overflow(window: Window) -> int:
+    return window.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_no_page_scrolls_sideways_or_logs_an_error(ada: Window, width: int):
+    file_id = ada.store(f"{LONG}.txt", metadata={"note": LONG, LONG: 1})
+    ada.page.set_viewport_size({"width": width, "height": 800})
+    for scheme in ("light", "dark"):
+        ada.page.emulate_media(color_scheme=scheme)
+        for path in [*PAGES, f"/app/uploads/{file_id}/"]:
+            ada.open(path)
+            assert overflow(ada) <= 0, (path, width)
+    ada.context.clear_cookies()
+    for path in OPEN_PAGES:
+        ada.open(path)
+        assert overflow(ada) <= 0, (path, width)
+
+
+def test_violations_of_the_policy_would_be_noticed(window: Window):
+    page = window.open("/app/login/")
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {text: '1'}))"
+    )
+    page.wait_for_function("true")
+    assert any("Content Security Policy" in problem for problem in window.problems)
+    window.expected = ("Content Security Policy",)
+
+
+def test_the_keyboard_reaches_the_content_and_the_file_inputs(ada: Window):
+    page = ada.open("/app/upload/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.locator("#choose-files")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("#choose-folder")).to_be_focused()
+
+
+def test_the_list_is_filtered_while_typing_and_loads_more(ada: Window):
+    for number in range(60):
+        ada.store(f"{number}.txt")
+    ada.store("holiday.jpg")
+    page = ada.open("/app/uploads/")
+    expect(page.locator("tbody tr:not([data-more])")).to_have_count(50)
+    page.get_by_role("link", name="Load more").click()
+    expect(page.locator("tbody tr")).to_have_count(61)
+
+    page.get_by_label("Search by name").fill("holi")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page).to_have_url(f"{ada.url}/app/uploads/?search=holi&status=")
+    page.get_by_label("Search by name").fill("nothing like it")
+    expect(page.get_by_text("No file matches").first).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("link", name="holiday.jpg")).to_be_visible()
+
+
+def test_deleting_asks_first(ada: Window):
+    file_id = ada.store("old.txt")
+    page = ada.open(f"/app/uploads/{file_id}/")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("old.txt is deleted.")).to_be_visible()
+
+
+def test_a_files_page_follows_its_delivery(ada: Window, product: Portal):
+    with Receiver() as receiver:
+        added = product.run(
+            "webhook", "add", receiver.url, "--description", "Transcriber", "--json"
+        )
+        endpoint = json.loads(added.stdout)
+        try:
+            page = ada.open(f"/app/uploads/{ada.store('note.txt')}/")
+            delivery = page.locator("#events li", has_text="file.uploaded")
+            expect(delivery).to_contain_text("Transcriber")
+            expect(delivery.locator(".badge")).to_have_text("Delivered", timeout=20_000)
+            delivery.get_by_text("1 attempt").click()
+            expect(delivery.get_by_text("HTTP 200")).to_be_visible()
+            assert len(receiver.received) == 1
+        finally:
+            product.run("webhook", "remove", endpoint["id"])

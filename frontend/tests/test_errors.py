@@ -1,0 +1,46 @@
+"""The pages for what went wrong."""
+
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.test import Client, override_settings
+from django.urls import include, path
+
+
+def forbidden(_request: HttpRequest) -> HttpResponse:
+    raise PermissionDenied
+
+
+def suspicious(_request: HttpRequest) -> HttpResponse:
+    raise SuspiciousOperation
+
+
+def broken(_request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("secret detail")
+
+
+urlpatterns = [
+    path("forbidden/", forbidden),
+    path("suspicious/", suspicious),
+    path("broken/", broken),
+    path("", include("boot.urls")),
+]
+
+
+@override_settings(ROOT_URLCONF=__name__)
+def test_each_status_has_its_own_page(db):
+    client = Client(raise_request_exception=False)
+    for address, status, words in (
+        ("/suspicious/", 400, "This request makes no sense here"),
+        ("/forbidden/", 403, "This is not yours to open"),
+        ("/missing/", 404, "Nothing behind this door"),
+        ("/broken/", 500, "Something broke on our side"),
+    ):
+        response = client.get(address)
+        assert response.status_code == status
+        assert words in response.content.decode()
+        assert "secret detail" not in response.content.decode()
+
+
+def test_the_page_for_a_fault_needs_no_database_and_no_context():
+    assert "Something broke on our side" in render_to_string("500.html")

@@ -1,0 +1,147 @@
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from common.models import DeliveryStatus, WebhookAttempt, WebhookDelivery
+from common.tests.factories import make_endpoint
+from uploads.models import FileStatus, IngestFile
+from uploads.tests.factories import make_consumed, make_rows, make_session, make_stored
+
+
+def page_of(file: IngestFile, part: str = "") -> str:
+    return f"/app/uploads/{file.id}/{part}"
+
+
+def test_a_stored_file_shows_its_facts(ada: Client, user: User):
+    file = make_stored(
+        b"hello",
+        user=user,
+        filename="słońce.txt",
+        relative_path="trip/słońce.txt",
+        metadata={"camera": "X100"},
+        content_type="text/markdown",
+    )
+    content = ada.get(page_of(file)).content.decode()
+    for fact in (
+        file.sha256,
+        "słońce.txt",
+        "trip/słońce.txt",
+        "5 bytes",
+        "text/plain",
+        "sent as text/markdown",
+        "X100",
+        f"/api/v1/files/{file.id}/content",
+    ):
+        assert fact in content
+
+
+def test_somebody_elses_file_does_not_exist(ada: Client, user: User):
+    file = make_stored()
+    for part in ("", "events/"):
+        assert ada.get(page_of(file, part)).status_code == 404
+    for part in ("delete/", "extend/"):
+        assert ada.post(page_of(file, part)).status_code == 404
+    file.refresh_from_db()
+    assert file.status == FileStatus.STORED
+
+
+def test_an_unknown_file_is_a_404_with_a_page(ada: Client):
+    response = ada.get(f"/app/uploads/{uuid4()}/")
+    assert response.status_code == 404
+    assert b"Nothing behind this door" in response.content
+
+
+def test_an_unfinished_upload_says_how_to_go_on(ada: Client, user: User):
+    content = ada.get(page_of(make_session(user=user).file)).content
+    assert b"goes on where it stopped" in content
+    assert b"/content" not in content
+
+
+def test_a_failed_upload_says_why(ada: Client, user: User):
+    make_rows(1, user=user, status=FileStatus.FAILED, error_message="The disk was full.")
+    assert b"The disk was full." in ada.get(page_of(IngestFile.objects.get())).content
+
+
+def test_a_consumed_file_offers_no_download(ada: Client, user: User):
+    content = ada.get(page_of(make_consumed(user=user).file)).content
+    assert b"A runner took this file" in content
+    assert b"/content" not in content
+
+
+def test_deleting_removes_the_file_and_leaves_a_record(ada: Client, user: User):
+    file = make_stored(user=user, filename="old.txt")
+    response = ada.post(page_of(file, "delete/"), follow=True)
+    assert b"old.txt is deleted." in response.content
+    file.refresh_from_db()
+    assert file.status == FileStatus.DELETED
+    assert b"This record stays" in ada.get(page_of(file)).content
+
+
+def test_deleting_an_unfinished_upload_gives_it_up(ada: Client, user: User):
+    file = make_session(user=user).file
+    ada.post(page_of(file, "delete/"))
+    file.refresh_from_db()
+    assert file.status == FileStatus.FAILED
+
+
+@pytest.mark.parametrize("part", ["delete/", "extend/"])
+def test_a_link_changes_nothing(ada: Client, user: User, part: str):
+    assert ada.get(page_of(make_stored(user=user), part)).status_code == 405
+
+
+def test_a_file_is_kept_longer(ada: Client, user: User):
+    file = make_stored(user=user)
+    offered = [value for value, _ in ada.get(page_of(file)).context["extend_form"]._choices()]
+    response = ada.post(page_of(file, "extend/"), {"until": offered[-1]}, follow=True)
+    assert b"The file is kept longer." in response.content
+    later = IngestFile.objects.get(id=file.id)
+    assert later.expires_at.isoformat() == offered[-1]
+    assert later.expires_at > file.expires_at
+
+
+def test_a_time_that_was_not_offered_is_refused(ada: Client, user: User):
+    file = make_stored(user=user)
+    far = (timezone.now() + timedelta(days=10_000)).isoformat()
+    response = ada.post(page_of(file, "extend/"), {"until": far}, follow=True)
+    assert b"Choose a later time" in response.content
+    assert IngestFile.objects.get(id=file.id).expires_at == file.expires_at
+
+
+def test_no_longer_time_is_offered_at_the_maximum(ada: Client, user: User, settings):
+    settings.PORTAL_MAX_TTL_HOURS = settings.FILE_UPLOAD_TTL_HOURS
+    assert b"Keep longer" not in ada.get(page_of(make_stored(user=user))).content
+
+
+def test_events_and_deliveries_are_shown_and_refreshed_while_pending(ada: Client, user: User):
+    make_endpoint(url="http://127.0.0.1:9/hook?secret=abc")
+    file = make_stored(user=user)
+    content = ada.get(page_of(file)).content.decode()
+    assert "file.uploaded" in content
+    assert "127.0.0.1:9" in content
+    assert "secret=abc" not in content
+    assert f'hx-get="{page_of(file, "events/")}"' in content
+
+    delivery = WebhookDelivery.objects.get()
+    WebhookAttempt.objects.create(
+        delivery=delivery,
+        number=1,
+        started_at=timezone.now(),
+        duration_ms=12,
+        response_status=204,
+        response_body="internal words",
+    )
+    WebhookDelivery.objects.update(
+        status=DeliveryStatus.DELIVERED, attempt_count=1, delivered_at=timezone.now()
+    )
+    fragment = ada.get(page_of(file, "events/")).content.decode()
+    assert "<html" not in fragment
+    assert "hx-get" not in fragment
+    assert "HTTP 204" in fragment
+    assert "internal words" not in fragment
+
+    User.objects.filter(id=user.id).update(is_staff=True)
+    assert "internal words" in ada.get(page_of(file, "events/")).content.decode()

@@ -1,0 +1,46 @@
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from accounts.tests.factories import PASSWORD
+
+REGISTER = "/app/register/"
+
+
+def register(client: Client, **fields: str):
+    return client.post(REGISTER, {"email": "bob@example.org", "password": PASSWORD} | fields)
+
+
+def test_a_new_account_is_logged_in_and_can_upload(client: Client, db):
+    assert register(client).headers["Location"] == "/app/upload/"
+    assert client.get("/app/upload/").status_code == 200
+    user = User.objects.get(email="bob@example.org")
+    assert user.check_password(PASSWORD)
+    assert not user.is_staff
+
+
+def test_an_address_is_taken_whatever_its_case(client: Client, user: User):
+    response = register(client, email="ADA@example.org")
+    assert b"exists already" in response.content
+    assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize("password", ["", "short", "12345678901234", "password", "bob@example.org"])
+def test_a_weak_password_is_refused(client: Client, db, password: str):
+    response = register(client, password=password)
+    assert response.status_code == 200
+    assert response.context["form"].errors["password"]
+    assert not User.objects.exists()
+
+
+def test_registration_can_be_switched_off(client: Client, db, settings):
+    settings.PORTAL_REGISTRATION_OPEN = False
+    assert client.get(REGISTER).status_code == 404
+    response = register(client)
+    assert response.status_code == 404
+    assert b"Registration is closed" in response.content
+    assert not User.objects.exists()
+
+
+def test_somebody_logged_in_is_sent_to_the_dashboard(ada: Client):
+    assert ada.get(REGISTER).headers["Location"] == "/app/"

@@ -1,0 +1,57 @@
+"""Who may open a page."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, cast
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
+from django.utils.cache import add_never_cache_headers
+from django.utils.http import urlencode
+
+from accounts.models import User
+from common.errors import NotFound
+
+
+class SignedInRequest(HttpRequest):
+    """What a view behind `signed_in` gets: never an anonymous user."""
+
+    user: User
+
+
+type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponse]
+
+
+def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """Only for somebody logged in; what is not theirs is a 404; no cache keeps the page."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return _to_login(request)
+        try:
+            response = view(cast(SignedInRequest, request), *args, **kwargs)
+        except NotFound as exc:
+            raise Http404(exc.message) from exc
+        add_never_cache_headers(response)
+        return response
+
+    return guarded
+
+
+def is_fragment(request: HttpRequest) -> bool:
+    """Whether htmx asks for a part of the page; a restored history entry wants all of it."""
+    headers = request.headers
+    return headers.get("HX-Request") == "true" and "HX-History-Restore-Request" not in headers
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    if not is_fragment(request):
+        return redirect_to_login(request.get_full_path())
+    # A redirect would be followed by htmx and put the log-in page into the fragment's place.
+    current = urlsplit(request.headers.get("HX-Current-URL", "")).path or "/"
+    login = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': current})}"
+    return HttpResponse(status=204, headers={"HX-Redirect": login})

@@ -1,0 +1,102 @@
+"""Coming in, going out, passwords."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login, views
+from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse_lazy
+from django.utils.functional import cached_property
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from accounts.models import User
+from accounts.services import create_user
+from common.errors import DooritoError
+from frontend.forms.accounts import LoginForm, RegistrationForm
+
+
+class LoginView(views.LoginView):
+    """`next` is followed only within this portal (Django checks host and scheme)."""
+
+    template_name = "auth/login.html"
+    authentication_form = LoginForm
+    redirect_authenticated_user = True
+
+    @cached_property
+    def extra_context(self) -> dict[str, bool]:  # type: ignore[override]
+        return {"registration_open": settings.PORTAL_REGISTRATION_OPEN}
+
+
+class LogoutView(views.LogoutView):
+    """By POST only: a link or an image elsewhere must not log anybody out."""
+
+    next_page = "frontend:login"
+
+    def post(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        response = super().post(request, *args, **kwargs)
+        messages.success(request, "You are logged out.")
+        return response
+
+
+@sensitive_post_parameters("password")
+@never_cache
+def register(request: HttpRequest) -> HttpResponse:
+    if request.user.is_authenticated:
+        return redirect("frontend:dashboard")
+    if not settings.PORTAL_REGISTRATION_OPEN:
+        return render(request, "auth/registration_closed.html", status=404)
+    form = RegistrationForm(request.POST or None)
+    if form.is_valid():
+        user = _created(form)
+        if user is not None:
+            login(request, user)
+            messages.success(request, "Welcome! Your account is ready.")
+            return redirect("frontend:upload")
+    return render(request, "auth/register.html", {"form": form})
+
+
+def _created(form: RegistrationForm) -> User | None:
+    """The new account, or None with the reason in the form."""
+    try:
+        return create_user(email=form.cleaned_data["email"], password=form.cleaned_data["password"])
+    except DooritoError as error:
+        form.add_error("email", error.message)
+        return None
+
+
+class PasswordChangeView(views.PasswordChangeView):
+    template_name = "pages/password_change.html"
+    success_url = reverse_lazy("frontend:dashboard")
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        response = super().form_valid(form)
+        messages.success(self.request, "Your password is changed.")
+        return response
+
+
+class PasswordResetView(views.PasswordResetView):
+    template_name = "auth/password_reset.html"
+    email_template_name = "mail/password_reset.txt"
+    subject_template_name = "mail/password_reset_subject.txt"
+    success_url = reverse_lazy("frontend:password_reset_sent")
+
+    @cached_property
+    def extra_email_context(self) -> dict[str, str]:  # type: ignore[override]
+        """The link's host comes from the settings, never from what the asker sent as Host."""
+        return {"public_url": settings.PUBLIC_URL}
+
+
+class PasswordResetSentView(views.PasswordResetDoneView):
+    template_name = "auth/password_reset_sent.html"
+
+
+class PasswordResetConfirmView(views.PasswordResetConfirmView):
+    template_name = "auth/password_reset_confirm.html"
+    success_url = reverse_lazy("frontend:login")
+
+    def form_valid(self, form: SetPasswordForm) -> HttpResponse:
+        response = super().form_valid(form)
+        messages.success(self.request, "Your password is changed. Log in with it.")
+        return response

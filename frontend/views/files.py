@@ -1,0 +1,114 @@
+"""The list of files, one file, and what can be done to it."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from common.errors import DooritoError, InvalidInput, NotFound
+from common.models import OutboxEvent
+from common.services.outbox import OPEN, events_of
+from frontend.forms.files import ExtendForm, FilterForm
+from frontend.views.access import SignedInRequest, is_fragment, signed_in
+from uploads import selectors
+from uploads.models import FileStatus, IngestFile
+from uploads.services.files import delete_file, extend_file
+
+
+@require_safe
+@signed_in
+def uploads(request: SignedInRequest) -> HttpResponse:
+    form = FilterForm(request.GET)
+    form.is_valid()
+    chosen = {name: value for name, value in form.cleaned_data.items() if value}
+    try:
+        page = selectors.files_page(
+            user=request.user, cursor=request.GET.get("cursor") or None, **chosen
+        )
+    except InvalidInput as exc:
+        raise Http404(exc.message) from exc
+    context = {
+        "section": "uploads",
+        "form": form,
+        "filtered": bool(chosen),
+        "fragment": is_fragment(request),
+        "page": page,
+        "files": page.items,
+    }
+    return render(request, _list_template(request), context)
+
+
+def _list_template(request: SignedInRequest) -> str:
+    if not is_fragment(request):
+        return "pages/uploads.html"
+    # "Load more" adds rows to the table; a changed filter replaces the table.
+    return "partials/file_rows.html" if "cursor" in request.GET else "partials/files.html"
+
+
+@require_safe
+@signed_in
+def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
+    found = selectors.get_file(user=request.user, file_id=file_id)
+    context = {
+        "section": "uploads",
+        "file": found,
+        "is_stored": found.status == FileStatus.STORED,
+        "can_be_deleted": found.status in (*IngestFile.WITH_POINTER, FileStatus.UPLOADING),
+        "extend_form": ExtendForm(file=found),
+        **_events_context(found),
+    }
+    return render(request, "pages/file.html", context)
+
+
+@require_safe
+@signed_in
+def events(request: SignedInRequest, file_id: UUID) -> HttpResponse:
+    """The part of a file's page that is asked for again while something is on its way."""
+    found = selectors.get_file(user=request.user, file_id=file_id)
+    return render(request, "partials/events.html", _events_context(found))
+
+
+@require_POST
+@signed_in
+def extend(request: SignedInRequest, file_id: UUID) -> HttpResponse:
+    found = selectors.get_file(user=request.user, file_id=file_id)
+    form = ExtendForm(request.POST, file=found)
+    if not form.is_valid():
+        messages.error(request, "Choose a later time from the list.")
+        return redirect("frontend:file", file_id)
+    try:
+        extend_file(user=request.user, file_id=file_id, expires_at=form.expires_at())
+    except NotFound:
+        raise
+    except DooritoError as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, "The file is kept longer.")
+    return redirect("frontend:file", file_id)
+
+
+@require_POST
+@signed_in
+def delete(request: SignedInRequest, file_id: UUID) -> HttpResponse:
+    name = selectors.get_file(user=request.user, file_id=file_id).original_filename
+    try:
+        delete_file(user=request.user, file_id=file_id)
+    except NotFound:
+        raise
+    except DooritoError as error:
+        messages.error(request, error.message)
+        return redirect("frontend:file", file_id)
+    messages.success(request, f"{name} is deleted.")
+    return redirect("frontend:uploads")
+
+
+def _events_context(found: IngestFile) -> dict[str, Any]:
+    listed = events_of(aggregate_type="file", aggregate_id=found.id)
+    return {"file": found, "events": listed, "is_moving": _is_moving(listed)}
+
+
+def _is_moving(listed: list[OutboxEvent]) -> bool:
+    return any(delivery.status in OPEN for event in listed for delivery in event.deliveries.all())

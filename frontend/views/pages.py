@@ -1,0 +1,31 @@
+"""The dashboard and the upload page."""
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_safe
+
+from frontend.views.access import SignedInRequest, signed_in
+from uploads import selectors
+
+
+@require_safe
+@signed_in
+def dashboard(request: SignedInRequest) -> HttpResponse:
+    context = {"section": "dashboard", "dashboard": selectors.dashboard(user=request.user)}
+    return render(request, "pages/dashboard.html", context)
+
+
+@require_safe
+@ensure_csrf_cookie
+@signed_in
+def upload(request: SignedInRequest) -> HttpResponse:
+    """The page's script sends the CSRF cookie's value with each request."""
+    context = {
+        "section": "upload",
+        "max_bytes": settings.PORTAL_MAX_FILE_SIZE,
+        "allowed_types": settings.FILE_UPLOAD_ALLOWED_TYPES,
+        "ttl_hours": settings.FILE_UPLOAD_TTL_HOURS,
+    }
+    return render(request, "pages/upload.html", context)

@@ -1,0 +1,104 @@
+// What every page needs, by delegation: it holds for content that htmx brings in later too.
+import { relativeTime } from "./format.js";
+
+const RELABEL_MS = 2000;
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+
+function toggleTheme() {
+  const root = document.documentElement;
+  const system = systemDark.matches ? "dark" : "light";
+  const next = (root.dataset.theme ?? system) === "dark" ? "light" : "dark";
+  if (next === system) {
+    delete root.dataset.theme;
+  } else {
+    root.dataset.theme = next;
+  }
+  try {
+    // The system's own theme is no choice: from here on the portal follows the system again.
+    if (next === system) localStorage.removeItem("doorito.theme");
+    else localStorage.setItem("doorito.theme", next);
+  } catch {
+    // Storage is switched off: the choice lasts until the next page.
+  }
+}
+
+async function copy(button) {
+  const text = document.querySelector(button.dataset.copy).textContent.trim();
+  const label = button.querySelector("[data-copy-label]");
+  const before = label.dataset.before ?? label.textContent;
+  label.dataset.before = before;
+  label.setAttribute("aria-live", "polite");
+  try {
+    await navigator.clipboard.writeText(text);
+    label.textContent = "Copied";
+  } catch {
+    // No clipboard over plain http from another machine: select, so that Ctrl+C is enough.
+    getSelection().selectAllChildren(document.querySelector(button.dataset.copy));
+    label.textContent = "Press Ctrl+C";
+  }
+  setTimeout(() => (label.textContent = before), RELABEL_MS);
+}
+
+function reveal(button) {
+  const input = document.getElementById(button.dataset.reveal);
+  const shown = input.type === "password";
+  input.type = shown ? "text" : "password";
+  button.textContent = shown ? "Hide" : "Show";
+  button.setAttribute("aria-pressed", String(shown));
+}
+
+function closeMenus(except) {
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+    if (!menu.contains(except)) menu.open = false;
+  }
+}
+
+document.addEventListener("click", (event) => {
+  closeMenus(event.target);
+  const button = event.target.closest("[data-theme-toggle], [data-copy], [data-reveal]");
+  if (!button) return;
+  if ("themeToggle" in button.dataset) toggleTheme();
+  else if ("copy" in button.dataset) copy(button);
+  else reveal(button);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const menu = document.querySelector("details[data-menu][open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+// Times: relative, kept true, with the reader's own time zone on hover.
+const exact = new Intl.DateTimeFormat(document.documentElement.lang, {
+  dateStyle: "long",
+  timeStyle: "short",
+});
+
+function refreshTimes() {
+  for (const element of document.querySelectorAll("time[data-relative]")) {
+    const at = new Date(element.dateTime);
+    const text = relativeTime((at - Date.now()) / 1000);
+    if (element.textContent !== text) element.textContent = text;
+    element.title = exact.format(at);
+  }
+}
+
+refreshTimes();
+setInterval(refreshTimes, 10_000);
+
+// A refreshed part of the page keeps its opened details open.
+const opened = new Set();
+document.addEventListener("htmx:beforeSwap", (event) => {
+  opened.clear();
+  for (const details of event.detail.target.querySelectorAll("details[data-keep][open]")) {
+    opened.add(details.dataset.keep);
+  }
+});
+document.addEventListener("htmx:afterSwap", () => {
+  for (const details of document.querySelectorAll("details[data-keep]")) {
+    if (opened.has(details.dataset.keep)) details.open = true;
+  }
+  refreshTimes();
+});

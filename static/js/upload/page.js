@@ -1,0 +1,287 @@
+// The upload page: an Alpine component that shows what the queue does.
+import Alpine from "../../vendor/alpine/alpine-csp.esm.min.js";
+import { count, size, timeLeft } from "../format.js";
+import { fromInput, fromTransfer } from "./drop.js";
+import { Queue } from "./queue.js";
+import { Rate } from "./rate.js";
+import { Memory } from "./resume.js";
+import { State } from "./transfer.js";
+
+const REFRESH_MS = 250;
+const SHOWN = 200; // rows; the totals count all
+
+const LABELS = {
+  [State.WAITING]: "Waiting",
+  [State.PREPARING]: "Preparing",
+  [State.UPLOADING]: "Uploading",
+  [State.PAUSED]: "Paused",
+  [State.CHECKING]: "Checking",
+  [State.STORED]: "Stored",
+  [State.FAILED]: "Failed",
+};
+
+Alpine.data("uploads", () => {
+  // Outside of the component's reactive data: Alpine would wrap every file and every counter.
+  let queue;
+  const byId = new Map();
+  const changed = new Set();
+  const pageRate = new Rate();
+  let nextId = 1;
+  let timer = null;
+
+  return {
+    rows: [],
+    hidden: 0,
+    over: false,
+    offline: !navigator.onLine,
+    loggedOut: false,
+    spoken: "",
+    total: { files: 0, stored: 0, failed: 0, percent: 0, text: "", title: "" },
+    can: { pause: false, resume: false, clear: false, retry: false },
+
+    init() {
+      const memory = new Memory(this.$root.dataset.user);
+      queue = new Queue({ memory, onChange: (transfer) => this.note(transfer) });
+      addEventListener("online", () => (this.offline = false));
+      addEventListener("offline", () => (this.offline = true));
+      addEventListener("beforeunload", (event) => {
+        if (this.isBusy()) event.preventDefault();
+      });
+      this.listenForDrops();
+    },
+
+    listenForDrops() {
+      let depth = 0;
+      const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+      addEventListener("dragenter", (event) => {
+        if (!hasFiles(event)) return;
+        depth += 1;
+        this.over = true;
+      });
+      addEventListener("dragleave", (event) => {
+        if (!hasFiles(event)) return;
+        depth = Math.max(0, depth - 1);
+        this.over = depth > 0;
+      });
+      addEventListener("dragover", (event) => event.preventDefault());
+      addEventListener("drop", (event) => {
+        event.preventDefault();
+        depth = 0;
+        this.over = false;
+        this.take(event.dataTransfer);
+      });
+      addEventListener("paste", (event) => {
+        if (event.clipboardData?.files.length) this.take(event.clipboardData);
+      });
+    },
+
+    async take(transfer) {
+      try {
+        this.add(await fromTransfer(transfer));
+      } catch (error) {
+        this.spoken = `The folder could not be read: ${error.message}`;
+      }
+    },
+
+    choose(event) {
+      this.add(fromInput(event.target));
+      event.target.value = ""; // so that choosing the same file again is a change too
+    },
+
+    add(items) {
+      const added = queue.add(items);
+      for (const transfer of added) {
+        transfer.id = nextId;
+        transfer.rate = new Rate();
+        nextId += 1;
+        byId.set(transfer.id, transfer);
+      }
+      this.list();
+      this.refresh();
+      if (added.length) this.spoken = `${count(added.length, "file")} added.`;
+      else if (items.length) this.spoken = "These files are in the list already.";
+    },
+
+    /** Rows in the order of the queue; only the first SHOWN are drawn. */
+    list() {
+      const shown = queue.transfers.slice(0, SHOWN);
+      const known = new Map(this.rows.map((row) => [row.id, row]));
+      this.rows = shown.map((transfer) => known.get(transfer.id) ?? this.row(transfer));
+      this.hidden = queue.transfers.length - shown.length;
+    },
+
+    note(transfer) {
+      changed.add(transfer);
+      if (transfer.error?.isLoggedOut) this.loggedOut = true;
+      if (transfer.state === State.STORED) this.loggedOut = false;
+      timer ??= setTimeout(() => this.refresh(), REFRESH_MS);
+    },
+
+    refresh() {
+      clearTimeout(timer);
+      timer = null;
+      const rows = new Map(this.rows.map((row) => [row.id, row]));
+      for (const transfer of changed) {
+        const row = rows.get(transfer.id);
+        if (!row) continue;
+        const before = row.state;
+        Object.assign(row, this.row(transfer));
+        if (row.state !== before) this.speak(row);
+      }
+      changed.clear();
+      this.sumUp();
+      if (queue.transfers.some((transfer) => transfer.isRunning)) {
+        timer = setTimeout(() => this.refresh(), 1000);
+      }
+    },
+
+    row(transfer) {
+      const { file, state, stored, error } = transfer;
+      transfer.rate?.add(transfer.sentBytes);
+      if (state !== State.UPLOADING) transfer.rate?.clear();
+      return {
+        id: transfer.id,
+        name: file.name,
+        path: transfer.relativePath,
+        state,
+        label: LABELS[state],
+        percent: state === State.STORED ? 100 : percent(transfer.sentBytes, file.size),
+        detail: detail(transfer),
+        problem: state === State.FAILED ? error.message : transfer.note,
+        isFailed: state === State.FAILED,
+        isStored: state === State.STORED,
+        url: stored ? this.$root.dataset.fileUrl.replace(EMPTY_ID, stored.id) : "",
+        sha256: stored ? stored.sha256 : "",
+        shaId: `sha256-${transfer.id}`,
+        shaRef: `#sha256-${transfer.id}`,
+        canPause: [State.WAITING, State.PREPARING, State.UPLOADING].includes(state),
+        canResume: state === State.PAUSED,
+        canRetry: state === State.FAILED,
+        canCancel: ![State.STORED, State.CHECKING].includes(state),
+        canClear: state === State.STORED,
+      };
+    },
+
+    sumUp() {
+      const all = queue.transfers;
+      const of = (...states) => all.filter(({ state }) => states.includes(state));
+      const bytes = all.reduce((sum, { file }) => sum + file.size, 0);
+      const sent = all.reduce(
+        (sum, transfer) =>
+          sum + (transfer.state === State.STORED ? transfer.file.size : transfer.sentBytes),
+        0,
+      );
+      const stored = of(State.STORED).length;
+      const failed = of(State.FAILED).length;
+      const paused = of(State.PAUSED).length;
+      const running = of(State.PREPARING, State.UPLOADING, State.CHECKING).length;
+      if (running) pageRate.add(sent);
+      else pageRate.clear();
+      const speed = pageRate.perSecond;
+      const parts = [`${size(sent)} of ${size(bytes)}`];
+      if (speed > 0 && sent < bytes) {
+        parts.push(`${size(Math.round(speed))}/s`, timeLeft(pageRate.secondsFor(bytes - sent)));
+      }
+      this.total = {
+        files: all.length,
+        stored,
+        failed,
+        percent: bytes ? percent(sent, bytes) : all.length ? (100 * stored) / all.length : 0,
+        text: parts.join(" · "),
+        title: title({ all: all.length, stored, failed, paused, running }),
+      };
+      this.can = {
+        pause: of(State.WAITING, State.UPLOADING, State.PREPARING).length > 1,
+        resume: paused > 1,
+        retry: failed > 1,
+        clear: stored > 0,
+      };
+    },
+
+    speak(row) {
+      if (this.total.files > 5 && row.state !== State.FAILED) return; // the sum is enough
+      if (row.isStored) this.spoken = `${row.name} is stored.`;
+      else if (row.isFailed) this.spoken = `${row.name} failed: ${row.problem}`;
+      else if (row.state === State.PAUSED) this.spoken = `${row.name} is paused.`;
+    },
+
+    isBusy() {
+      return queue.transfers.some(({ isOver }) => !isOver);
+    },
+
+    pause(id) {
+      byId.get(id).pause();
+    },
+
+    resume(id) {
+      queue.resume(byId.get(id));
+    },
+
+    cancel(id) {
+      byId.get(id).cancel();
+      this.remove(id);
+    },
+
+    remove(id) {
+      queue.remove(byId.get(id));
+      byId.delete(id);
+      this.list();
+      this.refresh();
+    },
+
+    pauseAll() {
+      for (const transfer of queue.transfers) transfer.pause();
+    },
+
+    resumeAll() {
+      this.again(State.PAUSED);
+    },
+
+    retryAll() {
+      this.again(State.FAILED);
+    },
+
+    again(state) {
+      for (const transfer of queue.transfers.filter((each) => each.state === state)) {
+        queue.resume(transfer);
+      }
+    },
+
+    clearStored() {
+      for (const transfer of queue.transfers.filter(({ state }) => state === State.STORED)) {
+        queue.remove(transfer);
+        byId.delete(transfer.id);
+      }
+      this.list();
+      this.refresh();
+    },
+  };
+});
+
+const EMPTY_ID = "00000000-0000-0000-0000-000000000000";
+
+function percent(part, whole) {
+  return whole ? Math.round((1000 * part) / whole) / 10 : 0;
+}
+
+function detail(transfer) {
+  const { file, state, rate } = transfer;
+  if (state === State.STORED || state === State.WAITING) return size(file.size);
+  if (state === State.CHECKING) return `${size(file.size)} · verifying what arrived`;
+  const parts = [`${size(transfer.sentBytes)} of ${size(file.size)}`];
+  if (state === State.UPLOADING && rate?.perSecond > 0) {
+    parts.push(`${size(Math.round(rate.perSecond))}/s`);
+    parts.push(timeLeft(rate.secondsFor(file.size - transfer.sentBytes)));
+  }
+  return parts.join(" · ");
+}
+
+function title({ all, stored, failed, paused, running }) {
+  if (stored === all) return all === 1 ? "The file is stored" : `All ${all} files are stored`;
+  const done = `${stored} of ${count(all, "file")} stored`;
+  if (running) return done;
+  if (paused) return `${done}, paused`;
+  return failed ? `${done}, ${failed} failed` : done;
+}
+
+Alpine.start();

@@ -1,0 +1,308 @@
+// One file's way to the server: session, parts (several at once, in order), finalize.
+import {
+  ApiError,
+  abortSession,
+  createSession,
+  finalizeSession,
+  getFile,
+  getSession,
+  putPart,
+} from "./api.js";
+import { delay, online, sleep } from "./backoff.js";
+import { missingParts, parseRanges } from "./ranges.js";
+
+const PARTS_AT_ONCE = 3; // of the page's four: a small file does not wait behind a large one
+const TRIES = 10; // in a row without success; waiting for the network does not count
+
+export const State = {
+  WAITING: "waiting",
+  PREPARING: "preparing",
+  UPLOADING: "uploading",
+  PAUSED: "paused",
+  CHECKING: "checking",
+  STORED: "stored",
+  FAILED: "failed",
+  CANCELLED: "cancelled",
+};
+
+const RUNNING = new Set([State.PREPARING, State.UPLOADING, State.CHECKING]);
+const OVER = new Set([State.STORED, State.FAILED, State.CANCELLED]);
+
+/** Why a running transfer was stopped; never shown. */
+class Stopped extends Error {}
+
+export class Transfer {
+  state = State.WAITING;
+  note = ""; // what it is waiting for, while it is trying again
+  error = null;
+  stored = null; // the API's file, once stored
+
+  #slots;
+  #memory;
+  #onChange;
+  #control = new AbortController();
+  #entry = null; // what the memory holds of it, for a browser that remembers nothing
+  #session = null;
+  #inFlight = new Map(); // part number → bytes sent
+  #doneBytes = 0;
+  #failures = 0;
+  #opened = Promise.withResolvers();
+
+  /** `slots` bounds the parts under way on the whole page. `group` may lend the file a batch. */
+  constructor({ file, relativePath, group, slots, memory, onChange }) {
+    this.file = file;
+    this.relativePath = relativePath;
+    this.group = group;
+    this.#slots = slots;
+    this.#memory = memory;
+    this.#onChange = onChange;
+  }
+
+  get sentBytes() {
+    let sent = this.#doneBytes;
+    for (const bytes of this.#inFlight.values()) sent += bytes;
+    return Math.min(sent, this.file.size);
+  }
+
+  get isRunning() {
+    return RUNNING.has(this.state);
+  }
+
+  get isOver() {
+    return OVER.has(this.state);
+  }
+
+  /** Settles when the file has joined its batch or never will. */
+  get opened() {
+    return this.#opened.promise;
+  }
+
+  /** From waiting to the end, or to a pause. Never rejects. */
+  async run() {
+    const { signal } = (this.#control = new AbortController());
+    this.#failures = 0;
+    try {
+      this.#become(State.PREPARING);
+      await this.#open(signal);
+      this.#opened.resolve();
+      if (!this.stored) {
+        this.#become(State.UPLOADING);
+        await this.#sendParts(signal);
+        this.#become(State.CHECKING);
+        this.stored = await this.#persist((s) => finalizeSession(this.#session.session_id, s), signal);
+      }
+      this.#forget();
+      this.#become(State.STORED);
+    } catch (error) {
+      if (!(error instanceof Stopped)) this.#fail(error);
+    }
+  }
+
+  pause() {
+    if (this.isOver || this.state === State.CHECKING) return;
+    this.#become(State.PAUSED);
+    this.#stop();
+  }
+
+  /** Back into the queue, after a pause or a failure. */
+  queue() {
+    this.error = null;
+    this.#become(State.WAITING);
+  }
+
+  async cancel() {
+    if (this.state === State.STORED) return;
+    const session = this.#session;
+    this.#become(State.CANCELLED);
+    this.#stop();
+    this.#forget();
+    this.#opened.resolve();
+    if (!session) return;
+    try {
+      await abortSession(session.session_id);
+    } catch (error) {
+      // The server gives idle sessions up by itself; only a program's mistake is worth a line.
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
+
+  #stop() {
+    this.#inFlight.clear();
+    this.#control.abort(new Stopped());
+  }
+
+  #become(state) {
+    this.state = state;
+    this.note = "";
+    this.#onChange(this);
+  }
+
+  #fail(error) {
+    this.#stop();
+    // What the server gave up cannot go on; the next try begins a new session.
+    if ([404, 409, 410, 415, 422].includes(error.status)) this.#forgetSession();
+    this.error = error;
+    this.#opened.resolve();
+    this.#become(State.FAILED);
+  }
+
+  #remember(entry) {
+    this.#entry = entry;
+    this.#memory.remember(this, entry);
+  }
+
+  #forget() {
+    this.#entry = null;
+    this.#memory.forget(this);
+  }
+
+  #forgetSession() {
+    this.#forget();
+    this.#session = null;
+    this.#doneBytes = 0;
+  }
+
+  /** Finds the session of before, or makes one; takes over what the server has of it. */
+  async #open(signal) {
+    const remembered = this.#entry ?? this.#memory.recall(this);
+    this.#session = remembered ? await this.#recalled(remembered, signal) : null;
+    this.#session ??= await this.#created(remembered, signal);
+    if (this.#session.status === "complete") {
+      this.stored = await this.#persist((s) => getFile(this.#session.file_id, s), signal);
+    }
+    this.#doneBytes = this.#session.received_bytes;
+  }
+
+  async #recalled({ sessionId }, signal) {
+    if (!sessionId) return null;
+    try {
+      const session = await this.#persist((s) => getSession(sessionId, s), signal);
+      if (!["failed", "aborted"].includes(session.status)) return session;
+    } catch (error) {
+      if (error.status !== 404) throw error;
+    }
+    this.#forget();
+    return null;
+  }
+
+  /** The key is remembered before the request: if the answer is lost, asking again finds the
+   *  session that it made. */
+  async #created(remembered, signal) {
+    const unanswered = remembered && !remembered.sessionId;
+    const entry = unanswered
+      ? remembered
+      : { key: crypto.randomUUID?.() ?? randomKey(), batchId: await this.#batchId(signal) };
+    this.#remember(entry);
+    const session = await this.#persist(
+      (s) =>
+        createSession(
+          {
+            filename: this.file.name,
+            relative_path: this.relativePath || undefined,
+            size_bytes: this.file.size,
+            content_type: this.file.type || undefined,
+            batch_id: entry.batchId ?? undefined,
+            idempotency_key: entry.key,
+          },
+          s,
+        ),
+      signal,
+    );
+    this.#remember({ ...entry, sessionId: session.session_id });
+    return session;
+  }
+
+  #batchId(signal) {
+    return this.#persist(() => this.group.batchId(), signal);
+  }
+
+  async #sendParts(signal) {
+    const { total_parts: total, received_parts: received } = this.#session;
+    const missing = missingParts(total, parseRanges(received));
+    const worker = async () => {
+      while (missing.length > 0) {
+        // First a slot, then the number: parts leave in order, which the server hashes fastest.
+        await this.#slots.with(signal, async () => {
+          const number = missing.shift();
+          if (number !== undefined) await this.#sendPart(number, signal);
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(PARTS_AT_ONCE, missing.length) }, worker));
+  }
+
+  async #sendPart(number, signal) {
+    const { session_id: sessionId, chunk_size_bytes: chunk } = this.#session;
+    const start = (number - 1) * chunk;
+    const blob = this.file.slice(start, Math.min(start + chunk, this.file.size));
+    await this.#persist(async (s) => {
+      try {
+        await putPart({
+          sessionId,
+          number,
+          blob,
+          signal: s,
+          onProgress: (bytes) => {
+            this.#inFlight.set(number, Math.min(bytes, blob.size));
+            this.#onChange(this);
+          },
+        });
+        this.#doneBytes += blob.size;
+      } finally {
+        this.#inFlight.delete(number);
+      }
+    }, signal);
+    this.#onChange(this);
+  }
+
+  /** Repeats what failed for a passing reason; the tries count anew after every success. */
+  async #persist(action, signal) {
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        const result = await action(signal);
+        this.#failures = 0;
+        if (this.note) this.#say("");
+        return result;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!error.isTransient) throw error;
+        await this.#requireReadable();
+        await this.#wait(error, signal);
+      }
+    }
+  }
+
+  async #wait(error, signal) {
+    if (!navigator.onLine) {
+      this.#say("You are offline. The upload goes on when the connection is back.");
+      await online(signal);
+      return;
+    }
+    this.#failures += 1;
+    if (this.#failures > TRIES) throw error;
+    const pause = delay(this.#failures, { retryAfterSeconds: error.retryAfter });
+    if (error.code !== "part_in_progress") this.#say(`${error.message} Trying again.`);
+    await sleep(pause, signal);
+  }
+
+  #say(note) {
+    this.note = note;
+    this.#onChange(this);
+  }
+
+  /** A file that changed or moved looks like a broken connection; reading a byte tells. */
+  async #requireReadable() {
+    try {
+      await this.file.slice(0, 1).arrayBuffer();
+    } catch {
+      throw new Error("The file was changed, moved or removed meanwhile. Choose it again.");
+    }
+  }
+}
+
+/** For plain http from another machine, where randomUUID is missing. */
+function randomKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
