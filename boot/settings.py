@@ -100,6 +100,7 @@ class Base(Configuration):
         "frontend",
     ]
     MIDDLEWARE = [
+        "common.middleware.StalledBodyMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "django.middleware.csp.ContentSecurityPolicyMiddleware",

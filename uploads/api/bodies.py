@@ -49,20 +49,14 @@ def content_digest(request: HttpRequest) -> PartDigest | None:
 def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
     """The raw body; ends early where the connection does.
 
-    A client that sends nothing for PORTAL_STALL_TIMEOUT_SECONDS raises RequestTimeout
-    `body_stalled`, so that a dead connection does not hold its part for ever.
+    Raises RequestTimeout `body_stalled` or InvalidInput `body_incomplete`, so that a dead
+    connection does not hold its part for ever.
     """
-    socket = request.META.get("gunicorn.socket")
-    if socket is not None:
-        socket.settimeout(settings.PORTAL_STALL_TIMEOUT_SECONDS)
     try:
         while block := request.read(BLOCK_BYTES):
             yield memoryview(block)
     except UnreadablePostError as exc:
-        raise _interrupted(exc) from exc
-    finally:
-        if socket is not None:
-            socket.settimeout(None)
+        raise interrupted(exc) from exc
 
 
 def file_blocks(file: UploadedFile) -> Iterator[memoryview]:
@@ -71,13 +65,21 @@ def file_blocks(file: UploadedFile) -> Iterator[memoryview]:
         yield memoryview(chunk)
 
 
-def _interrupted(exc: UnreadablePostError) -> RequestTimeout | InvalidInput:
-    if isinstance(exc.__cause__ or exc.__context__, TimeoutError):
+def interrupted(exc: UnreadablePostError) -> RequestTimeout | InvalidInput:
+    """Why a body could not be read to its end (see StalledBodyMiddleware)."""
+    if any(isinstance(cause, TimeoutError) for cause in _causes(exc)):
         return RequestTimeout(
             "body_stalled",
             f"No byte came for {settings.PORTAL_STALL_TIMEOUT_SECONDS} seconds; send it again.",
         )
     return InvalidInput("body_incomplete", "The connection ended early; send it again.")
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    """An error with what led to it: Django wraps once for read(), twice for body."""
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__
 
 
 def _digest_bytes(algorithm: str, encoded: str) -> bytes:

@@ -22,6 +22,7 @@ from common.errors import (
     PayloadTooLarge,
     RangeNotSatisfiable,
 )
+from uploads.api.bodies import interrupted
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +97,8 @@ def install(api: NinjaAPI) -> None:
         return problem_response(InvalidInput("invalid_request", f"The body is not valid: {error}"))
 
     @api.exception_handler(UnreadablePostError)
-    def _cut(_request: HttpRequest, _error: UnreadablePostError) -> HttpResponse:
-        return problem_response(
-            InvalidInput("body_incomplete", "The connection ended early; send it again.")
-        )
+    def _cut(_request: HttpRequest, error: UnreadablePostError) -> HttpResponse:
+        return problem_response(interrupted(error))
 
     @api.exception_handler(Http404)
     def _missing(_request: HttpRequest, _error: Http404) -> HttpResponse:

@@ -67,7 +67,6 @@ def _roll_once(session: UploadSession) -> bool:
     prefix = _next_run(session.id)
     if prefix is None:
         return False
-    release_connection()
     return _save(prefix, _hash_on(prefix, key=session.spool_key))
 
 
@@ -90,6 +89,7 @@ def _next_run(session_id: UUID) -> _Prefix | None:
 
 
 def _hash_on(prefix: _Prefix, *, key: str) -> ResumableSha256:
+    release_connection()
     state = prefix.hash_state
     digest = ResumableSha256.from_state(bytes(state)) if state else ResumableSha256()
     with storage().reader(key) as reader:

@@ -168,7 +168,6 @@ def _outcome(session: UploadSession) -> IngestFile:
 
 
 def _finalize(session: UploadSession) -> IngestFile:
-    release_connection()
     sha256 = complete_digest(session)
     release_connection()
     with storage().reader(session.spool_key) as reader:

@@ -1,5 +1,7 @@
 """Bodies as the network brings them, over real connections to the running portal."""
 
+import time
+
 import pytest
 
 from uploads.tests.factories import FILES, SESSIONS, sha256, some_bytes
@@ -7,6 +9,13 @@ from uploads.tests.wire import until
 
 DATA = some_bytes(250_000)
 PART = DATA[:100_000]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_request_ends_in_a_500(door):
+    before = len(door.portal.logs())
+    yield
+    assert "Traceback" not in door.portal.logs()[before:]
 
 
 @pytest.fixture
@@ -74,14 +83,12 @@ def test_requests_may_follow_one_another_on_a_connection(door, session):
     finish(door, session)
 
 
-def test_a_refused_body_does_not_spoil_the_connection(door, session):
-    """The answer comes before the body is read; the next request is still found."""
+def test_a_body_that_is_refused_unread_still_gets_its_answer(door, session):
     with door.connect() as wire:
         wire.send(door.head_of_part(session, 99, f"Content-Length: {len(PART)}") + PART)
         status, problem = wire.answer()
         assert (status, problem["code"]) == (400, "part_number_invalid")
-        wire.send(door.head_of_part(session, 1, f"Content-Length: {len(PART)}") + PART)
-        assert wire.answer()[0] == 200
+    finish(door, session)
 
 
 def test_a_client_that_waits_for_100_continue_is_told_to_go_on(door, session):
@@ -97,7 +104,7 @@ def test_a_client_that_waits_for_100_continue_is_told_to_go_on(door, session):
 def test_a_body_that_stalls_ends_and_frees_its_part(door, session):
     with door.connect() as wire:
         wire.send(door.head_of_part(session, 1, f"Content-Length: {len(PART)}") + PART[:60_000])
-        until(lambda: door.put(session, 1, PART).status_code == 409)
+        until(lambda: door.is_taken(session, 1))
         status, problem = wire.answer()
         assert (status, problem["code"]) == (408, "body_stalled")
         assert door.put(session, 1, PART).status_code == 200
@@ -119,7 +126,7 @@ def test_a_slow_body_is_no_stalled_one(door, session):
         wire.send(door.head_of_part(session, 3, "Content-Length: 50000"))
         for start in range(0, 50_000, 5_000):
             wire.send(DATA[200_000 + start : 205_000 + start])
-            until(lambda: True)
+            time.sleep(0.15)  # 1.5 s in all: longer than the limit, but never silent for so long
         assert wire.answer()[0] == 200
     finish(door, session)
 
@@ -178,7 +185,3 @@ def test_a_reader_that_goes_away_harms_nobody(door):
         )
         wire.socket.recv(1000)
     assert door.call("GET", url).status_code == 200
-
-
-def test_no_request_of_this_module_ended_in_a_500(door):
-    assert "Traceback" not in door.portal.logs()

@@ -1,6 +1,9 @@
 """kill -9 at the worst moments: what was accepted is still there, and the upload goes on."""
 
+from contextlib import suppress
+
 import httpx
+import psutil
 import pytest
 
 from common.tests.receiver import Answer, Hang, Receiver
@@ -39,7 +42,7 @@ def comes_back(door) -> None:
 def test_the_web_server_is_killed_in_the_middle_of_a_part(door, session):
     with door.connect() as wire:
         wire.send(door.head_of_part(session, 2, "Content-Length: 100000") + part(2)[:50_000])
-        until(lambda: door.put(session, 2, part(2)).status_code == 409)
+        until(lambda: door.is_taken(session, 2))
         door.portal.kill("web")
     comes_back(door)
     assert door.received(session) == "1,3"
@@ -50,7 +53,7 @@ def test_a_web_process_is_killed_in_the_middle_of_a_part(door, session):
     """Not the master: the process that receives, with all its threads."""
     with door.connect() as wire:
         wire.send(door.head_of_part(session, 2, "Content-Length: 100000") + part(2)[:50_000])
-        until(lambda: door.put(session, 2, part(2)).status_code == 409)
+        until(lambda: door.is_taken(session, 2))
         for process in door.portal.processes["web"].children():
             process.kill()
     until(lambda: answers(door, session))
@@ -79,8 +82,12 @@ def test_everything_is_killed_between_the_parts_and_again_between_two_finalizes(
 
 
 def kill_everything(door) -> None:
-    door.portal.kill("postgres")
+    everything = list(door.portal.processes.values())
     door.portal.kill("supervisor")
+    for process in everything:
+        with suppress(psutil.NoSuchProcess):  # it went along with the supervisor
+            process.kill()
+    psutil.wait_procs(everything, timeout=10)
     door.portal.start()
 
 

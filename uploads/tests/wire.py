@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 
 from boot.tests.portal import Portal
-from uploads.tests.factories import SESSIONS
+from uploads.tests.factories import SESSIONS, content_digest
 
 
 class Door:
@@ -38,6 +38,18 @@ class Door:
 
     def put(self, session: str, number: int, part: bytes) -> httpx.Response:
         return self.call("PUT", f"{SESSIONS}/{session}/parts/{number}", content=part)
+
+    def is_taken(self, session: str, number: int) -> bool:
+        """Whether somebody is sending this part; asking stores nothing, whatever the answer."""
+        state = self.call("GET", f"{SESSIONS}/{session}").json()
+        start = (number - 1) * state["chunk_size_bytes"]
+        reply = self.call(
+            "PUT",
+            f"{SESSIONS}/{session}/parts/{number}",
+            content=bytes(min(state["chunk_size_bytes"], state["size_bytes"] - start)),
+            headers={"Content-Digest": content_digest(b"something else")},
+        )
+        return reply.json()["code"] == "part_in_progress"
 
     def received(self, session: str) -> str:
         return self.call("GET", f"{SESSIONS}/{session}").json()["received_parts"]

@@ -1,0 +1,77 @@
+"""Slow work owns no database connection: there are fewer of them than threads."""
+
+import io
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+
+from uploads.services import sessions
+from uploads.storage.local import LocalStorage
+from uploads.tests.factories import Api, make_session, send_parts, sha256, some_bytes
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DATA = some_bytes(40)
+
+
+class WatchingStream(io.BytesIO):
+    """A body that notes whether its reader owns a connection meanwhile."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.owned: list[bool] = []
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.owned.append(connection.connection is not None)
+        return super().read(size)
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+def test_a_part_arrives_without_one(api):
+    session = api.session_of(DATA, chunk=40)["session_id"]
+    for _ in range(2):  # new, and the same again
+        body = WatchingStream(DATA)
+        assert api.put_stream(session, 1, body, length=40).status_code == 200
+        assert set(body.owned) == {False}
+
+
+def test_a_file_in_one_request_arrives_without_one(api):
+    body = WatchingStream(DATA)
+    reply = api.http.generic(
+        "POST",
+        "/api/v1/files?filename=a",
+        **{"CONTENT_TYPE": "text/plain", "CONTENT_LENGTH": "40", "wsgi.input": body},
+    )
+    assert reply.json()["sha256"] == sha256(DATA)
+    assert set(body.owned) == {False}
+
+
+@pytest.mark.parametrize("order", [range(1, 41), range(40, 0, -1)])
+def test_a_digest_is_computed_and_a_type_detected_without_one(monkeypatch, order):
+    owned: list[bool] = []
+    original = LocalStorage.reader
+
+    @contextmanager
+    def watched(self, key):
+        owned.append(connection.connection is not None)
+        with original(self, key) as reader:
+            yield reader
+
+    monkeypatch.setattr(LocalStorage, "reader", watched)
+    session = make_session(DATA, chunk=1)
+    send_parts(session, DATA, order=order)
+    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    assert file.sha256 == sha256(DATA)
+    assert len(owned) >= 2
+    assert set(owned) == {False}
+
+
+def test_content_is_sent_without_one(api):
+    url = api.upload(DATA)["content_url"]
+    reply = api.http.get(url)
+    assert connection.connection is None
+    assert b"".join(reply.streaming_content) == DATA
