@@ -202,6 +202,8 @@ class Base(Configuration):
             **database.get("OPTIONS", {}),
             "pool": {"min_size": 0, "max_size": 16, "timeout": 20},
         }
+        # Connections that a restart of the database has cut are replaced when they are lent.
+        database["CONN_HEALTH_CHECKS"] = True
         return {"default": database}
 
     @property

@@ -23,7 +23,11 @@ class UploadBatch(TimeStampedModel):
     OPEN = (BatchStatus.INIT, BatchStatus.IN_PROGRESS)
 
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
     name = models.CharField(max_length=255, blank=True)
     status = models.CharField(max_length=16, choices=BatchStatus, default=BatchStatus.INIT)

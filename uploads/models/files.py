@@ -24,10 +24,19 @@ class IngestFile(TimeStampedModel):
     WITH_POINTER = (FileStatus.STORED, FileStatus.PROCESSED)
 
     uploaded_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,  # as in every model here: a composite index or constraint begins with it
     )
     batch = models.ForeignKey(
-        UploadBatch, on_delete=models.SET_NULL, null=True, blank=True, related_name="files"
+        UploadBatch,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="files",
+        db_index=False,
     )
     original_filename = models.CharField(max_length=255)
     relative_path = models.CharField(max_length=4096, blank=True)

@@ -26,7 +26,11 @@ class UploadSession(TimeStampedModel):
 
     file = models.OneToOneField(IngestFile, on_delete=models.CASCADE, related_name="session")
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
     status = models.CharField(max_length=16, choices=SessionStatus, default=SessionStatus.INIT)
     chunk_size_bytes = models.PositiveBigIntegerField()
@@ -83,7 +87,9 @@ class PartStatus(models.TextChoices):
 class UploadPart(TimeStampedModel):
     """A received range of a session. `part_number` counts from 1."""
 
-    session = models.ForeignKey(UploadSession, on_delete=models.CASCADE, related_name="parts")
+    session = models.ForeignKey(
+        UploadSession, on_delete=models.CASCADE, related_name="parts", db_index=False
+    )
     part_number = models.PositiveIntegerField()
     offset_bytes = models.PositiveBigIntegerField()
     size_bytes = models.PositiveBigIntegerField()
