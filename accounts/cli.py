@@ -1,8 +1,6 @@
 """``doorito token``: API tokens from the shell. Standard output carries results only."""
 
-import json
 import re
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +9,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.models import ApiToken, TokenScope
+from common.console import print_rows
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"([1-9]\d{0,4})([mhdw])")  # five digits of weeks still fit a date
@@ -65,11 +64,7 @@ def list_(email: str | None, as_json: bool) -> None:
     found = services.latest_tokens()
     if email:
         found = services.list_tokens(user=services.get_user(email=email))
-    rows = [_row(entry) for entry in found]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-    elif rows:
-        click.echo(_table(rows))
+    print_rows([_row(entry) for entry in found], as_json=as_json)
 
 
 @token.command()
@@ -97,20 +92,3 @@ def _row(entry: ApiToken) -> dict[str, Any]:
 
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="seconds") if moment else None
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    """One line per token, columns as wide as their widest cell."""
-    lines = [
-        [name.upper() for name in rows[0]],
-        *([_cell(v) for v in row.values()] for row in rows),
-    ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-def _cell(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list) else value or "-"

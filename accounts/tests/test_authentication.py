@@ -10,8 +10,8 @@ from django.utils import timezone
 from accounts import services
 from accounts.models import ApiToken
 from accounts.tests.factories import make_token, make_user
-from accounts.tests.threads import at_once
 from accounts.tests.urls import api
+from common.tests.threads import results_and_errors
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("accounts.tests.urls")]
 
@@ -251,7 +251,7 @@ def test_authentication_never_reads_the_body(browser, client, credentials, conte
 def test_eight_requests_at_once_note_one_use():
     token, text = make_token()
 
-    answers = at_once([lambda: Client().get("/api/upload", headers=bearer(text))] * 8)
+    answers = results_and_errors([lambda: Client().get("/api/upload", headers=bearer(text))] * 8)
 
     assert [answer.status_code for answer in answers] == [200] * 8
     token.refresh_from_db()

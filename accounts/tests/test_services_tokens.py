@@ -8,8 +8,8 @@ from django.utils import timezone
 from accounts import services
 from accounts.models import ApiToken, TokenScope
 from accounts.tests.factories import make_token, make_user
-from accounts.tests.threads import at_once
 from common.errors import Conflict, InvalidInput, NotFound
+from common.tests.threads import results_and_errors
 
 pytestmark = pytest.mark.django_db
 
@@ -131,6 +131,6 @@ def test_last_used_is_written_at_most_once_a_minute():
 def test_of_eight_simultaneous_uses_one_writes():
     token, _ = make_token()  # each thread holds this stale copy: none sees another's write
 
-    written = at_once([lambda: services.note_use(token)] * 8)
+    written = results_and_errors([lambda: services.note_use(token)] * 8)
 
     assert sorted(written) == [False] * 7 + [True]

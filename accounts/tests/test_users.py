@@ -5,8 +5,8 @@ from django.db import IntegrityError
 from accounts import services
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, make_user
-from accounts.tests.threads import at_once
 from common.errors import Conflict, InvalidInput, NotFound
+from common.tests.threads import results_and_errors
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +47,9 @@ def test_the_database_itself_refuses_the_second_case():
 def test_of_simultaneous_registrations_in_different_case_one_wins():
     addresses = ["ada@example.org", "ADA@example.org", "Ada@Example.org", "aDa@example.org"]
 
-    results = at_once([lambda address=address: make_user(email=address) for address in addresses])
+    results = results_and_errors(
+        [lambda address=address: make_user(email=address) for address in addresses]
+    )
 
     assert sum(isinstance(result, User) for result in results) == 1
     assert [r.code for r in results if isinstance(r, Conflict)] == ["email_taken"] * 3

@@ -1,7 +1,7 @@
 """Calls that really happen at the same time."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
@@ -9,16 +9,27 @@ from django.db import connection
 
 
 def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Start all calls together, each in its thread; their results in order, or the first error."""
+    """Start all calls together, each in its thread; their results in order, or the first error.
+
+    No thread owns a database connection at the start: there may be more threads than connections.
+    """
+    return [outcome.result(timeout=60) for outcome in _outcomes(calls)]
+
+
+def results_and_errors(calls: list[Callable[[], Any]]) -> list[Any]:
+    """The same for calls of which some must fail: their errors stand among the results."""
+    return [outcome.exception(timeout=60) or outcome.result() for outcome in _outcomes(calls)]
+
+
+def _outcomes(calls: list[Callable[[], Any]]) -> list[Future[Any]]:
     barrier = Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
         try:
-            connection.ensure_connection()
             barrier.wait(timeout=20)
             return call()
         finally:
             connection.close()
 
     with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
+        return [pool.submit(run, call) for call in calls]

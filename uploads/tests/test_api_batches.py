@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 
+from common.tests.threads import at_once
 from uploads.models import UploadBatch
 from uploads.tests.factories import BATCHES, Api, assert_problem, events
-from uploads.tests.threads import at_once
 
 DATA = b"0123456789ABCDE"
 

@@ -9,10 +9,10 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
+from common.tests.threads import at_once
 from uploads.models import IngestFile
 from uploads.services import retention
 from uploads.tests.factories import FILES, Api, assert_problem, body, events, on_disk
-from uploads.tests.threads import at_once
 
 DATA = b"0123456789ABCDE"
 

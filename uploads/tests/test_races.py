@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from common.errors import Conflict, DooritoError, Gone
+from common.tests.threads import at_once
 from uploads.models import FileStatus, IngestFile, SessionStatus, UploadPart, UploadSession
 from uploads.services import digests, files, retention, sessions
 from uploads.storage import storage
@@ -26,7 +27,6 @@ from uploads.tests.factories import (
     some_bytes,
     stored_bytes,
 )
-from uploads.tests.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
