@@ -1,0 +1,64 @@
+"""README.md tells the truth: what it names exists, and what exists for users is named."""
+
+import re
+
+import pytest
+from django.conf import settings
+
+from boot.cli import doorito
+from boot.tests.portal import ROOT
+from common.services.outbox import EVENT_TYPES
+from uploads.api import api
+
+TEXT = (ROOT / "README.md").read_text()
+NOT_YET_EMITTED = {"workflow_run.completed", "workflow_run.failed", "webhook.disabled"}
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_every_make_target_named_exists():
+    assert set(re.findall(r"\bmake ([a-z-]+)", TEXT.replace("and `make`", ""))) <= make_targets()
+
+
+def test_every_make_target_is_named():
+    listed = TEXT.split("`make help` lists the targets:")[1].split(".")[0]
+    assert set(re.findall(r"`([a-z-]+)`", listed)) == make_targets() - {"help", "install-dev"}
+
+
+def test_every_command_named_exists():
+    context = doorito.make_context("doorito", [], resilient_parsing=True)
+    named = set(re.findall(r"\./doorito ([a-z]+)(?: ([a-z]+))?", TEXT))
+    assert named
+    for group, command in named:
+        found = doorito.get_command(context, group)
+        assert found is not None, group
+        if command:
+            assert command in found.commands, (group, command)
+
+
+def test_every_setting_named_exists():
+    names = set(re.findall(r"`([A-Z][A-Z_]{5,})`", TEXT)) - {"DJANGO_CONFIGURATION"}
+    assert names
+    assert [name for name in names if not hasattr(settings, name)] == []
+
+
+@pytest.mark.django_db
+def test_every_call_of_the_api_is_named():
+    paths = api.get_openapi_schema()["paths"]
+    for path, operations in paths.items():
+        tail = path.rsplit("}", 1)[-1].strip("/") or path.removeprefix("/api/v1/").split("/")[0]
+        assert tail.split("/")[0] in TEXT, path
+        assert all(method.upper() in TEXT for method in operations if method != "head"), path
+
+
+def test_the_events_named_are_those_that_are_emitted():
+    named = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", TEXT, re.MULTILINE))
+    assert named == EVENT_TYPES - NOT_YET_EMITTED
+
+
+def test_every_folder_named_exists():
+    folders = re.findall(r"^\| `([a-z]+/)` \|", TEXT, re.MULTILINE)
+    assert folders
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
