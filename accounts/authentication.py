@@ -13,6 +13,7 @@ from ninja.security.base import AuthBase
 
 from accounts import services
 from accounts.models import ApiToken, User
+from common.db import release_connection
 from common.errors import Forbidden, Unauthenticated
 
 
@@ -32,6 +33,7 @@ class Authenticator(AuthBase):
     elsewhere gains nothing by adding them, and CSRF is no concern.
     """
 
+    csrf = True  # makes the page of the API's documentation send the header
     openapi_type = "http"
     openapi_scheme = "bearer"
     openapi_description = "An API token, `drt_…`. In the browser, the session cookie does as well."
@@ -45,6 +47,8 @@ class Authenticator(AuthBase):
         user, token = _by_session(request) if text is None else self._by_token(text)
         request.user = user
         request.token = token  # type: ignore[attr-defined]
+        if request.method == "POST":
+            release_connection()  # a slow form or JSON body is read next
         return user
 
     def _by_token(self, text: str) -> tuple[User, ApiToken]:

@@ -14,10 +14,10 @@ configurations.setup()
 
 from django.conf import settings  # noqa: E402
 
-from boot import lifeline, startup  # noqa: E402
+from boot import gunicorn_worker, lifeline, startup  # noqa: E402
 
 bind = f"127.0.0.1:{settings.WEB_PORT}"
-worker_class = "gthread"
+worker_class = "boot.gunicorn_worker.ThreadWorker"
 workers = settings.WEB_WORKERS
 # A slow client holds a thread for as long as its upload takes.
 threads = settings.WEB_THREADS
@@ -49,3 +49,6 @@ def on_starting(_server: Any) -> None:
 
 def post_fork(_server: Any, _worker: Any) -> None:
     lifeline.end_with_parent()
+
+
+pre_request = gunicorn_worker.head_was_read

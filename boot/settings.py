@@ -51,6 +51,7 @@ class Base(Configuration):
     PORTAL_MAX_TTL_HOURS = values.Integer(24 * 30)  # how far a file's expiry can be extended
     PORTAL_CONSUME_GRACE_SECONDS = values.Integer(300)  # how long the consumer may still read
     PORTAL_STALL_TIMEOUT_SECONDS = values.Integer(30)  # a body that sends nothing for so long ends
+    PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
 
     # --- Announcing ----------------------------------------------------------------------------
@@ -84,7 +85,7 @@ class Base(Configuration):
 
     INSTALLED_APPS = [
         "boot.apps.BootConfig",
-        "django.contrib.admin",
+        "boot.apps.DooritoAdminConfig",
         "django.contrib.auth",
         "django.contrib.contenttypes",
         "django.contrib.sessions",
@@ -272,7 +273,12 @@ class Base(Configuration):
         },
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
         "root": {"handlers": ["console"], "level": "INFO"},
-        "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+        # Answers of 4xx are the client's news, and the addresses of signed links are secrets.
+        "loggers": {
+            "django.request": {"level": "ERROR"},
+            "httpx": {"level": "WARNING"},
+            "httpcore": {"level": "WARNING"},
+        },
     }
 
 

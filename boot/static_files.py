@@ -1,5 +1,8 @@
 """How static files are stored for serving."""
 
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
@@ -10,3 +13,8 @@ class StaticFilesStorage(CompressedManifestStaticFilesStorage):
     """
 
     support_js_module_import_aggregation = True
+
+
+def favicon(_request: HttpRequest) -> HttpResponse:
+    """Browsers ask for it where no page names an icon, as for a JSON answer of the API."""
+    return redirect(static("img/favicon.svg"))

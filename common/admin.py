@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
@@ -26,7 +27,16 @@ class ReadOnly(admin.options.BaseModelAdmin):
         return False
 
 
-class RecordAdmin(ReadOnly, admin.ModelAdmin):
+class NoNulInFilters(admin.ModelAdmin):
+    """PostgreSQL's text holds no NUL: a filter with one is as wrong as others Django refuses."""
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        if any("\x00" in text for key, values in request.GET.lists() for text in (key, *values)):
+            raise IncorrectLookupParameters
+        return super().get_changelist_instance(request)
+
+
+class RecordAdmin(ReadOnly, NoNulInFilters):
     """Large tables: newest first by key, and no count of the whole table."""
 
     ordering = ["-id"]
@@ -55,7 +65,7 @@ class EndpointForm(forms.ModelForm):
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(admin.ModelAdmin):
+class WebhookEndpointAdmin(NoNulInFilters):
     form = EndpointForm
     list_display = ["url", "description", "event_types", "is_active", "created_at"]
     list_filter = ["is_active"]
@@ -67,7 +77,14 @@ class WebhookEndpointAdmin(admin.ModelAdmin):
         if obj is None:
             return []
         shown = ["created_by", "created_at", "updated_at"]
-        return ["secret", *shown] if self.has_change_permission(request, obj) else shown
+        return ["signing_secret", *shown] if self.has_change_permission(request, obj) else shown
+
+    @admin.display(description="Secret")
+    def signing_secret(self, obj: WebhookEndpoint) -> str:
+        try:
+            return obj.secret
+        except DooritoError as exc:
+            return exc.message
 
     def save_model(
         self, request: HttpRequest, obj: WebhookEndpoint, form: Any, change: bool
@@ -104,14 +121,16 @@ class WebhookEndpointAdmin(admin.ModelAdmin):
             self.message_user(request, f"{endpoint.url}: {answer}", level)
 
     @admin.action(description="Enable", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: models.QuerySet[WebhookEndpoint]) -> None:  # noqa: ARG002
+    def enable(self, request: HttpRequest, queryset: models.QuerySet[WebhookEndpoint]) -> None:
         for endpoint in queryset:
             endpoints.enable(endpoint_id=endpoint.id)
+            self.message_user(request, f"Enabled {endpoint.url}", messages.SUCCESS)
 
     @admin.action(description="Disable", permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: models.QuerySet[WebhookEndpoint]) -> None:  # noqa: ARG002
+    def disable(self, request: HttpRequest, queryset: models.QuerySet[WebhookEndpoint]) -> None:
         for endpoint in queryset:
             endpoints.disable(endpoint_id=endpoint.id)
+            self.message_user(request, f"Disabled {endpoint.url}", messages.SUCCESS)
 
 
 class DeliveryInline(ReadOnly, admin.TabularInline):
@@ -136,7 +155,15 @@ class OutboxEventAdmin(RecordAdmin):
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(RecordAdmin):
-    list_display = ["id", "event", "endpoint", "status", "attempt_count", "due_at", "last_error"]
+    list_display = [
+        "id",
+        "status",
+        "attempt_count",
+        "event__event_type",
+        "endpoint",
+        "due_at",
+        "last_error",
+    ]
     list_filter = ["status", ("endpoint", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["event", "endpoint"]
     search_fields = ["=id", "=event__id"]

@@ -6,8 +6,8 @@ DooritoError
 ├── Forbidden 403               ├── RangeNotSatisfiable 416
 ├── NotFound 404                ├── UnprocessableContent 422
 ├── MethodNotAllowed 405        ├── TooManyRequests 429
-├── RequestTimeout 408          └── InsufficientStorage 507
-├── Conflict 409
+├── RequestTimeout 408          ├── ServiceUnavailable 503
+├── Conflict 409                └── InsufficientStorage 507
 ├── Gone 410
 └── LengthRequired 411
 
@@ -105,6 +105,11 @@ class UnprocessableContent(DooritoError):
 class TooManyRequests(DooritoError):
     status = 429
     title = "Too many requests"
+
+
+class ServiceUnavailable(DooritoError):
+    status = 503
+    title = "Not available now"
 
 
 class InsufficientStorage(DooritoError):

@@ -4,10 +4,13 @@ import base64
 import hashlib
 from typing import Any
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
+from django.db.models.query_utils import DeferredAttribute
 from django.utils.encoding import force_bytes
+
+from common.errors import DooritoError
 
 
 def _cipher() -> MultiFernet:
@@ -21,12 +24,52 @@ def _derive(secret: str | bytes) -> bytes:
     return base64.urlsafe_b64encode(digest)
 
 
+class _Ciphertext(str):
+    """What the database holds."""
+
+    __slots__ = ()
+
+    def plain(self) -> str:
+        try:
+            return _cipher().decrypt(self.encode()).decode()
+        except InvalidToken as exc:
+            raise DooritoError(
+                "secret_unreadable",
+                "The stored secret cannot be decrypted: DJANGO_SECRET_KEY is not the one that it "
+                "was saved with. Restore that key, or make a new secret.",
+            ) from exc
+
+
+class _DecryptedOnAccess(DeferredAttribute):
+    """Decrypts only for who reads the attribute: rows whose key is lost can be listed and saved."""
+
+    field: models.Field
+
+    def __get__(self, instance: Any, cls: Any = None) -> Any:
+        value = super().__get__(instance, cls)
+        return value.plain() if isinstance(value, _Ciphertext) else value
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        instance.__dict__[self.field.attname] = value
+
+
 class EncryptedTextField(models.TextField):
-    """Text that is encrypted in the database and plain in Python."""
+    """Text that is encrypted in the database and plain in Python.
+
+    Reading the attribute raises DooritoError `secret_unreadable` when no key fits. Saving a row
+    leaves what was not assigned as it is, under the key that it has.
+    """
+
+    descriptor_class = _DecryptedOnAccess
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:  # noqa: ARG002
+        return model_instance.__dict__[self.attname]
 
     def get_prep_value(self, value: Any) -> Any:
+        if isinstance(value, _Ciphertext):
+            return str(value)
         value = super().get_prep_value(value)
         return value if value in (None, "") else _cipher().encrypt(value.encode()).decode()
 
     def from_db_value(self, value: str | None, *_: Any) -> str | None:
-        return _cipher().decrypt(value.encode()).decode() if value else value
+        return _Ciphertext(value) if value else value

@@ -83,20 +83,22 @@ def files_page(
 
 
 def get_file(*, user: User, file_id: UUID) -> IngestFile:
-    file = _first(IngestFile.objects.filter(id=file_id, uploaded_by=user))
-    if file is None and user.has_perm(ACCESS_ALL):
-        file = _first(IngestFile.objects.filter(id=file_id))
-    if file is None:
-        raise NotFound("file_not_found", "There is no such file.")
-    return file
+    """A file to read or consume: the user's own, or anybody's with the permission."""
+    try:
+        return get_own_file(user=user, file_id=file_id)
+    except NotFound:
+        if not user.has_perm(ACCESS_ALL):
+            raise
+        return get_linked_file(file_id)
+
+
+def get_own_file(*, user: User, file_id: UUID) -> IngestFile:
+    return _file(IngestFile.objects.filter(id=file_id, uploaded_by=user))
 
 
 def get_linked_file(file_id: UUID) -> IngestFile:
     """A file for the bearer of a signed link, which stands for its owner's consent."""
-    file = _first(IngestFile.objects.filter(id=file_id))
-    if file is None:
-        raise NotFound("file_not_found", "There is no such file.")
-    return file
+    return _file(IngestFile.objects.filter(id=file_id))
 
 
 def get_batch(*, user: User, batch_id: UUID) -> UploadBatch:
@@ -174,8 +176,11 @@ def _session(sessions: QuerySet[UploadSession], *, user: User, session_id: UUID)
         raise NotFound("session_not_found", "There is no such upload session.") from exc
 
 
-def _first(files: QuerySet[IngestFile]) -> IngestFile | None:
-    return files.select_related("uploaded_by", "batch").first()
+def _file(files: QuerySet[IngestFile]) -> IngestFile:
+    file = files.select_related("uploaded_by", "batch").first()
+    if file is None:
+        raise NotFound("file_not_found", "There is no such file.")
+    return file
 
 
 def _page[T: Any](rows: QuerySet[T], *, cursor: str | None, limit: int) -> Page[T]:

@@ -107,7 +107,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='webhookdelivery',
-            index=models.Index(condition=models.Q(('status__in', ['pending', 'sending'])), fields=['due_at'], name='webhook_delivery_due'),
+            index=models.Index(condition=models.Q(('status__in', ['pending', 'sending'])), fields=['endpoint', 'due_at'], name='webhook_delivery_due'),
         ),
         migrations.AddConstraint(
             model_name='webhookdelivery',

@@ -58,9 +58,9 @@ class WebhookDelivery(TimeStampedModel):
             models.UniqueConstraint(fields=["event", "endpoint"], name="webhook_delivery_once"),
         ]
         indexes = [
-            # The claim query: what is due, oldest first.
+            # The claim query: what is due for an endpoint, oldest first.
             models.Index(
-                fields=["due_at"],
+                fields=["endpoint", "due_at"],
                 condition=models.Q(status__in=[DeliveryStatus.PENDING, DeliveryStatus.SENDING]),
                 name="webhook_delivery_due",
             ),

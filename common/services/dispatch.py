@@ -15,10 +15,11 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F, Min, QuerySet
+from django.db import Error, transaction
+from django.db.models import F, Min, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
+from common.errors import DooritoError
 from common.ids import uuid7
 from common.models import (
     DeliveryStatus,
@@ -39,6 +40,9 @@ POLL_SECONDS = 0.25  # how often a run that waits for slow receivers looks for n
 LEASE_MARGIN = timedelta(seconds=30)  # beyond the send's timeout: name resolution, a busy machine
 RETRY_AFTER_MAX = timedelta(hours=24)
 JITTER = 0.2
+EXHAUSTED = "No attempt of the retry schedule is left."
+# What recording can raise; a stop from outside, such as a task's time limit, is none of these.
+RECORDING_FAULTS = (Error, ArithmeticError, ValueError)
 
 InFlight = dict[Future[webhook.Result], WebhookDelivery]
 
@@ -72,16 +76,44 @@ def _start(pool: ThreadPoolExecutor, in_flight: InFlight, senders: int) -> int:
     busy = Counter(delivery.endpoint_id for delivery in in_flight.values())
     claimed = claim(limit=senders - len(in_flight), busy=busy)
     for delivery in claimed:
-        in_flight[pool.submit(webhook.send, _message(delivery))] = delivery
+        in_flight[pool.submit(_attempt, delivery)] = delivery
     return len(claimed)
+
+
+def _attempt(delivery: WebhookDelivery) -> webhook.Result:
+    """Send a leased delivery, without the database. A secret that is unreadable is a failure."""
+    started_at = timezone.now()
+    try:
+        message = _message(delivery)
+    except DooritoError as exc:
+        return webhook.failure(exc.message, started_at=started_at)
+    return webhook.send(message)
 
 
 def _finish(in_flight: InFlight, *, timeout: float | None) -> int:
     done, _ = wait(in_flight, timeout=timeout, return_when=FIRST_COMPLETED)
     for future in done:
-        record(in_flight[future], future.result())
+        # A stop from outside leaves it in flight, so that what was sent is still recorded.
+        _conclude(in_flight[future], future)
         del in_flight[future]
     return len(done)
+
+
+def _conclude(delivery: WebhookDelivery, future: Future[webhook.Result]) -> None:
+    """Record what became of a delivery. A fault on the way costs no other delivery its result."""
+    fault = future.exception()
+    if fault is None:
+        try:
+            record(delivery, future.result())
+            return
+        except RECORDING_FAULTS as exc:
+            fault = exc
+    logger.error("Delivery %s has no usable result", delivery.id, exc_info=fault)
+    failure = webhook.failure(webhook.internal_error(fault), started_at=timezone.now())
+    try:
+        record(delivery, failure)
+    except RECORDING_FAULTS:
+        logger.exception("Delivery %s is left to the end of its lease", delivery.id)
 
 
 def _message(delivery: WebhookDelivery) -> webhook.Message:
@@ -96,7 +128,8 @@ def _message(delivery: WebhookDelivery) -> webhook.Message:
 
 
 def _ask_for_next_run() -> None:
-    next_due = open_deliveries().aggregate(Min("due_at"))["due_at__min"]
+    own = open_deliveries().filter(endpoint=OuterRef("pk")).order_by("due_at").values("due_at")
+    next_due = WebhookEndpoint.objects.aggregate(next=Min(Subquery(own[:1])))["next"]
     sweep = timezone.now() + timedelta(minutes=settings.OUTBOX_SWEEP_INTERVAL_MINUTES)
     if next_due is not None and next_due < sweep:
         kicks.request(next_due)
@@ -107,10 +140,28 @@ def open_deliveries() -> TimeStampedQuerySet:
     return WebhookDelivery.objects.filter(status__in=outbox.OPEN)
 
 
-def due_deliveries(*, exclude_endpoints: list[UUID]) -> TimeStampedQuerySet:
-    """What may be claimed now, oldest first: retries that are due and leases that ended."""
-    due = open_deliveries().filter(due_at__lte=timezone.now()).order_by("due_at")
-    return due.exclude(endpoint_id__in=exclude_endpoints) if exclude_endpoints else due
+def _lock_due(*, limit: int, full: list[UUID]) -> list[WebhookDelivery]:
+    """Lock what may be claimed now, oldest first: retries that are due and leases that ended.
+
+    Each endpoint but the full ones offers no more than one worker's share of it, so that the cost
+    does not grow with what waits for any of them.
+    """
+    return list(
+        WebhookDelivery.objects.raw(
+            "SELECT due.* FROM webhook_endpoint AS endpoint CROSS JOIN LATERAL ("
+            " SELECT * FROM webhook_delivery WHERE endpoint_id = endpoint.id"
+            " AND status IN ('pending', 'sending') AND due_at <= %(now)s"
+            " ORDER BY due_at LIMIT %(share)s FOR UPDATE SKIP LOCKED"
+            ") AS due WHERE endpoint.id <> ALL(%(full)s::uuid[])"
+            " ORDER BY due.due_at LIMIT %(limit)s",
+            {
+                "now": timezone.now(),
+                "share": SENDERS_PER_ENDPOINT,
+                "full": full,
+                "limit": limit,
+            },
+        )
+    )
 
 
 def claim(*, limit: int, busy: Counter[UUID]) -> list[WebhookDelivery]:
@@ -121,14 +172,12 @@ def claim(*, limit: int, busy: Counter[UUID]) -> list[WebhookDelivery]:
     if limit <= 0:
         return []
     full = [endpoint for endpoint, count in busy.items() if count >= SENDERS_PER_ENDPOINT]
-    claimed: list[WebhookDelivery] = []
-    may_be_more = True
-    while may_be_more and not claimed:
+    while True:
         with transaction.atomic(durable=True):
-            due = list(due_deliveries(exclude_endpoints=full).locked()[:limit])
-            claimed = lease(_share(_without_disabled(due), busy))
-        may_be_more = len(due) == limit
-    return claimed
+            due = _lock_due(limit=limit, full=full)
+            claimed = lease(_share(_without_exhausted(_without_disabled(due)), busy))
+        if claimed or not due:
+            return claimed
 
 
 def _without_disabled(due: list[WebhookDelivery]) -> list[WebhookDelivery]:
@@ -139,8 +188,20 @@ def _without_disabled(due: list[WebhookDelivery]) -> list[WebhookDelivery]:
             "id", flat=True
         )
     )
-    endpoints.fail_deliveries([d for d in due if d.endpoint_id not in active])
+    disabled = [d for d in due if d.endpoint_id not in active]
+    endpoints.fail_deliveries(disabled, error=endpoints.DISABLED)
     return [d for d in due if d.endpoint_id in active]
+
+
+def _without_exhausted(due: list[WebhookDelivery]) -> list[WebhookDelivery]:
+    """Deliveries with an attempt left; the others fail here, or they would be sent for ever.
+
+    They are here because a worker died in the last attempt, or the schedule was shortened.
+    """
+    steps = len(settings.PORTAL_RETRY_SCHEDULE)
+    exhausted = [d for d in due if d.schedule_step >= steps]
+    endpoints.fail_deliveries(exhausted, error=EXHAUSTED)
+    return [d for d in due if d.schedule_step < steps]
 
 
 def _share(due: list[WebhookDelivery], busy: Counter[UUID]) -> list[WebhookDelivery]:
@@ -267,7 +328,7 @@ def send_test(*, endpoint_id: UUID) -> WebhookAttempt:
             schedule_step=len(settings.PORTAL_RETRY_SCHEDULE),
         )
         (delivery,) = lease([delivery])
-    attempt = record(delivery, webhook.send(_message(delivery)))
+    attempt = record(delivery, _attempt(delivery))
     if attempt is None:
         raise endpoints.not_found(endpoint_id)
     return attempt

@@ -12,6 +12,7 @@ from common.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from common.services import outbox, ssrf, webhook
 
 URL_LENGTH = 2048  # characters
+DESCRIPTION_LENGTH = 255  # characters
 BATCH = 1000  # rows changed in one transaction
 DISABLED = "The endpoint is disabled."
 
@@ -26,10 +27,11 @@ def add_endpoint(
     """Register a receiver; its new secret is in `secret`. No event types means all.
 
     Raises InvalidInput: `webhook_url_invalid`, `webhook_url_not_public`,
-    `webhook_event_type_unknown`.
+    `webhook_event_type_unknown`, `webhook_description_invalid`.
     """
     check_target(url)
     check_event_types(event_types)
+    check_description(description)
     return WebhookEndpoint.objects.create(
         url=url,
         event_types=list(event_types),
@@ -57,6 +59,20 @@ def check_event_types(patterns: Sequence[str]) -> None:
                 f"There is no event type {pattern}. Types: "
                 f"{', '.join(sorted(outbox.EVENT_TYPES))}; file.* takes all of a kind.",
             )
+
+
+def check_description(description: str) -> None:
+    """Refuse what the database cannot keep: InvalidInput `webhook_description_invalid`."""
+    if len(description) > DESCRIPTION_LENGTH:
+        raise InvalidInput(
+            "webhook_description_invalid",
+            f"The description is longer than {DESCRIPTION_LENGTH} characters.",
+        )
+    # Bytes of an argument that are not UTF-8 come as lone surrogates (PEP 383).
+    if any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in description):
+        raise InvalidInput(
+            "webhook_description_invalid", "The description must be UTF-8 text without NUL."
+        )
 
 
 def list_endpoints() -> QuerySet[WebhookEndpoint]:
@@ -99,16 +115,16 @@ def _fail_some(endpoint_id: UUID) -> int:
     pending = WebhookDelivery.objects.filter(endpoint_id=endpoint_id, status=DeliveryStatus.PENDING)
     with transaction.atomic():
         some = list(pending.locked()[:BATCH])
-        fail_deliveries(some)
+        fail_deliveries(some, error=DISABLED)
     return len(some)
 
 
-def fail_deliveries(deliveries: Sequence[WebhookDelivery]) -> None:
+def fail_deliveries(deliveries: Sequence[WebhookDelivery], *, error: str) -> None:
     """Give up deliveries that the caller has locked, in its transaction."""
     if not deliveries:
         return
     WebhookDelivery.objects.filter(id__in=[delivery.id for delivery in deliveries]).update(
-        status=DeliveryStatus.FAILED, lease_id=None, last_error=DISABLED
+        status=DeliveryStatus.FAILED, lease_id=None, last_error=error
     )
     outbox.roll_up({delivery.event_id for delivery in deliveries})
 

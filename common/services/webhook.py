@@ -120,28 +120,37 @@ def send(message: Message) -> Result:
             body=message.body,
             timeout=settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS,
         )
+        return Result(
+            started_at=started_at,
+            duration_ms=_milliseconds_since(start),
+            status=response.status,
+            body=_storable(response.body.decode(errors="replace")),
+            error=(
+                "" if 200 <= response.status < 300 else f"The receiver answered {response.status}."
+            ),
+            retry_after=_retry_after(response.headers.get("retry-after")),
+        )
     except (guarded_http.RequestFailed, InvalidInput) as exc:
-        return _failed(started_at, start, str(exc))
+        error = str(exc)
     except Exception as exc:
         # A fault of ours, on one message. It must not keep the others from being sent.
         logger.exception("Sending delivery %s failed", message.delivery_id)
-        return _failed(started_at, start, f"Internal error: {type(exc).__name__}")
-    return Result(
-        started_at=started_at,
-        duration_ms=_milliseconds_since(start),
-        status=response.status,
-        body=_storable(response.body.decode(errors="replace")),
-        error="" if 200 <= response.status < 300 else f"The receiver answered {response.status}.",
-        retry_after=_retry_after(response.headers.get("retry-after")),
-    )
+        error = internal_error(exc)
+    return failure(error, started_at=started_at, duration_ms=_milliseconds_since(start))
 
 
-def _failed(started_at: datetime, start: float, error: str) -> Result:
+def failure(error: str, *, started_at: datetime, duration_ms: int = 0) -> Result:
+    """The result of an attempt that got no usable response."""
     return Result(
         started_at=started_at,
-        duration_ms=_milliseconds_since(start),
+        duration_ms=duration_ms,
         error=_storable(error)[:ERROR_LENGTH],
     )
+
+
+def internal_error(fault: BaseException) -> str:
+    """What an attempt says of a fault of ours; the log says the rest."""
+    return f"Internal error: {type(fault).__name__}"
 
 
 def _milliseconds_since(start: float) -> int:
@@ -161,7 +170,7 @@ def _retry_after(value: str | None) -> int | None:
         return int(value[:9])
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for numbers that no date has
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -59,6 +59,38 @@ def test_the_secret_is_on_the_endpoints_page_and_in_no_list(staff):
     assert endpoint.secret not in staff.get(changelist("webhookendpoint")).content.decode()
 
 
+def test_an_endpoint_whose_secret_cannot_be_read_is_shown_and_saved(staff, settings):
+    endpoint = make_endpoint(url="http://127.0.0.1:8000/hook")
+    key, settings.SECRET_KEY = settings.SECRET_KEY, "another"
+    staff.force_login(get_user_model().objects.get())
+
+    url = reverse("admin:common_webhookendpoint_change", args=[endpoint.pk])
+    assert "DJANGO_SECRET_KEY" in staff.get(url).content.decode()
+    staff.post(url, {"url": endpoint.url, "description": "renamed", "is_active": "on"})
+
+    settings.SECRET_KEY = key
+    saved = WebhookEndpoint.objects.get()
+    assert (saved.description, saved.secret) == ("renamed", endpoint.secret)
+
+
+@pytest.mark.parametrize(
+    ("model", "query"),
+    [
+        ("outboxevent", "status__exact=%00"),
+        ("outboxevent", "event_type__exact=file%00"),
+        ("webhookdelivery", "status__exact=%00"),
+        ("webhookendpoint", "url=%00"),
+        ("webhookendpoint", "q=%00"),
+        ("webhookattempt", "response_status=%00"),
+    ],
+)
+def test_a_filter_with_nul_leads_to_the_list_without_filters(staff, model, query):
+    response = staff.get(f"{changelist(model)}?{query}")
+
+    assert response.headers["Location"] == f"{changelist(model)}?e=1"
+    assert staff.get(response.headers["Location"]).status_code == 200
+
+
 def test_an_endpoint_that_is_added_gets_a_secret(staff):
     staff.post(
         reverse("admin:common_webhookendpoint_add"),
@@ -122,9 +154,11 @@ def test_a_test_event_is_sent_and_its_answer_shown(staff):
 def test_endpoints_are_disabled_and_enabled(staff):
     endpoint = make_endpoint()
 
-    act(staff, "webhookendpoint", "disable", endpoint)
+    page = act(staff, "webhookendpoint", "disable", endpoint)
+    assert f"Disabled {endpoint.url}" in page
     assert not WebhookEndpoint.objects.get().is_active
-    act(staff, "webhookendpoint", "enable", endpoint)
+    page = act(staff, "webhookendpoint", "enable", endpoint)
+    assert f"Enabled {endpoint.url}" in page
     assert WebhookEndpoint.objects.get().is_active
 
 

@@ -70,6 +70,15 @@ def test_list_shows_endpoints_and_no_secret():
     ]
 
 
+def test_lists_show_endpoints_whose_secret_cannot_be_read(settings):
+    endpoint = make_endpoint()
+    make_event()
+    settings.SECRET_KEY = "another"
+
+    assert endpoint.url in run("list").stdout
+    assert endpoint.url in run("deliveries").stdout
+
+
 def test_list_of_nothing_is_empty():
     assert run("list").stdout == ""
     assert json.loads(run("list", "--json").stdout) == []

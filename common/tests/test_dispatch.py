@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import pytest
 import standardwebhooks
-from django.db import connection, transaction
+from django.db import DataError, OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from common.ids import uuid7
 from common.models import (
     DeliveryStatus,
     OutboxEvent,
@@ -78,7 +80,7 @@ def test_eight_workers_never_claim_one_delivery_twice():
         taken = []
         for _ in range(1000):
             taken += claim(5)
-            if not dispatch.due_deliveries(exclude_endpoints=[]).exists():
+            if not dispatch.open_deliveries().filter(due_at__lte=timezone.now()).exists():
                 return taken
         raise AssertionError("What was due could not be claimed.")
 
@@ -117,31 +119,77 @@ def test_a_claim_is_never_part_of_another_transaction():
         claim()
 
 
-def test_the_claims_plan_uses_its_index_among_many_rows():
-    endpoint = make_endpoint()
+def insert_deliveries(endpoint, *, count, status, first_due_in, step):
+    """Rows in one statement. The first is due in so many seconds, each other a step later."""
     with connection.cursor() as cursor:
-        # 100,000 deliveries: one in a thousand is open, half of these are due.
         cursor.execute(
-            "INSERT INTO outbox_event (id, created_at, updated_at, event_type, schema_version,"
-            " aggregate_type, aggregate_id, idempotency_key, payload, status)"
+            "WITH event AS (INSERT INTO outbox_event (id, created_at, updated_at, event_type,"
+            " schema_version, aggregate_type, aggregate_id, idempotency_key, payload, status)"
             " SELECT gen_random_uuid(), now(), now(), 'file.uploaded', 1, 'file',"
-            " gen_random_uuid(), n::text, '{}', 'delivered' FROM generate_series(1, 100000) AS n"
-        )
-        cursor.execute(
-            "INSERT INTO webhook_delivery (id, created_at, updated_at, event_id, endpoint_id,"
+            " gen_random_uuid(), gen_random_uuid(), '{}', 'pending'"
+            " FROM generate_series(1, %s) RETURNING id)"
+            " INSERT INTO webhook_delivery (id, created_at, updated_at, event_id, endpoint_id,"
             " status, due_at, attempt_count, schedule_step, last_error)"
-            " SELECT gen_random_uuid(), now(), now(), id, %s,"
-            " CASE WHEN n %% 1000 = 0 THEN 'pending' ELSE 'delivered' END,"
-            " now() + (n - 50000) * interval '1 s', 1, 1, ''"
-            " FROM (SELECT id, idempotency_key::int AS n FROM outbox_event) AS event",
-            [endpoint.id],
+            " SELECT gen_random_uuid(), now(), now(), id, %s, %s,"
+            " now() + (%s + n * %s) * interval '1 s', 1, 1, ''"
+            " FROM (SELECT id, row_number() OVER () AS n FROM event) AS numbered",
+            [count, endpoint.id, status, first_due_in, step],
         )
-        cursor.execute("ANALYZE webhook_delivery")
-    with transaction.atomic():
-        plan = dispatch.due_deliveries(exclude_endpoints=[]).locked()[:32].explain()
 
-    assert "webhook_delivery_due" in plan
-    assert "Sort" not in plan
+
+def plan_nodes(plan):
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from plan_nodes(inner)
+
+
+def test_a_claim_reads_few_rows_whatever_waits_for_one_endpoint():
+    hanging, idle, *others = [make_endpoint() for _ in range(5)]
+    insert_deliveries(hanging, count=20_000, status=PENDING, first_due_in=0, step=-1)
+    insert_deliveries(idle, count=20_000, status=DELIVERED, first_due_in=0, step=-1)
+    for endpoint in others:
+        insert_deliveries(endpoint, count=1000, status=PENDING, first_due_in=-5, step=1)
+    full = Counter({hanging.id: dispatch.SENDERS_PER_ENDPOINT})
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE webhook_delivery, webhook_endpoint")
+        for busy in (Counter(), full):
+            with CaptureQueriesContext(connection) as queries:
+                claimed = dispatch.claim(limit=32, busy=busy)
+            (claim_query,) = [q["sql"] for q in queries if "LATERAL" in q["sql"]]
+            WebhookDelivery.objects.filter(id__in=[each.id for each in claimed]).update(
+                status=PENDING, due_at=timezone.now() - timedelta(hours=9)
+            )
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {claim_query}")
+            nodes = list(plan_nodes(cursor.fetchone()[0][0]["Plan"]))
+
+            (scan,) = [node for node in nodes if node.get("Relation Name") == "webhook_delivery"]
+            assert scan["Index Name"] == "webhook_delivery_due"
+            assert scan["Actual Rows"] <= dispatch.SENDERS_PER_ENDPOINT
+            assert scan["Rows Removed by Filter"] == 0
+            assert scan["Actual Loops"] <= 5
+
+
+def test_what_waits_for_a_full_endpoint_is_left():
+    hanging, other = make_endpoint(), make_endpoint()
+    insert_deliveries(hanging, count=100, status=PENDING, first_due_in=0, step=-1)
+    last = make_delivery(endpoint=other)
+    full = Counter({hanging.id: dispatch.SENDERS_PER_ENDPOINT})
+
+    assert [each.id for each in dispatch.claim(limit=32, busy=full)] == [last.id]
+
+
+def test_a_delivery_with_no_attempt_left_fails_without_another(settings):
+    """Its worker died in the last one, or the schedule was shortened: it is not sent for ever."""
+    settings.PORTAL_RETRY_SCHEDULE = [0, 5]
+    died = make_delivery(status=SENDING, lease_id=uuid7(), attempt_count=2, schedule_step=2)
+    shortened = make_delivery(attempt_count=7, schedule_step=7)
+    last = make_delivery(attempt_count=1, schedule_step=1)
+
+    assert [each.id for each in claim()] == [last.id]
+
+    for row, attempts in ((reloaded(died), 2), (reloaded(shortened), 7)):
+        assert (row.status, row.lease_id, row.event.status) == (FAILED, None, FAILED)
+        assert (row.attempt_count, row.last_error) == (attempts, dispatch.EXHAUSTED)
 
 
 # --- Results --------------------------------------------------------------------------------------
@@ -374,6 +422,95 @@ def test_a_run_that_is_told_to_stop_records_what_it_sent(monkeypatch):
 
     assert len(receiver.received) == 4
     assert WebhookDelivery.objects.filter(status=DELIVERED).count() == 4
+
+
+@pytest.mark.parametrize("fault", [DataError, OverflowError])
+def test_a_result_that_cannot_be_recorded_costs_no_other(monkeypatch, caplog, fault):
+    record = dispatch.record
+
+    def record_unless_poisoned(delivery, outcome):
+        if outcome.status == 429:
+            raise fault("poison")
+        return record(delivery, outcome)
+
+    monkeypatch.setattr(dispatch, "record", record_unless_poisoned)
+    with Receiver(Answer(status=429)) as receiver:
+        make_endpoint(url=receiver.url)
+        for _ in range(4):
+            make_event()
+
+        assert dispatch.run() == 4
+
+    poisoned = WebhookDelivery.objects.get(status=PENDING)
+    assert poisoned.last_error == f"Internal error: {fault.__name__}"
+    assert poisoned.attempts.get().error == poisoned.last_error
+    assert WebhookDelivery.objects.filter(status=DELIVERED).count() == 3
+    assert "poison" in caplog.text
+
+
+def test_an_attempt_that_raises_is_a_failed_one(monkeypatch, caplog):
+    send, first = webhook.send, []
+
+    def send_unless_first(message):
+        first.append(message)
+        if len(first) == 1:
+            raise RuntimeError("poison")
+        return send(message)
+
+    monkeypatch.setattr(webhook, "send", send_unless_first)
+    with Receiver() as receiver:
+        make_endpoint(url=receiver.url)
+        for _ in range(3):
+            make_event()
+
+        assert dispatch.run() == 3
+
+    failed = WebhookAttempt.objects.exclude(error="").get()
+    assert failed.error == "Internal error: RuntimeError"
+    assert WebhookDelivery.objects.filter(status=DELIVERED).count() == 2
+    assert "poison" in caplog.text
+
+
+def test_results_that_the_database_does_not_take_are_left_to_the_lease(monkeypatch):
+    record, refused = dispatch.record, []
+
+    def record_unless_refused(delivery, outcome):
+        refused.append(delivery.id)
+        if delivery.id == refused[0]:
+            raise OperationalError("gone")
+        return record(delivery, outcome)
+
+    monkeypatch.setattr(dispatch, "record", record_unless_refused)
+    with Receiver() as receiver:
+        make_endpoint(url=receiver.url)
+        for _ in range(3):
+            make_event()
+
+        dispatch.run()
+
+    assert WebhookDelivery.objects.get(status=SENDING).id == refused[0]
+    assert WebhookDelivery.objects.filter(status=DELIVERED).count() == 2
+
+
+def test_a_secret_that_cannot_be_read_fails_its_own_deliveries_only(settings):
+    key = settings.SECRET_KEY
+    with Receiver() as receiver:
+        settings.SECRET_KEY = "lost"
+        unreadable = make_endpoint(url=receiver.url)
+        settings.SECRET_KEY = key
+        readable = make_endpoint(url=receiver.url)
+        event = make_event()
+
+        assert dispatch.run() == 2
+        attempt = dispatch.send_test(endpoint_id=unreadable.id)
+
+    failed = event.deliveries.get(endpoint=unreadable)
+    assert failed.status == PENDING
+    assert "DJANGO_SECRET_KEY" in failed.last_error
+    assert "DJANGO_SECRET_KEY" in failed.attempts.get().error
+    assert "DJANGO_SECRET_KEY" in attempt.error
+    assert event.deliveries.get(endpoint=readable).status == DELIVERED
+    assert len(receiver.received) == 1
 
 
 def test_a_run_ends_after_its_time_and_asks_for_another(sent_kicks):

@@ -69,6 +69,28 @@ def test_a_filter_that_can_never_match_is_refused(pattern):
     assert refused.value.code == "webhook_event_type_unknown"
 
 
+@pytest.mark.parametrize("description", ["x" * 256, "byte \udcff", "nul\x00"])
+def test_a_description_that_the_database_cannot_keep_is_refused(description):
+    with pytest.raises(InvalidInput) as refused:
+        endpoints.add_endpoint(url=URL, description=description)
+
+    assert refused.value.code == "webhook_description_invalid"
+
+
+def test_the_longest_description_is_kept():
+    endpoint = endpoints.add_endpoint(url=URL, description="ä" * 255)
+
+    assert WebhookEndpoint.objects.get().description == endpoint.description
+
+
+@pytest.mark.parametrize("character", ["\x00", "\udcff"])
+def test_a_url_or_type_with_characters_that_are_no_text_is_refused(character):
+    with pytest.raises(InvalidInput):
+        endpoints.add_endpoint(url=URL + character)
+    with pytest.raises(InvalidInput):
+        endpoints.add_endpoint(url=URL, event_types=[f"file.{character}"])
+
+
 def test_endpoints_are_listed_newest_first():
     made = [make_endpoint() for _ in range(3)]
 

@@ -193,6 +193,17 @@ def test_events_of_an_object_come_newest_first_with_everything_loaded(django_ass
 
 
 @pytest.mark.django_db
+def test_events_are_shown_without_reading_secrets(settings):
+    endpoint = make_endpoint()
+    event = make_event()
+    settings.SECRET_KEY = "another"
+
+    (found,) = outbox.events_of(aggregate_type="file", aggregate_id=event.aggregate_id)
+
+    assert [each.endpoint.url for each in found.deliveries.all()] == [endpoint.url]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("deliveries", "expected"),
     [

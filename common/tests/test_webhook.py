@@ -226,10 +226,20 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch):
         ("", None),
         ("9" * 5000, 999_999_999),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Mon, 99999999999999999999 Jan 2020 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999", None),
     ],
 )
 def test_retry_after_is_read_in_both_forms(value, expected):
     assert webhook._retry_after(value) == expected
+
+
+def test_a_retry_after_that_is_no_date_leaves_the_answer_as_it_is():
+    header = {"Retry-After": "Mon, 99999999999999999999 Jan 2020 00:00:00 GMT"}
+
+    result, _ = answer_of(Answer(status=429, headers=header))
+
+    assert (result.status, result.retry_after) == (429, None)
 
 
 def test_retry_after_may_name_a_moment():

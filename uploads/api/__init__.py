@@ -1,10 +1,10 @@
 """The JSON API, version 1."""
 
-from ninja import NinjaAPI
-
+from accounts.authentication import Authenticator
 from uploads.api import batches, files, problems, sessions
+from uploads.api.openapi import DescribedAPI, read_only
 
-api = NinjaAPI(
+api = DescribedAPI(
     title="Doorito",
     version="1",
     description="Receives files in parts, proves them, announces them. "
@@ -12,6 +12,8 @@ api = NinjaAPI(
     urls_namespace="api-1",
     openapi_url="/openapi.json",
     docs_url="/docs",
+    docs_decorator=read_only,
+    auth=Authenticator(),
 )
 api.add_router("/uploads/sessions", sessions.router)
 api.add_router("/files", files.router)

@@ -3,11 +3,12 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, UnreadablePostError
+from gunicorn.http.body import Body, LengthReader
 
 from common.errors import InvalidInput, LengthRequired, RequestTimeout
 from uploads.services.parts import PartDigest
@@ -49,14 +50,58 @@ def content_digest(request: HttpRequest) -> PartDigest | None:
 def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
     """The raw body; ends early where the connection does.
 
-    Raises RequestTimeout `body_stalled` or InvalidInput `body_incomplete`, so that a dead
-    connection does not hold its part for ever.
+    Each block is valid until the next. Raises RequestTimeout `body_stalled` or InvalidInput
+    `body_incomplete`, so that a dead connection does not hold its part for ever.
     """
+    read_into = _direct_reader(request)
     try:
-        while block := request.read(BLOCK_BYTES):
-            yield memoryview(block)
-    except UnreadablePostError as exc:
+        if read_into is None:
+            while block := request.read(BLOCK_BYTES):
+                yield memoryview(block)
+        else:
+            buffer = memoryview(bytearray(BLOCK_BYTES))
+            while filled := _fill(buffer, read_into):
+                yield buffer[:filled]
+    except (UnreadablePostError, OSError) as exc:
         raise interrupted(exc) from exc
+
+
+def _direct_reader(request: HttpRequest) -> Callable[[memoryview], int] | None:
+    """Reads some of the body into a buffer straight from gunicorn's socket, 0 at its end.
+
+    gunicorn's own read() copies every byte twice more into new memory, which costs a quarter of
+    the speed. Its count of what is left is kept, by which it knows where the next request begins.
+    None where the body is not gunicorn's, of unknown length, or was looked at before.
+    """
+    body = request.META.get("wsgi.input")
+    if not isinstance(body, Body) or body.buf.tell():
+        return None
+    reader = body.reader
+    if not isinstance(reader, LengthReader):
+        return None
+    connection = request.META["gunicorn.socket"]
+
+    def read_into(buffer: memoryview) -> int:
+        wanted = min(len(buffer), reader.length)
+        ahead = reader.unreader.take_buffered() if wanted else b""
+        if ahead:  # what came along with the headers, and perhaps the next request
+            count = min(len(ahead), wanted)
+            buffer[:count] = ahead[:count]
+            reader.unreader.unread(ahead[count:])
+        else:
+            count = connection.recv_into(buffer, wanted) if wanted else 0
+        reader.length -= count
+        return count
+
+    return read_into
+
+
+def _fill(buffer: memoryview, read_into: Callable[[memoryview], int]) -> int:
+    """Read until the buffer is full or the body ends; whole blocks are written faster."""
+    filled = 0
+    while filled < len(buffer) and (count := read_into(buffer[filled:])):
+        filled += count
+    return filled
 
 
 def file_blocks(file: UploadedFile) -> Iterator[memoryview]:
@@ -65,7 +110,7 @@ def file_blocks(file: UploadedFile) -> Iterator[memoryview]:
         yield memoryview(chunk)
 
 
-def interrupted(exc: UnreadablePostError) -> RequestTimeout | InvalidInput:
+def interrupted(exc: Exception) -> RequestTimeout | InvalidInput:
     """Why a body could not be read to its end (see StalledBodyMiddleware)."""
     if any(isinstance(cause, TimeoutError) for cause in _causes(exc)):
         return RequestTimeout(

@@ -121,9 +121,13 @@ def extend_file(request: AuthenticatedRequest, file_id: UUID, body: ExtendIn) ->
 
 
 def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
-    upload = request.FILES.get("file")
-    if upload is None:
-        raise InvalidInput("file_missing", "The form has no field `file` with a file in it.")
+    uploads = request.FILES.getlist("file")
+    if len(uploads) != 1:
+        raise InvalidInput(
+            "file_missing" if not uploads else "several_files",
+            f"The form must have one field `file` with a file in it, not {len(uploads)}.",
+        )
+    (upload,) = uploads
     with upload:
         return files.store_in_one_request(
             user=request.user,

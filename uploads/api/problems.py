@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
@@ -21,6 +22,7 @@ from common.errors import (
     NotFound,
     PayloadTooLarge,
     RangeNotSatisfiable,
+    ServiceUnavailable,
 )
 from uploads.api.bodies import interrupted
 
@@ -40,7 +42,7 @@ class Problem(Schema):
 
 
 PROBLEMS: dict[Any, Any] = {
-    frozenset({400, 401, 403, 404, 405, 408, 409, 410, 411, 413, 415, 416, 422, 507}): Problem
+    frozenset({400, 401, 403, 404, 405, 408, 409, 410, 411, 413, 415, 416, 422, 503, 507}): Problem
 }
 
 
@@ -103,6 +105,16 @@ def install(api: NinjaAPI) -> None:
     @api.exception_handler(Http404)
     def _missing(_request: HttpRequest, _error: Http404) -> HttpResponse:
         return problem_response(NOT_FOUND)
+
+    @api.exception_handler(OperationalError)
+    @api.exception_handler(InterfaceError)
+    def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
+        logger.error("%s %s: the database does not answer: %s", request.method, request.path, error)
+        return problem_response(
+            ServiceUnavailable(
+                "database_unavailable", "The database does not answer; try again.", retry_after=5
+            )
+        )
 
     @api.exception_handler(Exception)
     def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:

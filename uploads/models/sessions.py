@@ -45,6 +45,8 @@ class UploadSession(TimeStampedModel):
     hash_state = models.BinaryField(null=True, blank=True)
     hashed_bytes = models.PositiveBigIntegerField(default=0)
     last_activity_at = models.DateTimeField()
+    # The run of the machine that the parts were received in: a crash may lose unflushed bytes.
+    boot_id = models.CharField(max_length=36, blank=True)
     # Why the session ended badly; a repeated finalize answers the same.
     error_status = models.PositiveSmallIntegerField(null=True, blank=True)
     error_code = models.CharField(max_length=64, blank=True)

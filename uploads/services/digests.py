@@ -8,8 +8,10 @@ again. Saving is one conditional update, so a second roller could at most waste 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+from blake3 import blake3
 from django.db import connection
 from django.db.models import F
 
@@ -32,6 +34,11 @@ class _Prefix:
     hashed_bytes: int
     hash_state: bytes | memoryview | None
     end: int
+
+
+def part_digester(algorithm: str) -> Any:
+    """A hash object for `blake3`, or for an algorithm as Content-Digest names it (`sha-256`)."""
+    return blake3() if algorithm == "blake3" else hashlib.new(algorithm.replace("-", ""))
 
 
 def roll_forward(session: UploadSession) -> None:
@@ -93,7 +100,7 @@ def _hash_on(prefix: _Prefix, *, key: str) -> ResumableSha256:
     state = prefix.hash_state
     digest = ResumableSha256.from_state(bytes(state)) if state else ResumableSha256()
     with storage().reader(key) as reader:
-        for block in _blocks(reader, start=prefix.hashed_bytes, end=prefix.end):
+        for block in upload_blocks(reader, start=prefix.hashed_bytes, end=prefix.end):
             digest.update(block)
     return digest
 
@@ -117,12 +124,12 @@ def _read_through(key: str, *, size: int) -> str:
     release_connection()
     digest = hashlib.sha256()
     with storage().reader(key) as reader:
-        for block in _blocks(reader, start=0, end=size):
+        for block in upload_blocks(reader, start=0, end=size):
             digest.update(block)
     return digest.hexdigest()
 
 
-def _blocks(reader: UploadReader, *, start: int, end: int) -> Iterator[memoryview]:
+def upload_blocks(reader: UploadReader, *, start: int, end: int) -> Iterator[memoryview]:
     """The upload's bytes from `start` to `end`; each block is valid until the next."""
     buffer = memoryview(bytearray(min(BLOCK_BYTES, end - start) or 1))
     while start < end:

@@ -13,12 +13,19 @@ from common.errors import Conflict, DooritoError, Gone, InvalidInput
 from common.models import TimeStampedQuerySet
 from uploads import policy, selectors
 from uploads.links import LinkKind, link
-from uploads.models import FileStatus, IngestFile, UploadSession
+from uploads.models import FileStatus, IngestFile, SessionStatus, UploadSession
 from uploads.services.announce import announce_file
 from uploads.services.expiry import latest_expiry, purge_after_consumption
 from uploads.services.parts import receive_part
-from uploads.services.sessions import abort_session, create_session, finalize_session
+from uploads.services.sessions import (
+    abort_session,
+    create_session,
+    end_session,
+    finalize_session,
+)
 from uploads.services.upload_requests import UploadRequest
+
+REMOVABLE = (FileStatus.UPLOADING, *IngestFile.WITH_POINTER)
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,9 @@ def store_in_one_request(
                 blocks=blocks,
             )
         return finalize_session(user=user, session_id=session.id)
-    except Exception:
-        if created:
+    except Exception as exc:
+        sent_by_another = isinstance(exc, Conflict) and exc.code == "part_in_progress"
+        if created and not sent_by_another:
             abort_session(user=user, session_id=session.id)
         raise
 
@@ -82,7 +90,7 @@ def consume_file(*, user: User, file_id: UUID) -> Consumption:
 
 def extend_file(*, user: User, file_id: UUID, expires_at: datetime) -> IngestFile:
     """Keep a stored file longer. Raises InvalidInput `invalid_expiry` beyond the maximum."""
-    file = selectors.get_file(user=user, file_id=file_id)
+    file = selectors.get_own_file(user=user, file_id=file_id)
     if file.status != FileStatus.STORED or file.stored_at is None or _expired(file):
         raise _not_available(file)
     now = timezone.now()
@@ -96,7 +104,7 @@ def extend_file(*, user: User, file_id: UUID, expires_at: datetime) -> IngestFil
     extended = IngestFile.objects.filter(
         id=file.id, status=FileStatus.STORED, expires_at__gt=now, expires_at__lt=expires_at
     ).change(expires_at=expires_at, expiry_notified_at=None)
-    file = selectors.get_file(user=user, file_id=file_id)
+    file = selectors.get_own_file(user=user, file_id=file_id)
     if not extended and (file.status != FileStatus.STORED or _expired(file)):
         raise _not_available(file)
     return file
@@ -107,9 +115,24 @@ def delete_file(*, user: User, file_id: UUID) -> None:
 
     The row stays as a tombstone. Repeating it is harmless.
     """
-    file = selectors.get_file(user=user, file_id=file_id)
+    file = selectors.get_own_file(user=user, file_id=file_id)
     if file.status == FileStatus.UPLOADING:
         abort_session(user=user, session_id=file.session.id)
+        return
+    _mark_deleted(
+        IngestFile.objects.filter(id=file.id, status__in=IngestFile.WITH_POINTER), file_id=file.id
+    )
+
+
+def remove_file(*, file_id: UUID) -> None:
+    """For administrators: as `delete_file`, whoever's file it is."""
+    file = IngestFile.objects.select_related("session").get(id=file_id)
+    if file.status == FileStatus.UPLOADING:
+        end_session(
+            file.session,
+            status=SessionStatus.ABORTED,
+            error=Gone("aborted", "An administrator aborted the upload."),
+        )
         return
     _mark_deleted(
         IngestFile.objects.filter(id=file.id, status__in=IngestFile.WITH_POINTER), file_id=file.id

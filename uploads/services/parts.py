@@ -1,13 +1,11 @@
 """Receiving the parts of an upload session."""
 
 import base64
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from blake3 import blake3
 from django.db import connection
 from django.utils import timezone
 
@@ -16,7 +14,7 @@ from common.db import release_connection
 from common.errors import Conflict, InvalidInput, UnprocessableContent
 from uploads import selectors
 from uploads.models import PartStatus, SessionStatus, UploadPart, UploadSession
-from uploads.services.digests import roll_forward
+from uploads.services.digests import part_digester, roll_forward
 from uploads.services.session_state import ended, missing_spool_explained, require_open
 from uploads.storage import storage
 from uploads.storage.base import PartWriter
@@ -162,7 +160,7 @@ def _write(
 ) -> None:
     """Put the body in place and its digest into `part`."""
     part.digest_algorithm = declared.algorithm if declared else "blake3"
-    digester = _digester(part.digest_algorithm)
+    digester = part_digester(part.digest_algorithm)
     received = 0
     for block in blocks:
         digester.update(block)
@@ -189,8 +187,8 @@ def _compare(
     known: UploadPart, *, blocks: Iterator[memoryview], declared: PartDigest | None
 ) -> None:
     """The same part again, or a conflict; nothing is written."""
-    same = _digester(known.digest_algorithm)
-    promised = _digester(declared.algorithm) if declared else None
+    same = part_digester(known.digest_algorithm)
+    promised = part_digester(declared.algorithm) if declared else None
     received = 0
     for block in blocks:
         same.update(block)
@@ -204,10 +202,6 @@ def _compare(
         raise Conflict(
             "part_differs", f"Part {known.part_number} was received with other bytes before."
         )
-
-
-def _digester(algorithm: str) -> Any:
-    return blake3() if algorithm == "blake3" else hashlib.new(algorithm.replace("-", ""))
 
 
 def _require_whole(part_number: int, *, received: int, size: int) -> None:

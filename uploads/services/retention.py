@@ -131,9 +131,9 @@ def _abort_if_quiet(session: UploadSession) -> bool:
 
 
 def _remove_unowned(keys: list[str]) -> int:
-    owned = set(
-        UploadSession.objects.filter(spool_key__in=keys).values_list("spool_key", flat=True)
-    )
+    # A key is its file's id, which is indexed.
+    files = IngestFile.objects.filter(id__in=keys).values_list("id", flat=True)
+    owned = {file_id.hex for file_id in files}
     unowned = [key for key in keys if key not in owned]
     for key in unowned:
         storage().discard(key)

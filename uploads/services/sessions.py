@@ -16,6 +16,7 @@ from uploads.models import FileStatus, IngestFile, SessionStatus, UploadSession
 from uploads.services import batches
 from uploads.services.announce import announce_file
 from uploads.services.content_types import detect_type
+from uploads.services.crashes import boot_id, distrust, survived_crash
 from uploads.services.digests import complete_digest
 from uploads.services.expiry import first_expiry
 from uploads.services.session_state import missing_spool_explained, original_error
@@ -46,7 +47,7 @@ def create_session(*, user: User, request: UploadRequest) -> tuple[UploadSession
         if existing is None:
             raise
         return existing, False
-    except DooritoError:
+    except Exception:
         storage().discard(file_id.hex)
         raise
 
@@ -66,6 +67,10 @@ def finalize_session(*, user: User, session_id: UUID) -> IngestFile:
         session = selectors.get_session(user=user, session_id=session_id)
         if session.status not in UploadSession.OPEN:
             return _outcome(session)
+        if survived_crash(session):
+            distrust(session)
+            session = selectors.get_session(user=user, session_id=session_id)
+            _require_all_parts(session)
         return _finalize(session)
 
 
@@ -157,6 +162,7 @@ def _insert_session(*, user: User, request: UploadRequest, file_id: UUID) -> Upl
         request_digest=request.digest(),
         spool_key=file_id.hex,
         last_activity_at=timezone.now(),
+        boot_id=boot_id(),
     )
 
 

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from django.conf import settings
+
 from common.errors import Conflict, Gone, InsufficientStorage, NotFound
 from uploads.storage.base import StoredObject
 
@@ -187,13 +189,14 @@ def _opened(flags: int, *paths: Path) -> Iterator[int]:
 def _reserve(descriptor: int, size_bytes: int) -> None:
     """Claim the file's blocks now, so that a full disk is found before any byte is sent.
 
-    fallocate(2) itself: posix_fallocate(3) would write every block where the file system cannot
-    reserve, and there a sparse file has to do.
+    PORTAL_DISK_RESERVE stays free, since the database may live on the same disk. fallocate(2)
+    itself: posix_fallocate(3) would write every block where the file system cannot reserve, and
+    there a sparse file has to do.
     """
     if size_bytes == 0:
         return
     free = os.fstatvfs(descriptor)
-    if size_bytes > free.f_bavail * free.f_frsize:
+    if size_bytes > free.f_bavail * free.f_frsize - settings.PORTAL_DISK_RESERVE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if hasattr(_libc, "fallocate"):
         done = _libc.fallocate(descriptor, 0, ctypes.c_int64(0), ctypes.c_int64(size_bytes))

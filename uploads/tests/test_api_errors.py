@@ -141,4 +141,18 @@ def test_every_error_of_the_specification_is_described_as_a_problem(db):
     schema = Client().get("/api/v1/openapi.json").json()
     for path, operations in schema["paths"].items():
         for operation in operations.values():
-            assert {"400", "401", "404", "409"} <= set(operation["responses"]), path
+            answers = operation["responses"]
+            assert {"400", "401", "404", "409"} <= set(answers), path
+            for status, answer in answers.items():
+                if int(status) >= 400:
+                    assert set(answer["content"]) == {"application/problem+json"}, (path, status)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/docs", "/api/v1/openapi.json"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_the_description_of_the_api_is_only_read(db, method, path):
+    client = Client(enforce_csrf_checks=True)
+    assert client.get(path).status_code == 200
+    reply = call(client, method, path)
+    assert_problem(reply, 405, "method_not_allowed")
+    assert reply["Allow"] == "GET, HEAD"

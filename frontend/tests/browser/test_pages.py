@@ -33,6 +33,28 @@ def test_no_page_scrolls_sideways_or_logs_an_error(ada: Window, width: int):
         assert overflow(ada) <= 0, (path, width)
 
 
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_file_with_the_longest_name_fits_the_upload_page(ada: Window, make_file, width: int):
+    ada.page.set_viewport_size({"width": width, "height": 800})
+    page = ada.open("/app/upload/")
+    page.locator("#choose-files").set_input_files(str(make_file(f"{'n' * 251}.bin", 10)))
+    expect(page.locator("[data-upload]")).to_have_attribute("data-state", "stored")
+    assert overflow(ada) <= 0
+    fits = "(row) => row.scrollWidth <= row.clientWidth"
+    assert page.locator("[data-upload]").evaluate(fits)
+
+
+def test_a_call_tried_in_the_documentation_of_the_api_is_made_with_the_session(ada: Window):
+    page = ada.open("/api/v1/docs")
+    page.locator(".opblock-post", has_text="/api/v1/batches").first.click()
+    page.get_by_role("button", name="Try it out").click()
+    page.locator("textarea").first.fill('{"name": "From the documentation"}')
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("201")
+    (batch,) = ada.get("/api/v1/batches")["items"]
+    assert batch["name"] == "From the documentation"
+
+
 def test_violations_of_the_policy_would_be_noticed(window: Window):
     page = window.open("/app/login/")
     page.evaluate(

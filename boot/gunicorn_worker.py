@@ -1,0 +1,85 @@
+"""gunicorn's threaded worker, with an end to what a slow or silent client can hold.
+
+gunicorn expects a buffering proxy in front. Doorito is to be run without one, so a request's head
+must come within a deadline, and a connection's last words are waited for in its own thread, not
+in the loop that serves all others.
+"""
+
+import time
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http.errors import NoMoreData
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers import gthread
+
+HEAD_SECONDS = 10.0  # for a request's line and headers together
+DRAIN_SECONDS = 1.0  # for the rest of a body that was refused
+LINGER_SECONDS = 2.0  # for the client to take the last answer
+
+
+class DeadlineUnreader(SocketUnreader):
+    """Reads from a socket, until `head_read` with a deadline for all reads together."""
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self._deadline: float | None = None
+
+    def expect_head(self) -> None:
+        self._deadline = time.monotonic() + HEAD_SECONDS
+
+    def head_read(self) -> None:
+        self._deadline = None
+        self.sock.settimeout(None)
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        if self._deadline is None:
+            return super().chunk(size_hint)
+        try:
+            self.sock.settimeout(max(self._deadline - time.monotonic(), 0.001))
+            return super().chunk(size_hint)
+        except TimeoutError as exc:
+            raise NoMoreData(self.buf.getvalue()) from exc
+
+
+class Connection(gthread.TConn):
+    """A connection whose requests' heads have a deadline."""
+
+    def init(self) -> None:
+        is_new = not self.initialized
+        super().init()
+        if self.is_http2:
+            return
+        if is_new:
+            self.parser.unreader = DeadlineUnreader(self.sock)
+        self.parser.unreader.expect_head()
+
+    def close(self, graceful: bool = False) -> None:  # noqa: ARG002
+        """Called in the loop, which must not wait: `linger` was called before."""
+        util.close(self.sock)
+
+    def linger(self) -> None:
+        """End the sending side and let the client take what was sent (RFC 9112, 9.6)."""
+        util.close_graceful(self.sock, timeout=LINGER_SECONDS)
+
+
+gthread.TConn = Connection  # the worker makes its connections by this name
+
+
+class ThreadWorker(gthread.ThreadWorker):
+    def handle(self, conn: Connection) -> Any:
+        outcome = super().handle(conn)
+        if outcome is False:
+            conn.linger()
+        return outcome
+
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        if not keepalive:
+            return False
+        return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
+
+
+def head_was_read(_worker: ThreadWorker, request: Any) -> None:
+    """gunicorn's hook `pre_request`: from here on the application sets the limits."""
+    if isinstance(request.unreader, DeadlineUnreader):
+        request.unreader.head_read()

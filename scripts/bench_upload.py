@@ -1,0 +1,300 @@
+"""How fast the portal receives, beside the least that receiving can cost.
+
+Starts the portal as `make run` does and a raw-socket sink that writes the same bytes to the same
+file system and hashes them once. Both get the same parts from the same client, in turns; the
+median of the pairs' ratios counts, since single figures drift with the machine.
+
+    .venv/bin/python scripts/bench_upload.py            # the full run, some minutes
+    .venv/bin/python scripts/bench_upload.py --quick    # whether it works at all
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import socket
+import statistics
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import benchlib
+from benchlib import GIB, MIB, PartSender, Payload, Portal
+
+_HEADER = struct.Struct("!QQ")  # offset and length of the part that follows, in bytes
+_BLOCK_BYTES = MIB
+
+
+# --- The sink: nothing but receive, hash, write ----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sink:
+    port: int
+    path: Path
+    process_id: int
+
+
+@contextmanager
+def running_sink(folder: Path) -> Iterator[Sink]:
+    path = folder / "sink.bin"
+    path.touch()
+    listener = socket.create_server((benchlib.HOST, 0))
+    process = multiprocessing.get_context("fork").Process(
+        target=_serve, args=(listener, path), daemon=True
+    )
+    process.start()
+    try:
+        yield Sink(port=listener.getsockname()[1], path=path, process_id=process.pid)
+    finally:
+        listener.close()
+        process.terminate()
+        process.join()
+
+
+def _serve(listener: socket.socket, path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=_receive, args=(connection, descriptor), daemon=True).start()
+
+
+def _receive(connection: socket.socket, descriptor: int) -> None:
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    header = memoryview(bytearray(_HEADER.size))
+    with connection:
+        while connection.recv_into(header, flags=socket.MSG_WAITALL) == _HEADER.size:
+            offset, left = _HEADER.unpack(header)
+            digest = hashlib.sha256()
+            while left:
+                count = connection.recv_into(buffer[: min(left, _BLOCK_BYTES)])
+                if count == 0:
+                    return
+                digest.update(buffer[:count])
+                os.pwrite(descriptor, buffer[:count], offset)
+                offset += count
+                left -= count
+            connection.sendall(digest.digest())
+
+
+class SinkSender:
+    def __init__(self, port: int) -> None:
+        self._socket = benchlib.open_socket(port)
+
+    def send(self, _number: int, offset: int, view: memoryview) -> None:
+        self._socket.sendall(_HEADER.pack(offset, len(view)))
+        self._socket.sendall(view)
+        if len(self._socket.recv(32, socket.MSG_WAITALL)) != 32:
+            raise RuntimeError("the sink ended the connection")
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+# --- One upload to each ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Upload:
+    """`finalize_seconds` is what it took, when all was received, to have it safely on disk."""
+
+    mib_per_second: float
+    durable_mib_per_second: float
+    cpu_seconds_per_gib: float
+    finalize_seconds: float
+
+
+def upload_to_sink(sink: Sink, payload: Payload, *, connections: int) -> Upload:
+    cpu = benchlib.cpu_seconds([sink.process_id])
+    seconds = benchlib.send_all(
+        payload, connect=lambda: SinkSender(sink.port), connections=connections
+    )
+    cpu = benchlib.cpu_seconds([sink.process_id]) - cpu
+    if sink.path.stat().st_size != payload.size_bytes:
+        raise RuntimeError("the sink's file has another size")
+    started = time.perf_counter()
+    with sink.path.open("r+b") as file:
+        os.fsync(file)
+    finalize = time.perf_counter() - started
+    os.truncate(sink.path, 0)
+    return _upload(payload, seconds=seconds, cpu=cpu, finalize=finalize)
+
+
+def upload_to_portal(
+    portal: Portal,
+    payload: Payload,
+    *,
+    connections: int,
+    sha256: str,
+    order: list[int] | None = None,
+) -> Upload:
+    """Upload, finalize, check the hash, delete."""
+    web = portal.web_processes()
+    session = portal.create_session(payload, name="bench.bin")
+    cpu = benchlib.cpu_seconds(web)
+    seconds = benchlib.send_all(
+        payload,
+        connect=lambda: PartSender(portal, session["session_id"]),
+        connections=connections,
+        order=order,
+    )
+    cpu = benchlib.cpu_seconds(web) - cpu
+    started = time.perf_counter()
+    file = portal.finalize(session["session_id"])
+    finalize = time.perf_counter() - started
+    if file["sha256"] != sha256:
+        raise RuntimeError(f"the portal's SHA-256 is {file['sha256']}, not {sha256}")
+    portal.delete_file(file["id"])
+    return _upload(payload, seconds=seconds, cpu=cpu, finalize=finalize)
+
+
+def _upload(payload: Payload, *, seconds: float, cpu: float, finalize: float) -> Upload:
+    return Upload(
+        mib_per_second=payload.size_bytes / MIB / seconds,
+        durable_mib_per_second=payload.size_bytes / MIB / (seconds + finalize),
+        cpu_seconds_per_gib=cpu / (payload.size_bytes / GIB),
+        finalize_seconds=finalize,
+    )
+
+
+# --- The measurements ------------------------------------------------------------------------
+
+
+def measure_memory(portal: Portal, options: argparse.Namespace) -> dict[str, float]:
+    """Peak resident size of all web processes together, small file and big file, in MiB."""
+    web = portal.web_processes()
+    peaks = []
+    for size in (options.small, options.small, options.big):  # the first one warms up
+        payload = Payload(size_bytes=size, chunk_bytes=options.chunk)
+        benchlib.forget_peak_memory(web)
+        upload_to_portal(portal, payload, connections=options.connections, sha256=payload.sha256())
+        peaks.append(benchlib.peak_memory(web) / MIB)
+    _say(
+        f"peak memory of {len(web)} web processes: {peaks[1]:.0f} MiB for "
+        f"{options.small // MIB} MiB, {peaks[2]:.0f} MiB for {options.big // MIB} MiB: "
+        f"growth {peaks[2] - peaks[1]:+.0f} MiB"
+    )
+    return {"small_mib": peaks[1], "big_mib": peaks[2], "growth_mib": peaks[2] - peaks[1]}
+
+
+def measure_pairs(
+    portal: Portal, sink: Sink, payload: Payload, options: argparse.Namespace, *, sha256: str
+) -> dict[str, Any]:
+    """Sink and portal in turns, after one of each that does not count."""
+    pairs = []
+    for number in range(options.pairs + 1):
+        raw = upload_to_sink(sink, payload, connections=options.connections)
+        full = upload_to_portal(portal, payload, connections=options.connections, sha256=sha256)
+        if number:
+            pairs.append((raw, full))
+            _say(
+                f"pair {number}: sink {raw.mib_per_second:.0f} MiB/s, "
+                f"portal {full.mib_per_second:.0f} MiB/s, "
+                f"ratio {full.mib_per_second / raw.mib_per_second:.2f}"
+            )
+    ratio = statistics.median(full.mib_per_second / raw.mib_per_second for raw, full in pairs)
+    durable = statistics.median(
+        full.durable_mib_per_second / raw.durable_mib_per_second for raw, full in pairs
+    )
+    cpu = {
+        "sink": statistics.median(raw.cpu_seconds_per_gib for raw, _ in pairs),
+        "portal": statistics.median(full.cpu_seconds_per_gib for _, full in pairs),
+    }
+    _say(
+        f"median ratio {ratio:.2f}, until safely on disk (sink: fsync, portal: finalize) "
+        f"{durable:.2f}; server CPU seconds per GiB: "
+        f"sink {cpu['sink']:.2f}, portal {cpu['portal']:.2f}"
+    )
+    return {
+        "sink_mib_per_second": [raw.mib_per_second for raw, _ in pairs],
+        "portal_mib_per_second": [full.mib_per_second for _, full in pairs],
+        "median_ratio": ratio,
+        "median_ratio_durable": durable,
+        "cpu_seconds_per_gib": cpu,
+    }
+
+
+def measure_finalize(
+    portal: Portal, payload: Payload, options: argparse.Namespace, *, sha256: str
+) -> dict[str, Any]:
+    """Seconds to finalize, by the way the parts came; beside one hashlib pass."""
+    numbers = list(range(1, payload.count + 1))
+    ways = {
+        f"in order, {options.connections} connections": (options.connections, numbers),
+        "in order, 1 connection": (1, numbers),
+        f"in reverse, {options.connections} connections": (options.connections, numbers[::-1]),
+    }
+    seconds: dict[str, Any] = {}
+    for name, (connections, order) in ways.items():
+        runs = [
+            upload_to_portal(
+                portal, payload, connections=connections, sha256=sha256, order=order
+            ).finalize_seconds
+            for _ in range(options.finalize_runs)
+        ]
+        seconds[name] = runs
+        _say(f"finalize, {name}: {_milliseconds(runs)}")
+    passes = []
+    for _ in range(options.finalize_runs):
+        started = time.perf_counter()
+        payload.sha256()
+        passes.append(time.perf_counter() - started)
+    _say(f"one hashlib SHA-256 pass over the same bytes: {_milliseconds(passes)}")
+    return seconds | {"hashlib pass": passes}
+
+
+def _milliseconds(runs: list[float]) -> str:
+    each = ", ".join(f"{run * 1000:.0f}" for run in runs)
+    return f"median {statistics.median(runs) * 1000:.0f} ms ({each})"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=benchlib.size, default=GIB, help="of the timed file")
+    parser.add_argument("--chunk", type=benchlib.size, default=8 * MIB, help="size of a part")
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--finalize-runs", type=int, default=3)
+    parser.add_argument("--small", type=benchlib.size, default=64 * MIB, help="memory: small file")
+    parser.add_argument("--big", type=benchlib.size, default=4 * GIB, help="memory: big file")
+    parser.add_argument("--folder", help="where to work (default: the system's temporary folder)")
+    parser.add_argument("--json", action="store_true", help="results as JSON on standard output")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one pair")
+    options = parser.parse_args()
+    if options.quick:
+        options.size, options.big = 64 * MIB, 128 * MIB
+        options.pairs = options.finalize_runs = 1
+    return options
+
+
+def main() -> None:
+    options = _options()
+    payload = Payload(size_bytes=options.size, chunk_bytes=options.chunk)
+    sha256 = payload.sha256()
+    with (
+        benchlib.work_folder(options.folder) as folder,
+        running_sink(folder) as sink,
+        benchlib.running_portal(folder) as portal,
+    ):
+        results = {
+            "memory": measure_memory(portal, options),
+            "throughput": measure_pairs(portal, sink, payload, options, sha256=sha256),
+            "finalize_seconds": measure_finalize(portal, payload, options, sha256=sha256),
+        }
+    if options.json:
+        print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Uploads in the admin: records to look at, and files to delete before their time.
+
+Parts are not listed: a session says how many it has received.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.utils.functional import cached_property
+
+from common.admin import RecordAdmin
+from uploads.models import IngestFile, UploadBatch, UploadSession
+from uploads.services import files
+
+_MOST_AT_ONCE = 500  # the confirmation page sends each as a form field: Django accepts 1,000
+
+
+class BoundedPaginator(Paginator):
+    """Counts no further than anybody turns pages: the tables hold millions of rows."""
+
+    MOST_ROWS = 10_000
+    object_list: QuerySet[Any]
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list[: self.MOST_ROWS].count()
+
+
+class UploadRecordAdmin(RecordAdmin):
+    """Found by an exact id or by the beginning of the owner's e-mail address."""
+
+    owner: str
+    id_fields: tuple[str, ...] = ("id",)
+    paginator = BoundedPaginator
+    show_facets = admin.ShowFacets.NEVER
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002
+        """Only makes the search box appear: see `get_search_results`."""
+        return (f"^{self.owner}__email",)
+
+    def get_search_results(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Any],
+        search_term: str,
+    ) -> tuple[QuerySet[Any], bool]:
+        """An id is compared as an id, which the indexes know; as text they do not."""
+        try:
+            key = UUID(search_term.strip())
+        except ValueError:
+            return super().get_search_results(request, queryset, search_term)
+        wanted = Q()
+        for field in self.id_fields:
+            wanted |= Q(**{field: key})
+        return queryset.filter(wanted), False
+
+
+@admin.register(IngestFile)
+class IngestFileAdmin(UploadRecordAdmin):
+    owner = "uploaded_by"
+    id_fields = ("id", "batch_id")
+    search_help_text = "The id of a file or batch, or the beginning of an e-mail address."
+    list_display = [
+        "original_filename",
+        "status",
+        "size_bytes",
+        "uploaded_by",
+        "created_at",
+        "expires_at",
+    ]
+    list_filter = ["status", "created_at"]
+    list_select_related = ["uploaded_by"]
+    fields = [
+        "id",
+        "original_filename",
+        "relative_path",
+        "uploaded_by",
+        "batch",
+        "status",
+        "error_code",
+        "error_message",
+        "size_bytes",
+        "sha256",
+        "content_type",
+        "detected_type",
+        "metadata",
+        "storage_backend",
+        "storage_bucket",
+        "storage_key",
+        "created_at",
+        "stored_at",
+        "expires_at",
+        "expiry_notified_at",
+        "processed_at",
+        "deleted_at",
+        "purge_at",
+        "purged_at",
+    ]
+    actions = ["delete_selected"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        removable = obj is None or obj.status in files.REMOVABLE
+        return removable and request.user.has_perm("uploads.delete_ingestfile")
+
+    @admin.action(description="Delete files now", permissions=["delete"])
+    def delete_selected(
+        self, request: HttpRequest, queryset: QuerySet[IngestFile]
+    ) -> TemplateResponse | None:
+        removable = queryset.filter(status__in=files.REMOVABLE)[:_MOST_AT_ONCE]
+        if not removable:
+            self.message_user(request, "Nothing is left of these files.", messages.WARNING)
+            return None
+        return delete_selected(self, request, removable)
+
+    def get_deleted_objects(
+        self,
+        objs: Any,
+        request: HttpRequest,  # noqa: ARG002
+    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
+        """What the confirmation lists: files only, for their rows and sessions stay."""
+        names = [str(file) for file in objs]
+        return names, {self.opts.verbose_name_plural: len(names)}, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: IngestFile) -> None:  # noqa: ARG002
+        files.remove_file(file_id=obj.id)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[IngestFile]) -> None:  # noqa: ARG002
+        for file in queryset:
+            files.remove_file(file_id=file.id)
+
+
+@admin.register(UploadBatch)
+class UploadBatchAdmin(UploadRecordAdmin):
+    owner = "created_by"
+    search_help_text = "The id of a batch, or the beginning of an e-mail address."
+    list_display = [
+        "__str__",
+        "status",
+        "total_files",
+        "stored_count",
+        "failed_count",
+        "created_by",
+        "created_at",
+        "closed_at",
+    ]
+    list_filter = ["status", "created_at"]
+    list_select_related = ["created_by"]
+    fields = [
+        "id",
+        "name",
+        "created_by",
+        "status",
+        "total_files",
+        "stored_count",
+        "failed_count",
+        "created_at",
+        "closed_at",
+    ]
+
+
+@admin.register(UploadSession)
+class UploadSessionAdmin(UploadRecordAdmin):
+    owner = "created_by"
+    id_fields = ("id", "file_id")
+    search_help_text = "The id of a session or file, or the beginning of an e-mail address."
+    list_display = ["file", "status", "received_parts", "created_by", "created_at"]
+    list_filter = ["status", "created_at"]
+    list_select_related = ["file", "created_by"]
+    fields = [
+        "id",
+        "file",
+        "created_by",
+        "status",
+        "error_code",
+        "error_message",
+        "received_parts",
+        "received_bytes",
+        "chunk_size_bytes",
+        "hashed_bytes",
+        "declared_sha256",
+        "idempotency_key",
+        "spool_key",
+        "created_at",
+        "last_activity_at",
+        "spool_removed_at",
+    ]
+    readonly_fields = ["received_parts"]
+
+    @admin.display(description="received parts")
+    def received_parts(self, session: UploadSession) -> str:
+        return f"{session.received_parts_count} of {session.total_parts}"

@@ -1,0 +1,52 @@
+"""Uploads that outlive a crash of the machine, which may lose bytes that the database knows of."""
+
+import pytest
+
+from common.errors import InvalidInput
+from uploads.models import UploadSession
+from uploads.services import sessions
+from uploads.storage import storage
+from uploads.tests.factories import make_session, send_parts, sha256, some_bytes
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DATA = some_bytes(300)
+
+
+@pytest.fixture
+def session():
+    """Three parts received, hashed already, before the machine went down."""
+    session = make_session(DATA, chunk=100)
+    send_parts(session, DATA, order=[1, 2, 3])
+    UploadSession.objects.filter(id=session.id).update(boot_id="an earlier run of the machine")
+    return session
+
+
+def finalize(session):
+    return sessions.finalize_session(user=session.created_by, session_id=session.id)
+
+
+def lose(session, *, start: int, end: int) -> None:
+    with storage().write_part(session.spool_key, offset=start, size_bytes=end - start) as writer:
+        writer.write(memoryview(bytes(end - start)))
+
+
+def test_what_is_intact_is_stored(session):
+    assert finalize(session).sha256 == sha256(DATA)
+
+
+def test_a_part_whose_bytes_were_lost_is_asked_for_again(session):
+    lose(session, start=150, end=170)
+    with pytest.raises(InvalidInput) as error:
+        finalize(session)
+    assert (error.value.code, error.value.extra["missing_parts"]) == ("parts_missing", "2")
+    session.refresh_from_db()
+    assert (session.received_parts_count, session.received_bytes) == (2, 200)
+    send_parts(session, DATA, order=[2])
+    assert finalize(session).sha256 == sha256(DATA)
+
+
+def test_within_one_run_of_the_machine_nothing_is_read_again(session):
+    """Which shows that the two tests above owe their success to the check."""
+    UploadSession.objects.filter(id=session.id).update(boot_id=session.boot_id)
+    lose(session, start=150, end=170)
+    assert finalize(session).sha256 == sha256(DATA)
