@@ -102,6 +102,7 @@ class Base(Configuration):
     ]
     MIDDLEWARE = [
         "common.middleware.StalledBodyMiddleware",
+        "common.middleware.DatabaseRestartMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -203,8 +204,6 @@ class Base(Configuration):
             **database.get("OPTIONS", {}),
             "pool": {"min_size": 0, "max_size": 16, "timeout": 20},
         }
-        # Connections that a restart of the database has cut are replaced when they are lent.
-        database["CONN_HEALTH_CHECKS"] = True
         return {"default": database}
 
     @property

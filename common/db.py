@@ -1,6 +1,9 @@
 """Database connections and slow work."""
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
+
+# What psycopg raises when the database went away or lends no connection.
+DATABASE_GONE = (OperationalError, InterfaceError)
 
 
 def release_connection() -> None:
@@ -11,3 +14,13 @@ def release_connection() -> None:
     """
     if not connection.in_atomic_block:
         connection.close()
+
+
+def renew_connections() -> None:
+    """Replace the pooled connections that a restart of the database has cut.
+
+    Called when one was found dead: a check at every lending would cost each query a round trip.
+    """
+    connection.close()
+    if connection.pool:  # type: ignore[attr-defined]  # of PostgreSQL's backend
+        connection.pool.check()  # type: ignore[attr-defined]

@@ -3,7 +3,10 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Self
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -53,55 +56,83 @@ def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
     Each block is valid until the next. Raises RequestTimeout `body_stalled` or InvalidInput
     `body_incomplete`, so that a dead connection does not hold its part for ever.
     """
-    read_into = _direct_reader(request)
+    direct = _DirectBody.of(request)
     try:
-        if read_into is None:
+        if direct is None:
             while block := request.read(BLOCK_BYTES):
                 yield memoryview(block)
         else:
-            buffer = memoryview(bytearray(BLOCK_BYTES))
-            while filled := _fill(buffer, read_into):
-                yield buffer[:filled]
+            with direct:
+                yield from direct.blocks()
     except (UnreadablePostError, OSError) as exc:
         raise interrupted(exc) from exc
 
 
-def _direct_reader(request: HttpRequest) -> Callable[[memoryview], int] | None:
-    """Reads some of the body into a buffer straight from gunicorn's socket, 0 at its end.
+class _DirectBody:
+    """A body read straight from gunicorn's socket into one buffer.
 
-    gunicorn's own read() copies every byte twice more into new memory, which costs a quarter of
-    the speed. Its count of what is left is kept, by which it knows where the next request begins.
-    None where the body is not gunicorn's, of unknown length, or was looked at before.
+    gunicorn's own read() copies every byte twice more, and takes a system call and the
+    interpreter lock for every piece that has arrived. Here the kernel fills whole blocks
+    (MSG_WAITALL), and ends a wait by itself (SO_RCVTIMEO: recv(2) fails only if not one byte
+    came). gunicorn's count of what is left is kept, by which it knows the next request's place.
     """
-    body = request.META.get("wsgi.input")
-    if not isinstance(body, Body) or body.buf.tell():
-        return None
-    reader = body.reader
-    if not isinstance(reader, LengthReader):
-        return None
-    connection = request.META["gunicorn.socket"]
 
-    def read_into(buffer: memoryview) -> int:
-        wanted = min(len(buffer), reader.length)
-        ahead = reader.unreader.take_buffered() if wanted else b""
-        if ahead:  # what came along with the headers, and perhaps the next request
-            count = min(len(ahead), wanted)
-            buffer[:count] = ahead[:count]
-            reader.unreader.unread(ahead[count:])
-        else:
-            count = connection.recv_into(buffer, wanted) if wanted else 0
-        reader.length -= count
+    def __init__(self, reader: LengthReader, connection: socket.socket) -> None:
+        self._reader = reader
+        self._connection = connection
+        self._python_timeout = connection.gettimeout()
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self | None:
+        """None where the body is not gunicorn's, of unknown length, or was looked at before."""
+        body = request.META.get("wsgi.input")
+        if not isinstance(body, Body) or body.buf.tell():
+            return None
+        if not isinstance(body.reader, LengthReader):
+            return None
+        return cls(body.reader, request.META["gunicorn.socket"])
+
+    def __enter__(self) -> Self:
+        self._connection.settimeout(None)
+        self._wait_at_most(settings.PORTAL_STALL_TIMEOUT_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wait_at_most(0)  # as long as it takes
+        self._connection.settimeout(self._python_timeout)
+
+    def blocks(self) -> Iterator[memoryview]:
+        buffer = memoryview(bytearray(min(BLOCK_BYTES, self._reader.length)))
+        while filled := self._fill(buffer[: self._reader.length]):
+            yield buffer[:filled]
+
+    def _fill(self, buffer: memoryview) -> int:
+        filled = self._take_read_ahead(buffer)
+        while filled < len(buffer):
+            count = self._receive(buffer[filled:])
+            if count == 0:
+                break
+            filled += count
+        self._reader.length -= filled
+        return filled
+
+    def _take_read_ahead(self, buffer: memoryview) -> int:
+        """What came along with the headers; the rest of it may be the next request."""
+        ahead = self._reader.unreader.take_buffered()
+        count = min(len(ahead), len(buffer))
+        buffer[:count] = ahead[:count]
+        self._reader.unreader.unread(ahead[count:])
         return count
 
-    return read_into
+    def _receive(self, buffer: memoryview) -> int:
+        try:
+            return self._connection.recv_into(buffer, 0, socket.MSG_WAITALL)
+        except BlockingIOError as exc:
+            raise TimeoutError from exc
 
-
-def _fill(buffer: memoryview, read_into: Callable[[memoryview], int]) -> int:
-    """Read until the buffer is full or the body ends; whole blocks are written faster."""
-    filled = 0
-    while filled < len(buffer) and (count := read_into(buffer[filled:])):
-        filled += count
-    return filled
+    def _wait_at_most(self, seconds: int) -> None:
+        duration = struct.pack("ll", seconds, 0)  # struct timeval
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, duration)
 
 
 def file_blocks(file: UploadedFile) -> Iterator[memoryview]:

@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Schema
 from ninja.errors import HttpError, ValidationError
 
+from common.db import renew_connections
 from common.errors import (
     DooritoError,
     InvalidInput,
@@ -110,6 +111,7 @@ def install(api: NinjaAPI) -> None:
     @api.exception_handler(InterfaceError)
     def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
         logger.error("%s %s: the database does not answer: %s", request.method, request.path, error)
+        renew_connections()
         return problem_response(
             ServiceUnavailable(
                 "database_unavailable", "The database does not answer; try again.", retry_after=5

@@ -13,11 +13,10 @@ from uuid import UUID
 
 from blake3 import blake3
 from django.db import connection
-from django.db.models import F
 
 from common.db import release_connection
 from common.sha256 import ResumableSha256, can_save_state
-from uploads.models import PartStatus, UploadPart, UploadSession
+from uploads.models import PartStatus, UploadSession
 from uploads.storage import storage
 from uploads.storage.base import UploadReader
 
@@ -77,18 +76,22 @@ def _roll_once(session: UploadSession) -> bool:
     return _save(prefix, _hash_on(prefix, key=session.spool_key))
 
 
+_NEXT_PARTS = """
+    SELECT part.offset_bytes, part.size_bytes, session.hashed_bytes, session.hash_state
+    FROM upload_session session JOIN upload_part part ON part.session_id = session.id
+    WHERE session.id = %s AND part.status = %s
+        AND part.part_number > session.hashed_bytes / session.chunk_size_bytes
+    ORDER BY part.part_number LIMIT %s
+"""
+
+
 def _next_run(session_id: UUID) -> _Prefix | None:
     """The run of received parts that begins where the hashed prefix ends."""
-    following = UploadPart.objects.filter(
-        session=session_id,
-        part_number__gt=F("session__hashed_bytes") / F("session__chunk_size_bytes"),
-        status=PartStatus.RECEIVED,
-    ).order_by("part_number")
-    rows = following.values_list(
-        "offset_bytes", "size_bytes", "session__hashed_bytes", "session__hash_state"
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT_PARTS, [session_id, PartStatus.RECEIVED.value, _PARTS_PER_ROUND])
+        rows = cursor.fetchall()
     run: _Prefix | None = None
-    for offset, size, hashed, state in rows[:_PARTS_PER_ROUND]:
+    for offset, size, hashed, state in rows:
         if offset != (run.end if run else hashed):
             break
         run = _Prefix(session_id, hashed, state, end=offset + size)

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,8 +19,6 @@ from uploads.services.digests import part_digester, roll_forward
 from uploads.services.session_state import ended, missing_spool_explained, require_open
 from uploads.storage import storage
 from uploads.storage.base import PartWriter
-
-_RANGE_FIELDS = ("part_number", "offset_bytes", "size_bytes")
 
 
 @dataclass(frozen=True)
@@ -71,25 +70,35 @@ def receive_part(
         )
     with missing_spool_explained(session):
         with storage().write_part(session.spool_key, offset=offset, size_bytes=size) as writer:
-            known = _known_part(session, part_number)
+            part = UploadPart(
+                session=session, part_number=part_number, offset_bytes=offset, size_bytes=size
+            )
+            known = _known_part(part)
             release_connection()  # the body may take its time
             if known:
                 _compare(known, blocks=blocks, declared=declared)
                 return _receipt(session, known, count=session.received_parts_count)
-            part = UploadPart(
-                session=session, part_number=part_number, offset_bytes=offset, size_bytes=size
-            )
             _write(part, writer=writer, blocks=blocks, declared=declared)
             count = _record(session, part)
         roll_forward(session)
     return _receipt(session, part, count=count)
 
 
-def _known_part(session: UploadSession, part_number: int) -> UploadPart | None:
-    known = UploadPart.objects.only("digest_algorithm", "digest", *_RANGE_FIELDS).filter(
-        session=session, part_number=part_number
-    )
-    return next(iter(known), None)
+_KNOWN = """
+    SELECT digest_algorithm, digest FROM upload_part WHERE session_id = %s AND part_number = %s
+"""
+
+
+def _known_part(part: UploadPart) -> UploadPart | None:
+    """The same part as it was received before."""
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, [part.session_id, part.part_number])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    known = copy(part)
+    known.digest_algorithm, known.digest = row
+    return known
 
 
 def part_range(session: UploadSession, part_number: int) -> tuple[int, int]:
