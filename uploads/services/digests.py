@@ -108,6 +108,14 @@ def _hash_on(prefix: _Prefix, *, key: str) -> ResumableSha256:
     return digest
 
 
+# Its commit does not wait for the disk: a state that is lost costs reading some bytes again.
+_SAVE = """
+    WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
+    UPDATE upload_session SET hash_state = %s, hashed_bytes = %s FROM relaxed
+    WHERE id = %s AND hashed_bytes = %s RETURNING received_bytes > %s
+"""
+
+
 def _save(prefix: _Prefix, digest: ResumableSha256) -> bool:
     """Keep the state; whether bytes beyond it have been received meanwhile.
 
@@ -115,8 +123,7 @@ def _save(prefix: _Prefix, digest: ResumableSha256) -> bool:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE upload_session SET hash_state = %s, hashed_bytes = %s"
-            " WHERE id = %s AND hashed_bytes = %s RETURNING received_bytes > %s",
+            _SAVE,
             [digest.state(), prefix.end, prefix.session_id, prefix.hashed_bytes, prefix.end],
         )
         saved = cursor.fetchone()
