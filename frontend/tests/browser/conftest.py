@@ -49,8 +49,9 @@ def product() -> Iterator[Portal]:
         yield portal
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """For one module: while Playwright runs, its event loop keeps Django from the database."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.fail("The browser tests drive Chromium: install it (Debian: apt install chromium).")
