@@ -3,12 +3,22 @@
 import io
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 from django.db import connection
 
+from common.tests.threads import at_once
 from uploads.services import sessions
 from uploads.storage.local import LocalStorage
-from uploads.tests.factories import Api, make_session, send_parts, sha256, some_bytes
+from uploads.tests.factories import (
+    FILES,
+    Api,
+    assert_problem,
+    make_session,
+    send_parts,
+    sha256,
+    some_bytes,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DATA = some_bytes(40)
@@ -75,3 +85,15 @@ def test_content_is_sent_without_one(api):
     reply = api.http.get(url)
     assert connection.connection is None
     assert b"".join(reply.streaming_content) == DATA
+
+
+def test_after_a_restart_of_the_database_one_request_fails_and_the_next_do_not(api):
+    at_once([lambda: api.get(FILES).status_code for _ in range(6)])  # fills the pool
+    connection.close()
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None}) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert_problem(api.get(FILES), 503, "database_unavailable")
+    assert [api.get(FILES).status_code for _ in range(8)] == [200] * 8
