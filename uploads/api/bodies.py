@@ -84,13 +84,13 @@ class _DirectBody:
 
     @classmethod
     def of(cls, request: HttpRequest) -> Self | None:
-        """None where the body is not gunicorn's, of unknown length, or was looked at before."""
-        body = request.META.get("wsgi.input")
+        """None where the body is not gunicorn's, of unknown length, encrypted, or begun before."""
+        body, connection = request.META.get("wsgi.input"), request.META.get("gunicorn.socket")
         if not isinstance(body, Body) or body.buf.tell():
             return None
-        if not isinstance(body.reader, LengthReader):
+        if not isinstance(body.reader, LengthReader) or type(connection) is not socket.socket:
             return None
-        return cls(body.reader, request.META["gunicorn.socket"])
+        return cls(body.reader, connection)
 
     def __enter__(self) -> Self:
         self._connection.settimeout(None)
@@ -113,7 +113,6 @@ class _DirectBody:
             if count == 0:
                 break
             filled += count
-        self._reader.length -= filled
         return filled
 
     def _take_read_ahead(self, buffer: memoryview) -> int:
@@ -122,13 +121,16 @@ class _DirectBody:
         count = min(len(ahead), len(buffer))
         buffer[:count] = ahead[:count]
         self._reader.unreader.unread(ahead[count:])
+        self._reader.length -= count
         return count
 
     def _receive(self, buffer: memoryview) -> int:
         try:
-            return self._connection.recv_into(buffer, 0, socket.MSG_WAITALL)
+            count = self._connection.recv_into(buffer, 0, socket.MSG_WAITALL)
         except BlockingIOError as exc:
             raise TimeoutError from exc
+        self._reader.length -= count  # at once: also a body that breaks off is counted right
+        return count
 
     def _wait_at_most(self, seconds: int) -> None:
         duration = struct.pack("ll", seconds, 0)  # struct timeval
