@@ -5,9 +5,12 @@ from contextlib import ExitStack
 
 import pytest
 from django.conf import settings
+from django.db.models.signals import post_save
 
 from boot import embedded_postgres
 from boot.tests.portal import Portal
+from common.models import OutboxEvent
+from uploads.tests.event_validation import Observer, validator
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,3 +30,19 @@ def portal() -> Iterator[Portal]:
     with Portal() as portal:
         portal.start()
         yield portal
+
+
+@pytest.fixture
+def event_validator():
+    """The validator of an event type's schema, by its name."""
+    return validator
+
+
+@pytest.fixture(autouse=True)
+def _only_valid_events() -> Iterator[None]:
+    """Whatever event a test lets happen is valid against its published schema."""
+    observer = Observer()
+    post_save.connect(observer, sender=OutboxEvent)
+    yield
+    post_save.disconnect(observer, sender=OutboxEvent)
+    assert observer.problems() == []

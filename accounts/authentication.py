@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from ninja.security.base import AuthBase
 
-from accounts import services
+from accounts import permissions, services
 from accounts.models import ApiToken, User
 from common.db import release_connection
 from common.errors import Forbidden, Unauthenticated
@@ -27,7 +27,8 @@ class AuthenticatedRequest(HttpRequest):
 class Authenticator(AuthBase):
     """Returns the user of a request, or raises Unauthenticated or Forbidden.
 
-    A token must hold every one of `scopes`; a session may do all that its user may. Sets
+    A token must hold every one of `scopes`; a session may do all that its user may. With a
+    `permission` the user must be staff that has it (see `permissions.require`). Sets
     `request.user` and `request.token` (an ApiToken, or None for a session). A request that
     carries a bearer token is judged by it alone: its cookies count for nothing, so that a page
     elsewhere gains nothing by adding them, and CSRF is no concern.
@@ -38,15 +39,18 @@ class Authenticator(AuthBase):
     openapi_scheme = "bearer"
     openapi_description = "An API token, `drt_…`. In the browser, the session cookie does as well."
 
-    def __init__(self, *scopes: str) -> None:
+    def __init__(self, *scopes: str, permission: str = "") -> None:
         super().__init__()
         self.scopes = frozenset(scopes)
+        self.permission = permission
 
     def __call__(self, request: HttpRequest) -> User:
         text = _bearer(request)
         user, token = _by_session(request) if text is None else self._by_token(text)
         request.user = user
         request.token = token  # type: ignore[attr-defined]
+        if self.permission:
+            permissions.require(user, self.permission)
         if request.method == "POST":
             release_connection()  # a slow form or JSON body is read next
         return user

@@ -1,7 +1,6 @@
 """``doorito token``: API tokens from the shell. Standard output carries results only."""
 
-import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -9,24 +8,8 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.models import ApiToken, TokenScope
-from common.console import print_rows
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile(r"([1-9]\d{0,4})([mhdw])")  # five digits of weeks still fit a date
-
-
-class Duration(click.ParamType):
-    """A time span such as ``30d`` or ``12h``."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        match = _DURATION.fullmatch(str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a duration such as 90m, 12h, 30d or 8w.", param, ctx)
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+from common.cli.params import Duration
+from common.console import iso, print_rows
 
 
 @click.group()
@@ -83,12 +66,8 @@ def _row(entry: ApiToken) -> dict[str, Any]:
         "name": entry.name,
         "email": entry.user.email,
         "scopes": entry.scopes,
-        "created_at": _iso(entry.created_at),
-        "expires_at": _iso(entry.expires_at),
-        "last_used_at": _iso(entry.last_used_at),
-        "revoked_at": _iso(entry.revoked_at),
+        "created_at": iso(entry.created_at),
+        "expires_at": iso(entry.expires_at),
+        "last_used_at": iso(entry.last_used_at),
+        "revoked_at": iso(entry.revoked_at),
     }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat(timespec="seconds") if moment else None

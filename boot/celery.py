@@ -8,11 +8,14 @@ os.environ.setdefault("DJANGO_CONFIGURATION", "Production")
 
 from celery import Celery, signals
 from configurations import importer
+from kombu.transport import TRANSPORT_ALIASES
 
 from boot import lifeline
 
 # Celery sets Django up itself, once the settings can be found.
 importer.install()
+
+TRANSPORT_ALIASES["sqla"] = "boot.broker:Transport"
 
 app = Celery("doorito")
 app.config_from_object("django.conf:settings", namespace="CELERY")

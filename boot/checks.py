@@ -1,7 +1,9 @@
-"""Checks of the settings, made by Django at every start. Each message names the setting."""
+"""Checks of the settings, made by Django at every start. Each message names the setting.
+
+Those of announcing are in `common.checks`.
+"""
 
 from collections.abc import Iterator
-from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
@@ -24,9 +26,6 @@ _RANGES = {
     "PORTAL_MAX_TTL_HOURS": (1, None),
     "PORTAL_CONSUME_GRACE_SECONDS": (0, None),
     "PORTAL_STALL_TIMEOUT_SECONDS": (1, None),
-    "PORTAL_WEBHOOK_TIMEOUT_SECONDS": (1, 300),
-    "OUTBOX_SWEEP_INTERVAL_MINUTES": (1, None),
-    "OUTBOX_RETENTION_HOURS": (1, None),
     "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, None),
     "EMAIL_PORT": (1, 65535),
 }
@@ -40,7 +39,6 @@ def check_settings(**_: Any) -> list[Error]:
         *_chunk_sizes(),
         *_lifetimes(),
         *_storage(),
-        *_webhooks(),
         *_addresses(),
         *_administrator(),
         *_production(),
@@ -89,21 +87,6 @@ def _storage() -> Iterator[tuple[str, str]]:
             "PORTAL_STORAGE",
             f"PORTAL_STORAGE must be {' or '.join(_STORAGES)}, not {settings.PORTAL_STORAGE!r}.",
         )
-
-
-def _webhooks() -> Iterator[tuple[str, str]]:
-    schedule = settings.PORTAL_RETRY_SCHEDULE
-    if not schedule or min(schedule) < 0:
-        yield (
-            "PORTAL_RETRY_SCHEDULE",
-            "PORTAL_RETRY_SCHEDULE must be seconds to wait before each attempt, "
-            "at least one and none negative.",
-        )
-    for cidr in settings.PORTAL_WEBHOOK_ALLOWED_CIDRS:
-        try:
-            ip_network(cidr)
-        except ValueError as exc:
-            yield "PORTAL_WEBHOOK_ALLOWED_CIDRS", f"PORTAL_WEBHOOK_ALLOWED_CIDRS: {exc}."
 
 
 def _addresses() -> Iterator[tuple[str, str]]:

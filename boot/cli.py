@@ -18,7 +18,9 @@ from common.version import VERSION
 # Each needs Django set up before it can be imported, and a database when it is run.
 APP_COMMANDS = {
     "token": "accounts.cli:token",
-    "webhook": "common.cli:webhook",
+    "webhook": "common.cli.webhook:webhook",
+    "events": "common.cli.events:events",
+    "listen": "common.cli.listen:listen",
 }
 
 
@@ -39,7 +41,7 @@ class Root(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        if name in APP_COMMANDS and "--help" not in rest:
+        if name in APP_COMMANDS and not {"-h", "--help"}.intersection(rest):
             ctx.with_resource(_startup().database())
         return name, command, rest
 

@@ -64,6 +64,15 @@ class Base(Configuration):
     PORTAL_WEBHOOK_ALLOWED_CIDRS = values.TextList([])
     PORTAL_WEBHOOK_ALLOW_LOOPBACK = False
     PORTAL_WEBHOOK_TIMEOUT_SECONDS = values.Integer(30)
+    # Attempts that one worker process has under way at once: in all, and at one endpoint.
+    PORTAL_WEBHOOK_CONCURRENCY = values.Integer(256)
+    PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT = values.Integer(64)
+    # An endpoint is disabled after so many failed attempts in a row (over an hour at least), or so
+    # many hours of nothing else. Staff hear of it at half. 0 switches a rule off.
+    PORTAL_WEBHOOK_DISABLE_AFTER_FAILURES = values.Integer(1000)
+    PORTAL_WEBHOOK_DISABLE_AFTER_HOURS = values.Integer(120)
+    PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS = values.Integer(24)  # a rotated secret signs on so long
+    PORTAL_WEBHOOK_DETAIL_HOURS = values.Integer(72)  # headers and bodies of attempts are kept
     CLEANUP_UPLOADS_INTERVAL_HOURS = values.Integer(6)
 
     # --- Django --------------------------------------------------------------------------------
@@ -167,6 +176,7 @@ class Base(Configuration):
     EMAIL_PORT = values.Integer(25)
     EMAIL_HOST_USER = values.Text("")
     EMAIL_HOST_PASSWORD = values.Text("")
+    EMAIL_TIMEOUT = 10  # seconds: a mail server that is silent must not hold up others' work
     EMAIL_USE_TLS = values.Boolean(False)
     DEFAULT_FROM_EMAIL = values.Text("doorito@localhost")
 

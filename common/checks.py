@@ -40,15 +40,36 @@ def _is_network(block: str) -> bool:
     return True
 
 
+_LEAST = {
+    "PORTAL_WEBHOOK_TIMEOUT_SECONDS": 1,
+    "PORTAL_WEBHOOK_CONCURRENCY": 1,
+    "PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT": 1,
+    "PORTAL_WEBHOOK_DISABLE_AFTER_FAILURES": 0,
+    "PORTAL_WEBHOOK_DISABLE_AFTER_HOURS": 0,
+    "PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS": 0,
+    "PORTAL_WEBHOOK_DETAIL_HOURS": 1,
+    "OUTBOX_SWEEP_INTERVAL_MINUTES": 1,
+    "OUTBOX_RETENTION_HOURS": 1,
+}
+
+
 @register()
-def check_positive_settings(**_: Any) -> list[CheckMessage]:
-    names = (
-        "PORTAL_WEBHOOK_TIMEOUT_SECONDS",
-        "OUTBOX_SWEEP_INTERVAL_MINUTES",
-        "OUTBOX_RETENTION_HOURS",
-    )
+def check_least_values(**_: Any) -> list[CheckMessage]:
     return [
-        Error(f"{name} must be 1 or more.", id="common.E003")
-        for name in names
-        if getattr(settings, name) < 1
+        Error(f"{name} must be {least} or more.", id="common.E003")
+        for name, least in _LEAST.items()
+        if getattr(settings, name) < least
+    ]
+
+
+@register()
+def check_concurrency(**_: Any) -> list[CheckMessage]:
+    if settings.PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT <= settings.PORTAL_WEBHOOK_CONCURRENCY:
+        return []
+    return [
+        Error(
+            "PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT must not be more than "
+            "PORTAL_WEBHOOK_CONCURRENCY.",
+            id="common.E004",
+        )
     ]

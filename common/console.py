@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -19,6 +20,16 @@ def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
 
 def print_json(value: Row | list[Row]) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A moment as rows show it, to the second."""
+    return moment.isoformat(timespec="seconds") if moment else None
+
+
+def printable(text: str) -> str:
+    """A text of unknown origin without what would steer the terminal."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -39,4 +50,4 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         value = ",".join(map(str, value))
-    return "-" if value in (None, "") else str(value)
+    return "-" if value in (None, "") else printable(str(value))

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -43,11 +44,11 @@ class _Ciphertext(str):
 class _DecryptedOnAccess(DeferredAttribute):
     """Decrypts only for who reads the attribute: rows whose key is lost can be listed and saved."""
 
-    field: models.Field
+    field: "EncryptedTextField"
 
     def __get__(self, instance: Any, cls: Any = None) -> Any:
         value = super().__get__(instance, cls)
-        return value.plain() if isinstance(value, _Ciphertext) else value
+        return self.field.decoded(value.plain()) if isinstance(value, _Ciphertext) else value
 
     def __set__(self, instance: models.Model, value: Any) -> None:
         instance.__dict__[self.field.attname] = value
@@ -68,8 +69,29 @@ class EncryptedTextField(models.TextField):
     def get_prep_value(self, value: Any) -> Any:
         if isinstance(value, _Ciphertext):
             return str(value)
-        value = super().get_prep_value(value)
+        value = super().get_prep_value(self.encoded(value))
         return value if value in (None, "") else _cipher().encrypt(value.encode()).decode()
 
     def from_db_value(self, value: str | None, *_: Any) -> str | None:
         return _Ciphertext(value) if value else value
+
+    def encoded(self, value: Any) -> Any:
+        """The text that is encrypted."""
+        return value
+
+    def decoded(self, text: str) -> Any:
+        """The value that an encrypted text stood for."""
+        return text
+
+
+class EncryptedJSONField(EncryptedTextField):
+    """The same for a value that JSON can hold."""
+
+    _pyi_private_set_type: Any  # how django-stubs tells mypy a field's types
+    _pyi_private_get_type: Any
+
+    def encoded(self, value: Any) -> Any:
+        return None if value is None else json.dumps(value)
+
+    def decoded(self, text: str) -> Any:
+        return json.loads(text)

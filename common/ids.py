@@ -1,5 +1,6 @@
 """Identifiers."""
 
+from datetime import datetime
 from uuid import UUID
 
 import uuid_utils.compat
@@ -8,3 +9,9 @@ import uuid_utils.compat
 def uuid7() -> UUID:
     """A time-ordered UUID (RFC 9562, version 7), increasing within a process."""
     return uuid_utils.compat.uuid7()
+
+
+def first_id(moment: datetime) -> UUID:
+    """The smallest id that can be made at a moment: older rows are below it, newer ones above."""
+    milliseconds = max(0, int(moment.timestamp() * 1000))  # none was made before 1970
+    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0b10 << 62))

@@ -7,7 +7,7 @@ from celery import current_app, shared_task
 from celery.signals import worker_ready
 
 from common.models import KickLane
-from common.services import broker, dispatch, kicks, outbox
+from common.services import broker, dispatch, endpoints, health, kicks, outbox
 
 PURGE_BATCH = 1000
 
@@ -27,7 +27,9 @@ def deliver_events(lane: str) -> None:
 
 @shared_task(name="common.tasks.sweep_outbox")
 def sweep_outbox() -> None:
-    """Send what a lost kick or a killed worker left."""
+    """Send what a lost kick or a killed worker left; look after endpoints that fail or ended."""
+    endpoints.remove_expired()
+    health.review()
     dispatch.run()
 
 
@@ -40,6 +42,8 @@ def take_up_the_work(**_: Any) -> None:
 @shared_task(name="common.tasks.purge_outbox")
 def purge_outbox() -> None:
     """Keep the tables small: old events, and messages that the broker's table keeps for ever."""
+    endpoints.purge_secrets()
+    _purge(outbox.purge_details)
     _purge(outbox.purge_events)
     _purge(broker.purge_consumed)
 

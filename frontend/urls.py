@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from frontend.views import accounts, files, pages, tokens
+from frontend.views import accounts, deliveries, events, files, pages, schemas, tokens, webhooks
 
 app_name = "frontend"
 
@@ -34,4 +34,30 @@ urlpatterns = [
     path("app/uploads/<uuid:file_id>/delete/", files.delete, name="file_delete"),
     path("app/tokens/", tokens.tokens, name="tokens"),
     path("app/tokens/<uuid:token_id>/revoke/", tokens.revoke, name="token_revoke"),
+    path("app/webhooks/", webhooks.webhooks, name="webhooks"),
+    path("app/webhooks/new/", webhooks.new, name="webhook_new"),
+    path("app/webhooks/<uuid:endpoint_id>/", webhooks.webhook, name="webhook"),
+    path("app/webhooks/<uuid:endpoint_id>/state/", webhooks.state, name="webhook_state"),
+    path("app/webhooks/<uuid:endpoint_id>/edit/", webhooks.edit, name="webhook_edit"),
+    path("app/webhooks/<uuid:endpoint_id>/test/", webhooks.test, name="webhook_test"),
+    path("app/webhooks/<uuid:endpoint_id>/secret/", webhooks.secret, name="webhook_secret"),
+    path("app/webhooks/<uuid:endpoint_id>/secret/rotate/", webhooks.rotate, name="webhook_rotate"),
+    path(
+        "app/webhooks/<uuid:endpoint_id>/secret/replace/", webhooks.replace, name="webhook_replace"
+    ),
+    path("app/webhooks/<uuid:endpoint_id>/secret/revoke/", webhooks.revoke, name="webhook_revoke"),
+    path("app/webhooks/<uuid:endpoint_id>/enable/", webhooks.enable, name="webhook_enable"),
+    path("app/webhooks/<uuid:endpoint_id>/disable/", webhooks.disable, name="webhook_disable"),
+    path("app/webhooks/<uuid:endpoint_id>/remove/", webhooks.remove, name="webhook_remove"),
+    path("app/webhooks/<uuid:endpoint_id>/recover/", webhooks.recover, name="webhook_recover"),
+    path("app/webhooks/deliveries/<uuid:delivery_id>/", deliveries.delivery, name="delivery"),
+    path(
+        "app/webhooks/deliveries/<uuid:delivery_id>/resend/",
+        deliveries.resend,
+        name="delivery_resend",
+    ),
+    path("schemas/", schemas.schemas, name="schemas"),
+    path("app/events/", events.events, name="events"),
+    path("app/events/<uuid:event_id>/", events.event, name="event"),
+    path("app/events/<uuid:event_id>/resend/", events.resend, name="event_resend"),
 ]

@@ -4,61 +4,27 @@ Parts are not listed: a session says how many it has received.
 """
 
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
-from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
-from django.utils.functional import cached_property
 
-from common.admin import RecordAdmin
+from common.admin_records import RecordAdmin
 from uploads.models import IngestFile, UploadBatch, UploadSession
 from uploads.services import files
 
 _MOST_AT_ONCE = 500  # the confirmation page sends each as a form field: Django accepts 1,000
 
 
-class BoundedPaginator(Paginator):
-    """Counts no further than anybody turns pages: the tables hold millions of rows."""
-
-    MOST_ROWS = 10_000
-    object_list: QuerySet[Any]
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list[: self.MOST_ROWS].count()
-
-
 class UploadRecordAdmin(RecordAdmin):
     """Found by an exact id or by the beginning of the owner's e-mail address."""
 
     owner: str
-    id_fields: tuple[str, ...] = ("id",)
-    paginator = BoundedPaginator
-    show_facets = admin.ShowFacets.NEVER
 
-    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002
-        """Only makes the search box appear: see `get_search_results`."""
-        return (f"^{self.owner}__email",)
-
-    def get_search_results(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[Any],
-        search_term: str,
-    ) -> tuple[QuerySet[Any], bool]:
-        """An id is compared as an id, which the indexes know; as text they do not."""
-        try:
-            key = UUID(search_term.strip())
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
-        wanted = Q()
-        for field in self.id_fields:
-            wanted |= Q(**{field: key})
-        return queryset.filter(wanted), False
+    def search_by_text(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return queryset.filter(**{f"{self.owner}__email__istartswith": text.strip()})
 
 
 @admin.register(IngestFile)

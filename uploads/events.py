@@ -4,83 +4,160 @@ A payload is the `data` member of an event's envelope (see `common.services.outb
 """
 
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from common.events import Payload
 from uploads.models import IngestFile, UploadBatch
 
-
-class _Payload(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    def to_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+OUTPUT_LENGTH = 16_384  # characters of a run's output that an event carries
 
 
-class StoragePointer(_Payload):
+class StoragePointer(Payload):
+    """Where the bytes are, for a runner that reads the storage itself."""
+
     backend: str
     bucket: str
     key: str
 
 
-class FileSnapshot(_Payload):
-    """A file at the time of the event. `url` is a signed link, good while the file is stored."""
+class FileSnapshot(Payload):
+    """A file at the time of the event."""
 
     id: UUID
     original_filename: str
     relative_path: str
+    """Its place in the folder that was uploaded; empty for a single file."""
     content_type: str
+    """What the client said."""
     detected_type: str
+    """What the bytes say."""
     size_bytes: int
     sha256: str
+    """Of all its bytes, in lower-case hex; empty until it is stored."""
     storage: StoragePointer
     url: str
+    """A signed link to the bytes, good while the file is stored."""
     expires_at: datetime | None
     batch_id: UUID | None
     metadata: dict[str, Any]
+    """What the client said of it, as it came."""
 
 
-class Actor(_Payload):
-    """Whose file or batch it is; nobody's once the account is gone."""
+class Actor(Payload):
+    """Whose file, batch or run it is; nobody's once the account is gone."""
 
     user_id: UUID | None
     email: str | None
 
 
-class FailureReason(_Payload):
+class FailureReason(Payload):
     code: str
+    """Stable: for programs."""
     message: str
+    """For people."""
 
 
-class FileEvent(_Payload):
-    """`file.uploaded`, `file.expiring`, `file.processed`, `file.deleted`."""
-
+class FileEvent(Payload):
     file: FileSnapshot
     actor: Actor
 
 
+class FileUploaded(FileEvent):
+    """A file is stored: all of its bytes are there, checked, and ready to be fetched."""
+
+
+class FileExpiring(FileEvent):
+    """A stored file will soon expire; it can still be fetched, consumed or kept longer."""
+
+
+class FileProcessed(FileEvent):
+    """A runner consumed the file; its bytes will soon be removed."""
+
+
+class FileDeleted(FileEvent):
+    """A file expired or was deleted. Its record stays."""
+
+
 class FileFailed(FileEvent):
-    """`file.failed`."""
+    """An upload failed, was aborted, or was given up."""
 
     error: FailureReason
 
 
-class BatchSnapshot(_Payload):
+class BatchSnapshot(Payload):
     id: UUID
     name: str
     status: str
+    """`complete`: all files are stored; `partial`: some; `failed`: none."""
     total_files: int
     stored_count: int
     failed_count: int
 
 
-class BatchEvent(_Payload):
-    """`batch.completed`."""
+class BatchEvent(Payload):
+    """A batch is closed, and each of its files is stored or has failed."""
 
     batch: BatchSnapshot
     actor: Actor
+
+
+class WorkflowReference(Payload):
+    id: UUID
+    slug: str
+    name: str
+
+
+class FileReference(Payload):
+    id: UUID
+    original_filename: str
+
+
+class RunSnapshot(Payload):
+    """A workflow's run on a file, at its end."""
+
+    id: UUID
+    status: str
+    attempt: int
+    """How often it was tried, from 1."""
+    started_at: datetime
+    completed_at: datetime
+    output_text: Annotated[str, Field(max_length=OUTPUT_LENGTH)]
+    """The beginning of what it found out; all of it when `output_url` is null."""
+    output_url: str | None
+    """A signed link to the whole result."""
+    cost: Decimal | None
+    """An amount as decimal text; null when the run cost nothing."""
+
+
+class WorkflowRunCompleted(Payload):
+    """A workflow finished its work on a file."""
+
+    run: RunSnapshot
+    workflow: WorkflowReference
+    file: FileReference
+    actor: Actor
+
+
+class WorkflowRunFailed(WorkflowRunCompleted):
+    """A workflow gave up on a file, which is as it was."""
+
+    error: FailureReason
+
+
+PAYLOADS: dict[str, type[Payload]] = {
+    "file.uploaded": FileUploaded,
+    "file.expiring": FileExpiring,
+    "file.processed": FileProcessed,
+    "file.deleted": FileDeleted,
+    "file.failed": FileFailed,
+    "batch.completed": BatchEvent,
+    "workflow_run.completed": WorkflowRunCompleted,
+    "workflow_run.failed": WorkflowRunFailed,
+}
 
 
 def file_snapshot(file: IngestFile, *, url: str) -> FileSnapshot:

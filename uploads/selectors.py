@@ -4,11 +4,9 @@ A user sees their own objects. Holders of the permission `uploads.access_all_fil
 and the accounts of AI runners) also reach single files of others by id.
 """
 
-import base64
 import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -18,6 +16,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from common.errors import InvalidInput, NotFound
+from common.pagination import Page, decode_cursor, paginate
 from uploads.models import (
     FileStatus,
     IngestFile,
@@ -27,19 +26,10 @@ from uploads.models import (
     UploadSession,
 )
 
-MAX_PAGE = 200
 SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that its cost is bounded
 COUNT_CAP = 10_000
 ACCESS_ALL = "uploads.access_all_files"
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
-
-
-@dataclass(frozen=True)
-class Page[T]:
-    """One page of a list, newest first; `next_cursor` is None on the last."""
-
-    items: list[T]
-    next_cursor: str | None
 
 
 @dataclass(frozen=True)
@@ -74,13 +64,13 @@ def files_page(
     if batch_id:
         files = files.filter(batch_id=batch_id)
     if search:
-        before = files.filter(id__lt=_decode_cursor(cursor)) if cursor else files
+        before = files.filter(id__lt=decode_cursor(cursor)) if cursor else files
         window_end = before.order_by("-id").values_list("id", flat=True)[SEARCH_WINDOW - 1 :]
         wanted = unicodedata.normalize("NFC", search.replace("\x00", ""))
         files = files.alias(name=_NFC_NAME).filter(name__icontains=wanted)
         for oldest in window_end[:1]:
             files = files.filter(id__gte=oldest)
-    return _page(files, cursor=cursor, limit=limit)
+    return paginate(files, cursor=cursor, limit=limit)
 
 
 def get_file(*, user: User, file_id: UUID) -> IngestFile:
@@ -110,7 +100,7 @@ def get_batch(*, user: User, batch_id: UUID) -> UploadBatch:
 
 
 def batches_page(*, user: User, cursor: str | None = None, limit: int = 50) -> Page[UploadBatch]:
-    return _page(UploadBatch.objects.filter(created_by=user), cursor=cursor, limit=limit)
+    return paginate(UploadBatch.objects.filter(created_by=user), cursor=cursor, limit=limit)
 
 
 def batch_files_page(
@@ -199,29 +189,6 @@ def _file(files: QuerySet[IngestFile]) -> IngestFile:
     if file is None:
         raise NotFound("file_not_found", "There is no such file.")
     return file
-
-
-def _page[T: Any](rows: QuerySet[T], *, cursor: str | None, limit: int) -> Page[T]:
-    """Keyset pagination on the primary key: UUIDv7 sorts by time of creation."""
-    size = min(max(limit, 1), MAX_PAGE)
-    if cursor:
-        rows = rows.filter(id__lt=_decode_cursor(cursor))
-    items = list(rows.order_by("-id")[: size + 1])
-    more = len(items) > size
-    return Page(
-        items=items[:size], next_cursor=_encode_cursor(items[size - 1].id) if more else None
-    )
-
-
-def _encode_cursor(key: UUID) -> str:
-    return base64.urlsafe_b64encode(key.bytes).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str) -> UUID:
-    try:
-        return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
-    except ValueError as exc:
-        raise InvalidInput("invalid_cursor", "cursor must be a next_cursor of this list.") from exc
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -1,15 +1,17 @@
-"""Addresses of uploads: the API, and the signed links to files."""
+"""Addresses of uploads: the API, the signed links to files, the schemas of events."""
 
 from django.urls import path, re_path
 
 from uploads.api import api
 from uploads.api.content import claimed_file, signed_file
+from uploads.api.event_schemas import event_schema
 from uploads.api.problems import endpoint_not_found
 
 urlpatterns = [
     path("api/v1/", endpoint_not_found),
     path("api/v1/", api.urls),
     re_path(r"^api/", endpoint_not_found),
+    path("schemas/<str:event_type>.v1.json", event_schema, name="event-schema"),
     path("f/<str:token>", signed_file, name="signed-file"),
     path("c/<str:token>", claimed_file, name="claimed-file"),
 ]

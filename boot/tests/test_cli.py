@@ -34,6 +34,7 @@ def test_help_lists_every_command(stopped):
 def test_help_of_a_subcommand_needs_no_database():
     with Portal() as fresh:
         assert "--email" in fresh.run("token", "create", "--help").stdout
+        assert "--forward" in fresh.run("listen", "-h").stdout
         assert not (fresh.data_dir / "postgres").exists()
 
 

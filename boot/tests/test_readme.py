@@ -2,6 +2,7 @@
 
 import re
 
+import click
 import pytest
 from django.conf import settings
 
@@ -11,7 +12,7 @@ from common.services.outbox import EVENT_TYPES
 from uploads.api import api
 
 TEXT = (ROOT / "README.md").read_text()
-NOT_YET_EMITTED = {"workflow_run.completed", "workflow_run.failed", "webhook.disabled"}
+NOT_YET_EMITTED = {"workflow_run.completed", "workflow_run.failed"}
 
 
 def make_targets() -> set[str]:
@@ -29,12 +30,12 @@ def test_every_make_target_is_named():
 
 def test_every_command_named_exists():
     context = doorito.make_context("doorito", [], resilient_parsing=True)
-    named = set(re.findall(r"\./doorito ([a-z]+)(?: ([a-z]+))?", TEXT))
+    named = set(re.findall(r"\./doorito ([a-z-]+)(?: ([a-z][a-z-]*))?", TEXT))
     assert named
     for group, command in named:
         found = doorito.get_command(context, group)
         assert found is not None, group
-        if command:
+        if command and isinstance(found, click.Group):
             assert command in found.commands, (group, command)
 
 

@@ -1,12 +1,22 @@
 from common.models.base import TimeStampedModel, TimeStampedQuerySet
 from common.models.outbox import DeliveryStatus, KickLane, OutboxEvent, OutboxKick
-from common.models.webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from common.models.webhooks import (
+    DisabledReason,
+    HealthNotice,
+    RetiredSecret,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 __all__ = [
     "DeliveryStatus",
+    "DisabledReason",
+    "HealthNotice",
     "KickLane",
     "OutboxEvent",
     "OutboxKick",
+    "RetiredSecret",
     "TimeStampedModel",
     "TimeStampedQuerySet",
     "WebhookAttempt",

@@ -24,6 +24,10 @@ class OutboxEvent(TimeStampedModel):
     aggregate_id = models.UUIDField()
     idempotency_key = models.CharField(max_length=255)
     payload = models.JSONField(encoder=DjangoJSONEncoder)
+    # What endpoints filter by; null or empty where it does not apply.
+    user_id = models.UUIDField(null=True, blank=True)
+    batch_id = models.UUIDField(null=True, blank=True)
+    content_type = models.CharField(max_length=255, blank=True)
     status = models.CharField(max_length=16, choices=DeliveryStatus, default=DeliveryStatus.PENDING)
 
     class Meta:
@@ -38,8 +42,8 @@ class OutboxEvent(TimeStampedModel):
             models.Index(
                 fields=["aggregate_type", "aggregate_id", "-id"], name="outbox_event_aggregate"
             ),
-            # Retention: finished events by age.
-            models.Index(fields=["status", "created_at"], name="outbox_event_retention"),
+            # Lists by type. None has the status, so that its change touches no index (HOT).
+            models.Index(fields=["event_type", "-id"], name="outbox_event_type"),
         ]
 
     def __str__(self) -> str:

@@ -1,31 +1,98 @@
 """Where events go, and what became of each."""
 
+from urllib.parse import urlsplit
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from common.fields import EncryptedTextField
+from common.fields import EncryptedJSONField, EncryptedTextField
 from common.models.base import TimeStampedModel
 from common.models.outbox import DeliveryStatus, OutboxEvent
 
 
+class DisabledReason(models.TextChoices):
+    """Why an endpoint gets no events."""
+
+    MANUAL = "manual", "disabled by hand"
+    GONE = "gone", "it answered 410 Gone"
+    FAILING = "failing", "it failed for too long"
+
+
+class HealthNotice(models.TextChoices):
+    """What staff were last told of an endpoint that fails."""
+
+    NONE = "", "nothing"
+    WARNED = "warned"
+    DISABLED = "disabled"
+
+
 class WebhookEndpoint(TimeStampedModel):
-    """A receiver of events. An empty `event_types` means all."""
+    """A receiver of events: where, which, how, and how it fares."""
 
     description = models.CharField(max_length=255, blank=True)
     url = models.URLField(max_length=2048)
-    secret = EncryptedTextField()
-    event_types = ArrayField(models.CharField(max_length=64), default=list, blank=True)
-    is_active = models.BooleanField(default=True)
+    secret = EncryptedTextField()  # the current one; see RetiredSecret
+    headers = EncryptedJSONField(default=dict, blank=True)  # sent with every attempt, name → value
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
+
+    # Which events it gets: those that pass every filter that is set. Empty or null takes all.
+    event_types = ArrayField(models.CharField(max_length=64), default=list, blank=True)
+    content_types = ArrayField(models.CharField(max_length=255), default=list, blank=True)
+    # Ids without a foreign key: once that user or batch is gone, nothing matches, not everything.
+    user_id = models.UUIDField(null=True, blank=True)
+    batch_id = models.UUIDField(null=True, blank=True)
+
+    # How it is sent to. Null takes the setting.
+    retry_schedule = ArrayField(models.PositiveIntegerField(), null=True, blank=True)  # seconds
+    timeout_seconds = models.PositiveSmallIntegerField(null=True, blank=True)
+
+    is_active = models.BooleanField(default=True)
+    disabled_reason = models.CharField(max_length=16, choices=DisabledReason, blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    # Of a temporary one, which its listener keeps alive: then it gets no more and is removed.
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    # Attempts that failed since the last success, and when the first of them did.
+    consecutive_failures = models.PositiveIntegerField(default=0)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    notice = models.CharField(
+        max_length=16, choices=HealthNotice, default=HealthNotice.NONE, blank=True
+    )
+
+    # Ids of events (UUIDv7: by time) that recovery has yet to look at: after the one, up to the
+    # other. Null when none is under way.
+    recovery_after = models.UUIDField(null=True, blank=True)
+    recovery_until = models.UUIDField(null=True, blank=True)
 
     class Meta:
         db_table = "webhook_endpoint"
 
     def __str__(self) -> str:
         return self.description or self.url
+
+    @property
+    def host(self) -> str:
+        """Where it is, for those who may not see the URL: its path and query can be secrets."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
+
+
+class RetiredSecret(TimeStampedModel):
+    """A secret that was rotated out: it signs beside the current one until it expires."""
+
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, on_delete=models.CASCADE, related_name="retired_secrets"
+    )
+    secret = EncryptedTextField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "webhook_retired_secret"
+
+    def __str__(self) -> str:
+        return f"of {self.endpoint_id} until {self.expires_at}"
 
 
 class WebhookDelivery(TimeStampedModel):
@@ -39,9 +106,12 @@ class WebhookDelivery(TimeStampedModel):
     current run through the retry schedule; a manual retry starts it again from 0.
     """
 
-    event = models.ForeignKey(OutboxEvent, on_delete=models.CASCADE, related_name="deliveries")
+    # The constraint's index and those below begin with them.
+    event = models.ForeignKey(
+        OutboxEvent, on_delete=models.CASCADE, db_index=False, related_name="deliveries"
+    )
     endpoint = models.ForeignKey(
-        WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries"
+        WebhookEndpoint, on_delete=models.CASCADE, db_index=False, related_name="deliveries"
     )
     status = models.CharField(max_length=16, choices=DeliveryStatus, default=DeliveryStatus.PENDING)
     due_at = models.DateTimeField()
@@ -64,6 +134,14 @@ class WebhookDelivery(TimeStampedModel):
                 condition=models.Q(status__in=[DeliveryStatus.PENDING, DeliveryStatus.SENDING]),
                 name="webhook_delivery_due",
             ),
+            # An endpoint's deliveries, newest first (its page, the API).
+            models.Index(fields=["endpoint", "-id"], name="webhook_delivery_list"),
+            # The same of those that failed. (What is delivered is met soon enough without.)
+            models.Index(
+                fields=["endpoint", "-id"],
+                condition=models.Q(status=DeliveryStatus.FAILED),
+                name="webhook_delivery_failed",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -71,13 +149,29 @@ class WebhookDelivery(TimeStampedModel):
 
 
 class WebhookAttempt(TimeStampedModel):
-    """One HTTP attempt of a delivery. Append-only."""
+    """One HTTP attempt of a delivery. Append-only, but for its details, which are purged sooner.
 
-    delivery = models.ForeignKey(WebhookDelivery, on_delete=models.CASCADE, related_name="attempts")
+    The details are what was sent beside the event's body, and what came back. Headers are null
+    once they were purged.
+    """
+
+    delivery = models.ForeignKey(  # the constraint's index begins with it
+        WebhookDelivery, on_delete=models.CASCADE, db_index=False, related_name="attempts"
+    )
+    # The delivery's, for the health of an endpoint. It goes with the delivery.
+    endpoint = models.ForeignKey(
+        WebhookEndpoint,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
     number = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     duration_ms = models.PositiveIntegerField()
+    request_headers = models.JSONField(null=True, blank=True)  # custom values are hidden
     response_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    response_headers = models.JSONField(null=True, blank=True)
     response_body = models.TextField(blank=True)  # the first 4 KiB
     error = models.CharField(max_length=500, blank=True)
 
@@ -85,6 +179,16 @@ class WebhookAttempt(TimeStampedModel):
         db_table = "webhook_attempt"
         constraints = [
             models.UniqueConstraint(fields=["delivery", "number"], name="webhook_attempt_once"),
+        ]
+        indexes = [
+            # The latest attempts at an endpoint, from which its health is told.
+            models.Index(fields=["endpoint", "-id"], name="webhook_attempt_health"),
+            # Retention of details, oldest first.
+            models.Index(
+                fields=["id"],
+                condition=models.Q(request_headers__isnull=False),
+                name="webhook_attempt_details",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,130 +1,209 @@
-"""Claims due deliveries, sends them and records what became of them.
+"""Sends due deliveries: claims them, makes the attempts, records what became of them.
 
-A delivery is claimed by a lease, in a short transaction of its own; it is sent with no transaction
-open; its result is written only while the lease still stands. A worker that dies in between loses
-nothing: the lease ends and another sends the same event, with the same id, again.
+A delivery is claimed in a short transaction of its own, sent with no transaction open, and its
+result is written only while the lease still stands. A worker that dies in between loses nothing:
+the lease ends and another sends the same event, with the same id, again.
+
+One run sends many deliveries at once from one event loop. Claims and results go to the database
+over two connections of the loop's own.
 """
 
-import logging
-import random
+import asyncio
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
-from typing import Any
 from uuid import UUID
 
+import psycopg
+import uvloop
 from django.conf import settings
-from django.db import Error, transaction
-from django.db.models import F, Min, OuterRef, QuerySet, Subquery
+from django.db import transaction
+from django.db.models import Min, OuterRef, Subquery
 from django.utils import timezone
+from psycopg import AsyncConnection
 
-from common.errors import DooritoError
+from common import events
 from common.ids import uuid7
-from common.models import (
-    DeliveryStatus,
-    OutboxEvent,
-    TimeStampedQuerySet,
-    WebhookAttempt,
-    WebhookDelivery,
-    WebhookEndpoint,
+from common.models import OutboxEvent, WebhookAttempt, WebhookEndpoint
+from common.services import endpoints, guarded_http, kicks, recovery, results, webhook
+from common.services.claims import (
+    Claim,
+    Receivers,
+    claim,
+    claim_for_test,
+    fail_hopeless,
+    open_deliveries,
 )
-from common.services import endpoints, kicks, outbox, webhook
+from common.services.event_loop_db import connected, execute_all, in_thread
+from common.services.results import Finished
 
-logger = logging.getLogger(__name__)
-
-SENDERS = 32  # deliveries that one run has under way at once
-SENDERS_PER_ENDPOINT = 8  # so that endpoints that hang leave room for the others
 RUN_SECONDS = 30.0  # then the run ends, so that a worker can be stopped; another kick goes on
-POLL_SECONDS = 0.25  # how often a run that waits for slow receivers looks for new deliveries
-LEASE_MARGIN = timedelta(seconds=30)  # beyond the send's timeout: name resolution, a busy machine
-RETRY_AFTER_MAX = timedelta(hours=24)
-JITTER = 0.2
-EXHAUSTED = "No attempt of the retry schedule is left."
-# What recording can raise; a stop from outside, such as a task's time limit, is none of these.
-RECORDING_FAULTS = (Error, ArithmeticError, ValueError)
-
-InFlight = dict[Future[webhook.Result], WebhookDelivery]
+POLL_SECONDS = 0.1  # how often a run that waits for slow receivers looks for new deliveries
+BATCH_SECONDS = 0.0005  # what ends within is claimed anew, and recorded, in one statement
+LOOK_AFTER_SECONDS = 1.0
+SIGNAL_SECONDS = 1.0
+GRACE_SECONDS = 2.0
+STOPPED = "The worker was stopped during the attempt."
 
 
-def run(*, seconds: float = RUN_SECONDS, senders: int = SENDERS) -> int:
+def run(*, seconds: float = RUN_SECONDS) -> int:
     """Send what is due until nothing is, or `seconds` are over; how many results were recorded.
 
-    Asks for another run at the time of the next retry, when the sweep would come later.
+    Asks for another run at the time of the next retry, when the sweep would come later. When it is
+    interrupted (a task's time limit), what is under way is given up, and recorded as that.
     """
-    recorded = 0
-    end = monotonic() + seconds
-    with ThreadPoolExecutor(senders, thread_name_prefix="webhook") as pool:
-        in_flight: InFlight = {}
+    dispatcher = _Dispatcher(ends_at=monotonic() + seconds)
+    # In a thread of its own: a signal's exception must not land inside the event loop.
+    with ThreadPoolExecutor(1, thread_name_prefix="dispatcher") as thread:
+        running = thread.submit(lambda: uvloop.run(dispatcher.work()))
         try:
-            while True:
-                claimed = _start(pool, in_flight, senders) if monotonic() < end else 0
-                if not in_flight:
-                    break
-                # A full claim may have left more that is due; take that before waiting long.
-                recorded += _finish(in_flight, timeout=0 if claimed else POLL_SECONDS)
-        finally:
-            # Also when the task is told to stop: what was sent is recorded.
-            while in_flight:
-                recorded += _finish(in_flight, timeout=None)
+            # In short waits, so that a signal's handler gets its turn.
+            while not wait([running], timeout=SIGNAL_SECONDS).done:
+                pass
+        except BaseException:
+            dispatcher.give_up()
+            raise
+        recorded = running.result()
     _ask_for_next_run()
     return recorded
 
 
-def _start(pool: ThreadPoolExecutor, in_flight: InFlight, senders: int) -> int:
-    """Claim and begin as many deliveries as there is room for."""
-    busy = Counter(delivery.endpoint_id for delivery in in_flight.values())
-    claimed = claim(limit=senders - len(in_flight), busy=busy)
-    for delivery in claimed:
-        in_flight[pool.submit(_attempt, delivery)] = delivery
-    return len(claimed)
+class _Dispatcher:
+    """One run: what is under way, and what waits to be recorded."""
 
+    def __init__(self, *, ends_at: float) -> None:
+        self._ends_at = ends_at
+        self._sends: dict[asyncio.Task[None], UUID] = {}  # → its endpoint
+        self._finished: list[Finished] = []
+        self._open = 0  # claims whose result is not recorded yet
+        self._is_closing = False  # no more results will come
+        self._is_given_up = False
+        self._look_after_at = 0.0  # monotonic
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = asyncio.Event()  # a send, or the recording of some
+        self._to_record = asyncio.Event()
 
-def _attempt(delivery: WebhookDelivery) -> webhook.Result:
-    """Send a leased delivery, without the database. A secret that is unreadable is a failure."""
-    started_at = timezone.now()
-    try:
-        message = _message(delivery)
-    except DooritoError as exc:
-        return webhook.failure(exc.message, started_at=started_at)
-    return webhook.send(message)
+    async def work(self) -> int:
+        self._loop = asyncio.get_running_loop()
+        async with guarded_http.client() as client, connected() as one, connected() as other:
+            recorder = asyncio.create_task(self._record_results(other))
+            try:
+                await self._claim_and_send(client, one)
+            finally:
+                if self._sends:
+                    await asyncio.wait(self._sends)
+                self._is_closing = True
+                self._to_record.set()
+                recorded = await recorder
+        return recorded
 
+    def give_up(self) -> None:
+        """End the attempts under way, from another thread, but those that are about to end."""
+        self._is_given_up = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.call_later, GRACE_SECONDS, self._cancel)
 
-def _finish(in_flight: InFlight, *, timeout: float | None) -> int:
-    done, _ = wait(in_flight, timeout=timeout, return_when=FIRST_COMPLETED)
-    for future in done:
-        # A stop from outside leaves it in flight, so that what was sent is still recorded.
-        _conclude(in_flight[future], future)
-        del in_flight[future]
-    return len(done)
+    def _cancel(self) -> None:
+        for send in self._sends:
+            send.cancel()
 
+    @property
+    def _is_over(self) -> bool:
+        return self._is_given_up or monotonic() >= self._ends_at
 
-def _conclude(delivery: WebhookDelivery, future: Future[webhook.Result]) -> None:
-    """Record what became of a delivery. A fault on the way costs no other delivery its result."""
-    fault = future.exception()
-    if fault is None:
+    # --- Claiming and sending ----------------------------------------------------------------
+
+    async def _claim_and_send(self, client: guarded_http.Client, database: AsyncConnection) -> None:
+        receivers = Receivers()
+        while not self._is_over:
+            self._ended.clear()
+            is_recovering = await self._look_after()
+            busy = Counter(self._sends.values())
+            room = settings.PORTAL_WEBHOOK_CONCURRENCY - len(self._sends)
+            claims = await claim(database, limit=room, busy=busy, receivers=receivers)
+            for each in claims:
+                self._start(each, client)
+            if not self._open and not is_recovering:
+                return
+            if len(claims) < room and not is_recovering:
+                await self._until_something_ended()
+
+    async def _look_after(self) -> bool:
+        """Now and then: what can never be sent, and recoveries. Whether one of these goes on."""
+        if monotonic() < self._look_after_at:
+            return False
+        await in_thread(fail_hopeless)
+        is_recovering = await in_thread(recovery.advance) is not None
+        self._look_after_at = 0.0 if is_recovering else monotonic() + LOOK_AFTER_SECONDS
+        return is_recovering
+
+    async def _until_something_ended(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._ended.wait()
+        await asyncio.sleep(BATCH_SECONDS)
+
+    def _start(self, claim: Claim, client: guarded_http.Client) -> None:
+        send = asyncio.create_task(self._send(claim, client))
+        self._sends[send] = claim.endpoint_id
+        self._open += 1
+        send.add_done_callback(self._note_end)
+
+    async def _send(self, claim: Claim, client: guarded_http.Client) -> None:
+        started_at = timezone.now()
         try:
-            record(delivery, future.result())
-            return
-        except RECORDING_FAULTS as exc:
-            fault = exc
-    logger.error("Delivery %s has no usable result", delivery.id, exc_info=fault)
-    failure = webhook.failure(webhook.internal_error(fault), started_at=timezone.now())
+            result = await _attempt(claim, client)
+        except asyncio.CancelledError:
+            result = webhook.failure(STOPPED, started_at=started_at)
+        self._finished.append((claim, result))
+        self._to_record.set()
+
+    def _note_end(self, send: asyncio.Task[None]) -> None:
+        del self._sends[send]
+        self._ended.set()
+
+    # --- Recording ---------------------------------------------------------------------------
+
+    async def _record_results(self, database: AsyncConnection) -> int:
+        """Write results as they come, each time all that came meanwhile; how many it were."""
+        recorded = 0
+        while True:
+            await self._to_record.wait()
+            await asyncio.sleep(BATCH_SECONDS)
+            self._to_record.clear()
+            batch, self._finished = self._finished, []
+            if batch:
+                recorded += await _record(database, batch)
+            self._open -= len(batch)
+            self._ended.set()
+            if self._is_closing and not self._finished:
+                return recorded
+
+
+async def _record(database: AsyncConnection, batch: list[Finished]) -> int:
+    if any(result.is_gone for _, result in batch):
+        await in_thread(results.disable_gone, batch)
     try:
-        record(delivery, failure)
-    except RECORDING_FAULTS:
-        logger.exception("Delivery %s is left to the end of its lease", delivery.id)
+        counts = await execute_all(database, results.statements(batch))
+    except (psycopg.Error, *results.RECORDING_FAULTS):
+        # With more care: one by one, when it must be.
+        return await in_thread(results.record, batch)
+    if results.concern_health(batch):
+        await in_thread(results.note_health, batch)
+    return counts["write"]
 
 
-def _message(delivery: WebhookDelivery) -> webhook.Message:
-    return webhook.Message(
-        url=delivery.endpoint.url,
-        secrets=[delivery.endpoint.secret],
-        event_id=delivery.event_id,
-        event_type=delivery.event.event_type,
-        delivery_id=delivery.id,
-        body=outbox.body(delivery.event),
-    )
+async def _attempt(claim: Claim, client: guarded_http.Client) -> webhook.Result:
+    if claim.message is None:
+        return webhook.failure(claim.fault, started_at=timezone.now())
+    return await webhook.send(claim.message, client)
+
+
+async def _attempt_alone(claim: Claim) -> webhook.Result:
+    async with guarded_http.client() as client:
+        return await _attempt(claim, client)
 
 
 def _ask_for_next_run() -> None:
@@ -135,180 +214,11 @@ def _ask_for_next_run() -> None:
         kicks.request(next_due)
 
 
-def open_deliveries() -> TimeStampedQuerySet:
-    """What is not over yet; the partial index `webhook_delivery_due` has exactly these rows."""
-    return WebhookDelivery.objects.filter(status__in=outbox.OPEN)
-
-
-def _lock_due(*, limit: int, full: list[UUID]) -> list[WebhookDelivery]:
-    """Lock what may be claimed now, oldest first: retries that are due and leases that ended.
-
-    Each endpoint but the full ones offers no more than one worker's share of it, so that the cost
-    does not grow with what waits for any of them.
-    """
-    return list(
-        WebhookDelivery.objects.raw(
-            "SELECT due.* FROM webhook_endpoint AS endpoint CROSS JOIN LATERAL ("
-            " SELECT * FROM webhook_delivery WHERE endpoint_id = endpoint.id"
-            " AND status IN ('pending', 'sending') AND due_at <= %(now)s"
-            " ORDER BY due_at LIMIT %(share)s FOR UPDATE SKIP LOCKED"
-            ") AS due WHERE endpoint.id <> ALL(%(full)s::uuid[])"
-            " ORDER BY due.due_at LIMIT %(limit)s",
-            {
-                "now": timezone.now(),
-                "share": SENDERS_PER_ENDPOINT,
-                "full": full,
-                "limit": limit,
-            },
-        )
-    )
-
-
-def claim(*, limit: int, busy: Counter[UUID]) -> list[WebhookDelivery]:
-    """Take up to `limit` due deliveries for this worker, with event and endpoint loaded.
-
-    `busy` counts the worker's deliveries under way by endpoint; none gets more than its share.
-    """
-    if limit <= 0:
-        return []
-    full = [endpoint for endpoint, count in busy.items() if count >= SENDERS_PER_ENDPOINT]
-    while True:
-        with transaction.atomic(durable=True):
-            due = _lock_due(limit=limit, full=full)
-            claimed = lease(_share(_without_exhausted(_without_disabled(due)), busy))
-        if claimed or not due:
-            return claimed
-
-
-def _without_disabled(due: list[WebhookDelivery]) -> list[WebhookDelivery]:
-    """Deliveries to active endpoints; the others fail here, without an attempt."""
-    endpoint_ids = {delivery.endpoint_id for delivery in due}
-    active = set(
-        WebhookEndpoint.objects.filter(id__in=endpoint_ids, is_active=True).values_list(
-            "id", flat=True
-        )
-    )
-    disabled = [d for d in due if d.endpoint_id not in active]
-    endpoints.fail_deliveries(disabled, error=endpoints.DISABLED)
-    return [d for d in due if d.endpoint_id in active]
-
-
-def _without_exhausted(due: list[WebhookDelivery]) -> list[WebhookDelivery]:
-    """Deliveries with an attempt left; the others fail here, or they would be sent for ever.
-
-    They are here because a worker died in the last attempt, or the schedule was shortened.
-    """
-    steps = len(settings.PORTAL_RETRY_SCHEDULE)
-    exhausted = [d for d in due if d.schedule_step >= steps]
-    endpoints.fail_deliveries(exhausted, error=EXHAUSTED)
-    return [d for d in due if d.schedule_step < steps]
-
-
-def _share(due: list[WebhookDelivery], busy: Counter[UUID]) -> list[WebhookDelivery]:
-    counts = busy.copy()
-    share = []
-    for delivery in due:
-        if counts[delivery.endpoint_id] < SENDERS_PER_ENDPOINT:
-            counts[delivery.endpoint_id] += 1
-            share.append(delivery)
-    return share
-
-
-def lease(deliveries: list[WebhookDelivery]) -> list[WebhookDelivery]:
-    """Mark locked rows as this worker's until the lease ends; they count as attempted from now."""
-    if not deliveries:
-        return []
-    lease_id = uuid7()
-    rows = WebhookDelivery.objects.filter(id__in=[delivery.id for delivery in deliveries])
-    rows.update(
-        status=DeliveryStatus.SENDING,
-        lease_id=lease_id,
-        due_at=timezone.now() + _lease_time(),
-        attempt_count=F("attempt_count") + 1,
-        schedule_step=F("schedule_step") + 1,
-    )
-    leased = {row.id: row for row in rows.select_related("event", "endpoint")}
-    return [leased[delivery.id] for delivery in deliveries]
-
-
-def _lease_time() -> timedelta:
-    return timedelta(seconds=settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS) + LEASE_MARGIN
-
-
-def record(delivery: WebhookDelivery, result: webhook.Result) -> WebhookAttempt | None:
-    """Write an attempt and what follows from it; None when the lease was lost: then nothing is."""
-    if result.is_gone:
-        # Before the delivery is over: a crash in between sends once more and hears 410 again.
-        endpoints.deactivate(delivery.endpoint_id)
-    held = WebhookDelivery.objects.filter(
-        id=delivery.id, lease_id=delivery.lease_id, status=DeliveryStatus.SENDING
-    )
-    with transaction.atomic():
-        if not held.change(lease_id=None, last_error=result.error, **_outcome(delivery, result)):
-            logger.warning("Delivery %s: the lease was lost, its result is dropped", delivery.id)
-            return None
-        attempt = WebhookAttempt.objects.create(
-            delivery=delivery,
-            number=delivery.attempt_count,
-            started_at=result.started_at,
-            duration_ms=result.duration_ms,
-            response_status=result.status,
-            response_body=result.body,
-            error=result.error,
-        )
-        outbox.roll_up([delivery.event_id])
-    return attempt
-
-
-def _outcome(delivery: WebhookDelivery, result: webhook.Result) -> dict[str, Any]:
-    now = timezone.now()
-    if result.is_delivered:
-        return {"status": DeliveryStatus.DELIVERED, "delivered_at": now}
-    schedule = settings.PORTAL_RETRY_SCHEDULE
-    if result.is_gone or delivery.schedule_step >= len(schedule):
-        return {"status": DeliveryStatus.FAILED}
-    pause = retry_pause(schedule[delivery.schedule_step], result)
-    return {"status": DeliveryStatus.PENDING, "due_at": now + pause}
-
-
-def retry_pause(scheduled: float, result: webhook.Result) -> timedelta:
-    """The wait before the next attempt: `scheduled` seconds with jitter, or what was asked for.
-
-    `Retry-After` counts with 429 and 503 only, never shortens a wait, and ends at a day.
-    """
-    jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
-    pause = timedelta(seconds=scheduled * jitter)
-    if result.status in (429, 503) and result.retry_after is not None:
-        return max(pause, min(timedelta(seconds=result.retry_after), RETRY_AFTER_MAX))
-    return pause
-
-
-def retry_failed(deliveries: QuerySet[WebhookDelivery]) -> int:
-    """Start failed deliveries to active endpoints again, from the first step; how many it were."""
-    failed = deliveries.filter(status=DeliveryStatus.FAILED, endpoint__is_active=True)
-    with transaction.atomic():
-        now = timezone.now()
-        event_ids = set(failed.values_list("event_id", flat=True))
-        # Events before deliveries, the order in which the purge locks them.
-        list(
-            OutboxEvent.objects.filter(id__in=event_ids)
-            .select_for_update(no_key=True)
-            .order_by("id")
-            .values_list("id")
-        )
-        started = failed.filter(event__in=event_ids).update(
-            status=DeliveryStatus.PENDING, due_at=now, schedule_step=0
-        )
-        outbox.roll_up(event_ids)
-        transaction.on_commit(lambda: kicks.request(now), robust=True)
-    return started
-
-
 def send_test(*, endpoint_id: UUID) -> WebhookAttempt:
     """Send `webhook.test` to one endpoint, once and at once; what came of it.
 
-    It is an event like any other in the lists, except that it is not tried again.
-    Raises NotFound `webhook_not_found`.
+    It is an event like any other in the lists, except that it is not tried again. A disabled
+    endpoint can be tested. Raises NotFound `webhook_not_found`.
     """
     endpoint = endpoints.get(endpoint_id=endpoint_id)
     with transaction.atomic():
@@ -319,16 +229,9 @@ def send_test(*, endpoint_id: UUID) -> WebhookAttempt:
             idempotency_key=str(event_id),
             aggregate_type="webhook",
             aggregate_id=endpoint.id,
-            payload={"webhook": {"id": endpoint.id, "url": endpoint.url}},
+            payload=events.webhook_test(endpoint).to_json(),
         )
-        delivery = WebhookDelivery.objects.create(
-            event=event,
-            endpoint=endpoint,
-            due_at=timezone.now(),
-            schedule_step=len(settings.PORTAL_RETRY_SCHEDULE),
-        )
-        (delivery,) = lease([delivery])
-    attempt = record(delivery, _attempt(delivery))
-    if attempt is None:
+        held = claim_for_test(event, endpoint)
+    if not results.record([(held, asyncio.run(_attempt_alone(held)))]):
         raise endpoints.not_found(endpoint_id)
-    return attempt
+    return WebhookAttempt.objects.get(delivery=held.delivery_id)

@@ -1,189 +1,239 @@
-"""One HTTP request to a URL that a user named: to a vetted address, within a time, once.
+"""HTTP requests to URLs that users named: to vetted addresses, within a time, once.
 
-httpcore is used below httpx's client because its network backend is where both promises can be
-kept: the address that was checked is the one connected to, under the URL's own Host and TLS name,
-and every wait on the socket ends at one deadline, so a peer that drips bytes gains nothing. There
-are no redirects, no proxies from the environment and no retries at this level.
+The guard stands where connections are made: the resolver refuses a host with any address that is
+not allowed, and no socket is opened to another, whatever form the URL gave it. There are no
+redirects, no cookies, no proxies from the environment and no decompression.
 """
 
-import contextlib
+import asyncio
 import socket
 import ssl
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
-import httpcore
+import aiohttp
+import certifi
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from common.services import ssrf
 
 CONNECT_TIMEOUT = 5.0  # seconds, for each address of the host
 BODY_HEAD = 4096  # bytes of a response's body that are read and kept
+KEEP_ALIVE = 2.0  # seconds; receivers close idle connections, and a request may cross with it
+RESOLVERS = 32  # names looked up at once: a slow name server holds up no other
 
 
 class RequestFailed(Exception):
     """No response: refused, unreachable, too slow, or not HTTP. The message is for people."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Response:
     status: int
-    headers: Mapping[str, str]  # names in lower case
+    headers: Mapping[str, str]  # names in lower case; repeated ones joined by commas
     body: bytes  # its first 4 KiB
 
 
-def post(*, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Response:
-    """POST once; `timeout` is in seconds, for everything from the first connect to the last byte.
+class Client:
+    """Pooled connections of one event loop. Made by `client`."""
 
-    Raises RequestFailed, and InvalidInput when the guard refuses the URL.
-    """
-    deadline = _Deadline(time.monotonic() + timeout, timeout)
-    target = ssrf.parse_url(url)
-    backend = _GuardedBackend(ssrf.vetted_addresses(target.host, target.port), deadline)
-    request_url = httpcore.URL(
-        scheme=target.scheme, host=target.host, port=target.port, target=target.path
+    def __init__(self, pooled: aiohttp.ClientSession, fresh: aiohttp.ClientSession) -> None:
+        self._pooled = pooled
+        self._fresh = fresh
+
+    async def post(
+        self, *, url: str, headers: Mapping[str, str], body: bytes, timeout: float
+    ) -> Response:
+        """POST once; `timeout` is in seconds, from the first connect to the last byte.
+
+        Raises RequestFailed, and InvalidInput when the guard refuses the URL.
+        """
+        target = ssrf.parse_url(url)
+        exchange = _Exchange(url=_yarl(target), headers=headers, body=body)
+        try:
+            async with asyncio.timeout(timeout):
+                try:
+                    await exchange.run(self._pooled)
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                    # An idle connection that the receiver was closing: nobody took the request.
+                    if not exchange.is_reused:
+                        raise
+                    await exchange.run(self._fresh)
+        except (aiohttp.ClientError, OSError) as exc:
+            # The status has decided already: a body that is cut, or drips, is no failure.
+            if exchange.response is None:
+                raise RequestFailed(_said(exc, target, timeout)) from exc
+        finally:
+            exchange.close()
+        return exchange.answer()
+
+
+def _said(error: Exception, target: ssrf.Target, timeout: float) -> str:
+    """What went wrong, for people."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            said = f"Cannot connect to {target.place}: {error.certificate_error}."
+        case aiohttp.ClientConnectorError():
+            cause = error.os_error.strerror or error.os_error
+            said = f"Cannot connect to {target.place}: {cause}."
+        case aiohttp.ConnectionTimeoutError():
+            said = f"Connecting to {target.place} took too long."
+        case TimeoutError():
+            said = f"No answer within {timeout:g} seconds."
+        case aiohttp.ServerDisconnectedError():
+            said = "The receiver closed the connection without an answer."
+        case aiohttp.ClientResponseError():
+            said = f"The answer is not valid HTTP: {error.message}"
+        case _:
+            said = str(error) or type(error).__name__
+    return said
+
+
+@lru_cache(maxsize=1024)
+def _yarl(target: ssrf.Target) -> URL:
+    path, _, query = target.path.decode("ascii").partition("?")
+    return URL.build(
+        scheme=target.scheme,
+        host=target.host,
+        port=target.port,
+        path=path,
+        query_string=query,
+        encoded=True,
     )
-    try:
-        with (
-            httpcore.ConnectionPool(ssl_context=_ssl_context(), network_backend=backend) as pool,
-            pool.stream(
-                "POST",
-                request_url,
-                headers=[
-                    ("Host", target.authority),
-                    ("Connection", "close"),
-                    *headers.items(),
-                ],
-                content=body,
-            ) as response,
-        ):
-            return Response(
-                status=response.status,
-                headers={
-                    name.decode("latin-1").lower(): value.decode("latin-1")
-                    for name, value in response.headers
-                },
-                body=_body_head(response),
-            )
-    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as exc:
-        raise RequestFailed(str(exc) or type(exc).__name__) from exc
 
 
-def _body_head(response: httpcore.Response) -> bytes:
-    """What can be had of the body: the status has decided already, so a cut body is no failure."""
-    head = bytearray()
-    with contextlib.suppress(
-        httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError
+class _Exchange:
+    """One request and as much of its response as came."""
+
+    def __init__(self, *, url: URL, headers: Mapping[str, str], body: bytes) -> None:
+        self._url = url
+        self._headers = headers
+        self._body = body
+        self._head = bytearray()  # of the response's body
+        self.is_reused = False  # whether it went over a connection that had served before
+        self.response: aiohttp.ClientResponse | None = None
+
+    async def run(self, session: aiohttp.ClientSession) -> None:
+        self.is_reused = True
+        _under_way.set(self)
+        self.response = await session.post(
+            self._url,
+            data=self._body,
+            headers=self._headers,
+            allow_redirects=False,
+        )
+        content = self.response.content
+        while len(self._head) <= BODY_HEAD and (chunk := await content.readany()):
+            self._head += chunk
+
+    def close(self) -> None:
+        """A body that was read to its end has given its connection back to the pool already."""
+        if self.response is not None:
+            self.response.close()
+
+    def answer(self) -> Response:
+        assert self.response is not None  # noqa: S101 - or `post` has raised
+        headers = self.response.headers
+        return Response(
+            status=self.response.status,
+            headers={name.lower(): ", ".join(headers.getall(name)) for name in headers},
+            body=bytes(self._head[:BODY_HEAD]),
+        )
+
+
+_under_way: ContextVar[_Exchange] = ContextVar("exchange")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells the exchange that it got a connection of its own."""
+
+    async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        _under_way.get().is_reused = False
+        return await super()._create_connection(*args, **kwargs)
+
+
+@asynccontextmanager
+async def client() -> AsyncIterator[Client]:
+    """A client whose connections end with the block."""
+    resolver = _GuardedResolver()
+    async with (
+        _session(resolver, keepalive_timeout=KEEP_ALIVE) as pooled,
+        _session(resolver, force_close=True) as fresh,
     ):
-        for chunk in response.iter_stream():
-            head += chunk
-            if len(head) >= BODY_HEAD:
-                break
-    return bytes(head[:BODY_HEAD])
+        try:
+            yield Client(pooled, fresh)
+        finally:
+            await resolver.shut_down()
+
+
+def _session(resolver: AbstractResolver, **options: Any) -> aiohttp.ClientSession:
+    connector = _Connector(
+        resolver=resolver,
+        use_dns_cache=False,
+        socket_factory=_guarded_socket,
+        ssl=_ssl_context(),
+        limit=0,  # the caller bounds what it has under way
+        **options,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("Accept", "Accept-Encoding"),
+        auto_decompress=False,
+        trust_env=False,
+    )
 
 
 @cache
 def _ssl_context() -> ssl.SSLContext:
     """The system's certificate authorities and certifi's."""
-    return httpcore.default_ssl_context()
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
-@dataclass(frozen=True)
-class _Deadline:
-    at: float  # time.monotonic()
-    timeout: float
+class _GuardedResolver(AbstractResolver):
+    """Names by the system's resolver, in threads of its own, through the guard."""
 
-    def left(self, limit: float | None = None) -> float:
-        """Seconds until the end, at most `limit`; raises TimeoutError when there are none."""
-        left = self.at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left if limit is None else min(left, limit)
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver")
 
-
-class _GuardedBackend(httpcore.NetworkBackend):
-    """Connects to the vetted addresses, in the resolver's order, whatever the host's name says."""
-
-    def __init__(self, addresses: list[str], deadline: _Deadline) -> None:
-        self._addresses = addresses
-        self._deadline = deadline
-
-    def connect_tcp(
+    async def resolve(
         self,
         host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Any = None,  # noqa: ARG002
-    ) -> httpcore.NetworkStream:
-        failure: OSError | None = None
-        for address in self._addresses:
-            try:
-                timeout = self._deadline.left(CONNECT_TIMEOUT)
-                connection = socket.create_connection((address, port), timeout)
-            except OSError as exc:
-                failure = exc
-            else:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return _BoundedStream(connection, self._deadline)
-        if isinstance(failure, TimeoutError):
-            raise httpcore.ConnectTimeout(f"Connecting to {host}:{port} took too long.")
-        raise httpcore.ConnectError(f"Cannot connect to {host}:{port}: {failure}.")
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        addresses = await loop.run_in_executor(self._threads, ssrf.vetted_addresses, host, port)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        """It is shared by two connectors, each of which closes it; see `shut_down`."""
+
+    async def shut_down(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _BoundedStream(httpcore.NetworkStream):
-    """A connection whose every wait ends at the deadline. httpcore's own timeouts are not used."""
-
-    def __init__(self, connection: socket.socket, deadline: _Deadline) -> None:
-        self._socket = connection
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        with self._translated(httpcore.ReadTimeout, httpcore.ReadError):
-            self._socket.settimeout(self._deadline.left())
-            return self._socket.recv(max_bytes)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        with self._translated(httpcore.WriteTimeout, httpcore.WriteError):
-            rest = memoryview(buffer)
-            while rest:
-                self._socket.settimeout(self._deadline.left())
-                rest = rest[self._socket.send(rest) :]
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
-    ) -> httpcore.NetworkStream:
-        with self._translated(httpcore.ConnectTimeout, httpcore.ConnectError):
-            self._socket.settimeout(self._deadline.left())
-            try:
-                secured = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)
-            except BaseException:
-                self.close()
-                raise
-        return _BoundedStream(secured, self._deadline)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._socket if info == "ssl_object" and self._is_secure else None
-
-    @property
-    def _is_secure(self) -> bool:
-        return isinstance(self._socket, ssl.SSLSocket)
-
-    @contextlib.contextmanager
-    def _translated(
-        self, on_timeout: type[httpcore.TimeoutException], on_error: type[httpcore.NetworkError]
-    ) -> Iterator[None]:
-        try:
-            yield
-        except TimeoutError as exc:
-            raise on_timeout(f"No answer within {self._deadline.timeout:g} seconds.") from exc
-        except OSError as exc:
-            raise on_error(str(exc)) from exc
+def _guarded_socket(address_info: Any) -> socket.socket:
+    """The last word: a URL that names an address did not pass the resolver."""
+    family, kind, protocol, _, address = address_info
+    ssrf.require_allowed(address[0])
+    return socket.socket(family, kind, protocol)

@@ -1,17 +1,18 @@
 """The event outbox: facts and their deliveries, written in the transaction of the change."""
 
-import json
-from collections.abc import Iterable
-from datetime import UTC, timedelta
-from typing import Any
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 from uuid import UUID
 
+import orjson
 from django.conf import settings
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
-from django.db.models import Case, Exists, OuterRef, Prefetch, Value, When
+from django.db import connection, transaction
+from django.db.models import Prefetch
 from django.utils import timezone
 
+from common.ids import first_id
 from common.models import (
     DeliveryStatus,
     OutboxEvent,
@@ -38,7 +39,17 @@ EVENT_TYPES = frozenset(
 OPEN = (DeliveryStatus.PENDING, DeliveryStatus.SENDING)
 FINISHED = (DeliveryStatus.DELIVERED, DeliveryStatus.FAILED)
 
-_PENDING, _SENDING, _DELIVERED, _FAILED = map(Value, DeliveryStatus.values)
+
+@dataclass(frozen=True)
+class Subject:
+    """What an event is about, as far as endpoints filter by it."""
+
+    user_id: UUID | None = None
+    batch_id: UUID | None = None
+    content_type: str = ""
+
+
+NO_SUBJECT = Subject()
 
 
 def emit_event(
@@ -48,6 +59,7 @@ def emit_event(
     aggregate_type: str,
     aggregate_id: UUID,
     payload: dict[str, Any],
+    subject: Subject = NO_SUBJECT,
 ) -> OutboxEvent:
     """Write a fact and one delivery per subscribed endpoint into the caller's transaction.
 
@@ -55,7 +67,7 @@ def emit_event(
     fact: the event that stands is returned and nothing is written. Raises RuntimeError outside a
     transaction, ValueError for an event type that receivers cannot know.
     """
-    if not transaction.get_connection().in_atomic_block:
+    if not connection.in_atomic_block:
         raise RuntimeError("emit_event must be called inside the transaction of the change.")
     if event_type not in EVENT_TYPES:
         raise ValueError(f"Unknown event type: {event_type}")
@@ -66,6 +78,7 @@ def emit_event(
             "aggregate_type": aggregate_type,
             "aggregate_id": aggregate_id,
             "payload": payload,
+            **asdict(subject),
         },
     )
     if is_new:
@@ -74,29 +87,54 @@ def emit_event(
 
 
 def _subscribe(event: OutboxEvent) -> None:
-    due_at = timezone.now() + timedelta(seconds=settings.PORTAL_RETRY_SCHEDULE[0])
+    now = timezone.now()
     # Locked against removal until the commit, or the delivery's foreign key would fail there and
     # take the reported change with it. Emitters share this lock; changes of an endpoint pass it.
     endpoints = WebhookEndpoint.objects.raw(
-        "SELECT id, event_types FROM webhook_endpoint WHERE is_active FOR KEY SHARE"
+        "SELECT id, event_types, content_types, user_id, batch_id, retry_schedule"
+        " FROM webhook_endpoint WHERE is_active AND (expires_at IS NULL OR expires_at > %s)"
+        " FOR KEY SHARE",
+        [now],
     )
     deliveries = [
-        WebhookDelivery(event=event, endpoint_id=endpoint.id, due_at=due_at)
+        WebhookDelivery(
+            event=event,
+            endpoint_id=endpoint.id,
+            due_at=now + timedelta(seconds=retry_schedule(endpoint)[0]),
+        )
         for endpoint in endpoints
-        if subscribes(endpoint.event_types, event.event_type)
+        if takes(endpoint, event)
     ]
     if not deliveries:
         event.status = DeliveryStatus.DELIVERED
         event.save(update_fields=["status", "updated_at"])
         return
     WebhookDelivery.objects.bulk_create(deliveries)
+    first = min(delivery.due_at for delivery in deliveries)
     # Robust: the change is committed by then, and a failed hint must not look like its failure.
-    transaction.on_commit(lambda: kicks.request(due_at), robust=True)
+    transaction.on_commit(lambda: kicks.request(first), robust=True)
 
 
-def subscribes(patterns: Iterable[str], event_type: str) -> bool:
+def retry_schedule(endpoint: WebhookEndpoint) -> list[int]:
+    """Seconds to wait before each attempt, the first included."""
+    return endpoint.retry_schedule or settings.PORTAL_RETRY_SCHEDULE
+
+
+def takes(endpoint: WebhookEndpoint, event: OutboxEvent) -> bool:
+    """Whether an event passes all filters of an endpoint, whatever state that is in.
+
+    A filter by content type says nothing of events that are not about a file.
+    """
+    return (
+        subscribes(endpoint.event_types, event.event_type)
+        and endpoint.user_id in (None, event.user_id)
+        and endpoint.batch_id in (None, event.batch_id)
+        and (not event.content_type or _accepts(endpoint.content_types, event.content_type))
+    )
+
+
+def subscribes(patterns: Collection[str], event_type: str) -> bool:
     """Whether an endpoint's filter (`file.uploaded`, `file.*`, nothing for all) takes a type."""
-    patterns = list(patterns)
     return not patterns or any(
         pattern in ("*", event_type)
         or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
@@ -104,7 +142,31 @@ def subscribes(patterns: Iterable[str], event_type: str) -> bool:
     )
 
 
-def envelope(event: OutboxEvent) -> dict[str, Any]:
+def _accepts(patterns: Collection[str], content_type: str) -> bool:
+    """The same for content types: `application/pdf`, `image/*`."""
+    return not patterns or any(
+        pattern in ("*/*", content_type)
+        or (pattern.endswith("/*") and content_type.startswith(pattern[:-1]))
+        for pattern in patterns
+    )
+
+
+class Fact(Protocol):
+    """An event as it is told: an OutboxEvent, or a row with its values."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def schema_version(self) -> int: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def payload(self) -> dict[str, Any]: ...
+
+
+def envelope(event: Fact) -> dict[str, Any]:
     """What a receiver gets: the payload in the shape of Standard Webhooks."""
     return {
         "id": str(event.id),
@@ -115,15 +177,9 @@ def envelope(event: OutboxEvent) -> dict[str, Any]:
     }
 
 
-def body(event: OutboxEvent) -> bytes:
+def body(event: Fact) -> bytes:
     """The envelope's bytes, the same on every attempt: jsonb keeps no order, so keys are sorted."""
-    return json.dumps(
-        envelope(event),
-        cls=DjangoJSONEncoder,
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-    ).encode()
+    return orjson.dumps(envelope(event), option=orjson.OPT_SORT_KEYS)
 
 
 def events_of(*, aggregate_type: str, aggregate_id: UUID, limit: int = 50) -> list[OutboxEvent]:
@@ -141,34 +197,60 @@ def events_of(*, aggregate_type: str, aggregate_id: UUID, limit: int = 50) -> li
     return list(events[:limit])
 
 
-def roll_up(event_ids: Iterable[UUID]) -> None:
+# Both take a list of events' ids. A change of deliveries locks their events first, in order of
+# their ids: of two workers that finish the last two deliveries of one, the later then sees both.
+LOCK = "SELECT id FROM outbox_event WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+ROLL_UP = """
+    UPDATE outbox_event AS event SET status = rolled.status, updated_at = now()
+    FROM (
+        SELECT changed.id, CASE
+            WHEN bool_or(delivery.status IN ('pending', 'sending'))
+                THEN CASE WHEN max(attempt_count) > 0 THEN 'sending' ELSE 'pending' END
+            WHEN bool_or(delivery.status = 'failed') THEN 'failed'
+            ELSE 'delivered' END AS status
+        FROM unnest(%s::uuid[]) AS changed(id)
+        LEFT JOIN webhook_delivery AS delivery ON delivery.event_id = changed.id
+        GROUP BY changed.id
+    ) AS rolled
+    WHERE event.id = rolled.id AND event.status <> rolled.status
+"""
+
+
+def lock(event_ids: Collection[UUID]) -> None:
+    """Lock events for a change of their deliveries."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, [list(event_ids)])
+
+
+def roll_up(event_ids: Collection[UUID]) -> None:
     """Set events' status from their deliveries', after a change of these in this transaction.
 
     `sending` while some are open and one was tried, `failed` when all are over and one failed.
-    The rows are locked first, in a statement of their own: of two workers that finish an event's
-    last two deliveries, the later one then sees both.
     """
-    ids = list(event_ids)
-    events = OutboxEvent.objects.filter(id__in=ids)
-    list(events.select_for_update(no_key=True).order_by("id").values_list("id"))
-    own = WebhookDelivery.objects.filter(event=OuterRef("pk"))
-    is_open = Exists(own.filter(status__in=OPEN))
-    events.update(
-        status=Case(
-            When(is_open & Exists(own.filter(attempt_count__gt=0)), then=_SENDING),
-            When(is_open, then=_PENDING),
-            When(Exists(own.filter(status=DeliveryStatus.FAILED)), then=_FAILED),
-            default=_DELIVERED,
-        )
-    )
+    if not event_ids:
+        return
+    lock(event_ids)
+    with connection.cursor() as cursor:
+        cursor.execute(ROLL_UP, [list(event_ids)])
 
 
 def purge_events(limit: int) -> int:
     """Delete up to `limit` finished events older than OUTBOX_RETENTION_HOURS; how many it were."""
-    before = timezone.now() - timedelta(hours=settings.OUTBOX_RETENTION_HOURS)
+    before = first_id(timezone.now() - timedelta(hours=settings.OUTBOX_RETENTION_HOURS))
     with transaction.atomic():
-        old = OutboxEvent.objects.filter(status__in=FINISHED, created_at__lt=before)
+        old = OutboxEvent.objects.filter(status__in=FINISHED, id__lt=before)
         ids = list(old.locked().values_list("id", flat=True)[:limit])
         WebhookAttempt.objects.filter(delivery__event__in=ids).delete()
         OutboxEvent.objects.filter(id__in=ids).delete()
+    return len(ids)
+
+
+def purge_details(limit: int) -> int:
+    """Forget headers and bodies of up to `limit` old attempts; how many it were."""
+    before = first_id(timezone.now() - timedelta(hours=settings.PORTAL_WEBHOOK_DETAIL_HOURS))
+    detailed = WebhookAttempt.objects.filter(request_headers__isnull=False, id__lt=before)
+    ids = list(detailed.order_by("id").values_list("id", flat=True)[:limit])
+    WebhookAttempt.objects.filter(id__in=ids).update(
+        request_headers=None, response_headers=None, response_body=""
+    )
     return len(ids)

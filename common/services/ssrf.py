@@ -8,6 +8,7 @@ import ipaddress
 import re
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import httpx
@@ -62,12 +63,11 @@ class Target:
     path: bytes  # with the query
 
     @property
-    def authority(self) -> str:
-        """The value of the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+    def place(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@lru_cache(maxsize=1024)
 def parse_url(url: str) -> Target:
     """Take an http(s) URL apart; raises InvalidInput `webhook_url_invalid`."""
     try:
@@ -120,13 +120,18 @@ def vetted_addresses(host: str, port: int) -> list[str]:
         raise _invalid(f"The host {host} cannot be resolved.") from exc
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
-        if not is_allowed(ipaddress.ip_address(address)):
-            raise InvalidInput(
-                "webhook_url_not_public",
-                f"The host {host} has the address {address}, which is not public. Addresses "
-                "inside the network are allowed by PORTAL_WEBHOOK_ALLOWED_CIDRS.",
-            )
+        require_allowed(address, host=host)
     return addresses
+
+
+def require_allowed(address: str, *, host: str = "") -> None:
+    """Raises InvalidInput `webhook_url_not_public` for an address that is refused."""
+    if not is_allowed(ipaddress.ip_address(address)):
+        raise InvalidInput(
+            "webhook_url_not_public",
+            f"The host {host or address} has the address {address}, which is not public. "
+            "Addresses inside the network are allowed by PORTAL_WEBHOOK_ALLOWED_CIDRS.",
+        )
 
 
 def is_allowed(address: Address) -> bool:

@@ -8,14 +8,14 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from time import monotonic
 from uuid import UUID
 
-from django.conf import settings
 from django.utils import timezone
 
 from common.errors import InvalidInput
@@ -27,10 +27,12 @@ logger = logging.getLogger(__name__)
 SECRET_PREFIX = "whsec_"  # noqa: S105
 SECRET_BYTES = 32
 ERROR_LENGTH = 500  # characters, as the database keeps
+HEADERS_KEPT = 8192  # characters
+HIDDEN = "(hidden)"
 USER_AGENT = f"Doorito/{VERSION}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Message:
     """Everything one attempt needs, so that it can be made without the database."""
 
@@ -40,18 +42,25 @@ class Message:
     event_type: str
     delivery_id: UUID
     body: bytes
+    timeout: float  # seconds, for everything
+    own_headers: Mapping[str, str] = field(default_factory=dict)  # of the receiver's choice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What became of an attempt. `status` is None when no response came, `error` says why then."""
+    """What became of an attempt. `status` is None when no response came, `error` says why then.
+
+    The values of the receiver's own headers are hidden in `request_headers`.
+    """
 
     started_at: datetime
     duration_ms: int
     status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     error: str = ""
     retry_after: int | None = None  # seconds
+    request_headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_delivered(self) -> bool:
@@ -85,6 +94,7 @@ def legacy_signature(*, secret: str, body: bytes) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
+@lru_cache(maxsize=1024)
 def _key(secret: str) -> bytes:
     return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
 
@@ -110,25 +120,30 @@ def headers(message: Message, *, timestamp: int) -> dict[str, str]:
     }
 
 
-def send(message: Message) -> Result:
+async def send(message: Message, client: guarded_http.Client) -> Result:
     """Make one attempt. Every failure to deliver is a result, not an exception."""
     started_at, start = timezone.now(), monotonic()
+    sent: Mapping[str, str] = {}
     try:
-        response = guarded_http.post(
+        own = headers(message, timestamp=int(started_at.timestamp()))
+        sent = own | dict.fromkeys(message.own_headers, HIDDEN)
+        response = await client.post(
             url=message.url,
-            headers=headers(message, timestamp=int(started_at.timestamp())),
+            headers={**message.own_headers, **own},
             body=message.body,
-            timeout=settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS,
+            timeout=message.timeout,
         )
         return Result(
             started_at=started_at,
             duration_ms=_milliseconds_since(start),
             status=response.status,
+            headers=_kept(response.headers),
             body=_storable(response.body.decode(errors="replace")),
             error=(
                 "" if 200 <= response.status < 300 else f"The receiver answered {response.status}."
             ),
             retry_after=_retry_after(response.headers.get("retry-after")),
+            request_headers=sent,
         )
     except (guarded_http.RequestFailed, InvalidInput) as exc:
         error = str(exc)
@@ -136,15 +151,27 @@ def send(message: Message) -> Result:
         # A fault of ours, on one message. It must not keep the others from being sent.
         logger.exception("Sending delivery %s failed", message.delivery_id)
         error = internal_error(exc)
-    return failure(error, started_at=started_at, duration_ms=_milliseconds_since(start))
+    return failure(
+        error,
+        started_at=started_at,
+        duration_ms=_milliseconds_since(start),
+        request_headers=sent,
+    )
 
 
-def failure(error: str, *, started_at: datetime, duration_ms: int = 0) -> Result:
+def failure(
+    error: str,
+    *,
+    started_at: datetime,
+    duration_ms: int = 0,
+    request_headers: Mapping[str, str] | None = None,
+) -> Result:
     """The result of an attempt that got no usable response."""
     return Result(
         started_at=started_at,
         duration_ms=duration_ms,
         error=_storable(error)[:ERROR_LENGTH],
+        request_headers=request_headers or {},
     )
 
 
@@ -157,9 +184,21 @@ def _milliseconds_since(start: float) -> int:
     return round((monotonic() - start) * 1000)
 
 
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """What is kept of a response's headers: the first 8 KiB of them."""
+    kept: dict[str, str] = {}
+    room = HEADERS_KEPT
+    for name, value in headers.items():
+        room -= len(name) + len(value)
+        if room < 0:
+            break
+        kept[name] = _storable(value)
+    return kept
+
+
 def _storable(text: str) -> str:
-    """PostgreSQL's text holds no NUL."""
-    return text.replace("\x00", "\ufffd")
+    """PostgreSQL's text holds no NUL, and no half of a surrogate pair (bytes of a header)."""
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def _retry_after(value: str | None) -> int | None:

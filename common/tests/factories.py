@@ -1,16 +1,23 @@
-"""Events, endpoints and deliveries for tests; every one is new unless it is named."""
+"""Endpoints, events, deliveries and attempts for tests; every one is new unless it is named."""
 
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import models, transaction
 from django.utils import timezone
 
-from common.ids import uuid7
-from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery, WebhookEndpoint
+from common.ids import first_id, uuid7
+from common.models import (
+    DeliveryStatus,
+    OutboxEvent,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from common.services import outbox, webhook
+from uploads import event_schemas
 
 _numbers = count(1)
 
@@ -21,6 +28,11 @@ def make_endpoint(*, url: str = "http://127.0.0.1:9/hook", **fields: Any) -> Web
     return WebhookEndpoint.objects.create(url=url, **fields)
 
 
+def make_payload(event_type: str = "file.uploaded") -> dict[str, Any]:
+    """What is valid as the data of such an event."""
+    return event_schemas.example(event_type)["data"]
+
+
 def make_event(
     *,
     event_type: str = "file.uploaded",
@@ -28,6 +40,7 @@ def make_event(
     aggregate_type: str = "file",
     aggregate_id: UUID | None = None,
     payload: dict[str, Any] | None = None,
+    subject: outbox.Subject = outbox.NO_SUBJECT,
 ) -> OutboxEvent:
     """An event, emitted and committed, with a delivery for each endpoint there is."""
     with transaction.atomic():
@@ -36,7 +49,8 @@ def make_event(
             idempotency_key=idempotency_key or f"key-{next(_numbers)}",
             aggregate_type=aggregate_type,
             aggregate_id=aggregate_id or uuid7(),
-            payload={"file": {"size_bytes": 3}} if payload is None else payload,
+            payload=make_payload(event_type) if payload is None else payload,
+            subject=subject,
         )
 
 
@@ -53,7 +67,7 @@ def make_delivery(
         idempotency_key=f"key-{next(_numbers)}",
         aggregate_type="file",
         aggregate_id=uuid7(),
-        payload={"file": {"size_bytes": 3}},
+        payload=make_payload(),
     )
     return WebhookDelivery.objects.create(
         event=event,
@@ -62,3 +76,35 @@ def make_delivery(
         due_at=due_at or timezone.now() - timedelta(seconds=1),
         **fields,
     )
+
+
+def make_attempt(
+    *, delivery: WebhookDelivery | None = None, number: int = 1, **fields: Any
+) -> WebhookAttempt:
+    """An attempt that went well, unless an `error` is given."""
+    delivery = delivery or make_delivery()
+    defaults = {
+        "started_at": timezone.now(),
+        "duration_ms": 12,
+        "request_headers": {"webhook-id": str(delivery.event_id)},
+        "response_status": 500 if fields.get("error") else 200,
+        "response_headers": {"content-type": "text/plain"},
+        "response_body": "ok",
+    }
+    return WebhookAttempt.objects.create(
+        delivery=delivery, endpoint_id=delivery.endpoint_id, number=number, **defaults | fields
+    )
+
+
+def make_older[Row: models.Model](row: Row, *, hours: float) -> Row:
+    """The same row as if it had been made so long ago: its id and its time of creation."""
+    made_at = row.created_at - timedelta(hours=hours)
+    older = UUID(int=first_id(made_at).int | row.id.int & (2**62 - 1))  # as random as before
+    rows = type(row).objects
+    with transaction.atomic():  # foreign keys are checked at its end
+        if isinstance(row, OutboxEvent):
+            row.deliveries.update(event=older)
+        if isinstance(row, WebhookDelivery):
+            row.attempts.update(delivery=older)
+        rows.filter(id=row.id).update(id=older, created_at=made_at)
+    return rows.get(id=older)

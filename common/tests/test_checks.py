@@ -3,6 +3,7 @@ from django.core import checks
 
 
 def problems():
+    """By their ids; of several with one id, the last."""
     return {problem.id: problem.msg for problem in checks.run_checks()}
 
 
@@ -18,11 +19,39 @@ def test_the_settings_of_the_tests_are_right():
         ("PORTAL_WEBHOOK_ALLOWED_CIDRS", ["10.0.0.0/8", "10.0.0.1/8"], "common.E002"),
         ("PORTAL_WEBHOOK_ALLOWED_CIDRS", ["example.org"], "common.E002"),
         ("PORTAL_WEBHOOK_TIMEOUT_SECONDS", 0, "common.E003"),
+        ("PORTAL_WEBHOOK_CONCURRENCY", 0, "common.E003"),
+        ("PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT", 0, "common.E003"),
+        ("PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT", 257, "common.E004"),
+        ("PORTAL_WEBHOOK_DISABLE_AFTER_FAILURES", -1, "common.E003"),
+        ("PORTAL_WEBHOOK_DISABLE_AFTER_HOURS", -1, "common.E003"),
+        ("PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS", -1, "common.E003"),
+        ("PORTAL_WEBHOOK_DETAIL_HOURS", 0, "common.E003"),
         ("OUTBOX_SWEEP_INTERVAL_MINUTES", 0, "common.E003"),
         ("OUTBOX_RETENTION_HOURS", 0, "common.E003"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name(settings, name, value, identifier):
+    settings.PORTAL_WEBHOOK_CONCURRENCY = 256
     setattr(settings, name, value)
 
     assert name in problems()[identifier]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORTAL_RETRY_SCHEDULE", [0]),
+        ("PORTAL_WEBHOOK_CONCURRENCY", 32),
+        ("PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT", 256),
+        ("PORTAL_WEBHOOK_DISABLE_AFTER_FAILURES", 0),
+        ("PORTAL_WEBHOOK_DISABLE_AFTER_HOURS", 0),
+        ("PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS", 0),
+        ("PORTAL_WEBHOOK_DETAIL_HOURS", 1),
+    ],
+)
+def test_the_last_right_value_is_taken(settings, name, value):
+    settings.PORTAL_WEBHOOK_CONCURRENCY = 256
+    settings.PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT = 32
+    setattr(settings, name, value)
+
+    assert not {identifier for identifier in problems() if identifier.startswith("common.")}

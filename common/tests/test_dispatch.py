@@ -1,21 +1,25 @@
+import asyncio
+import signal
 import threading
 from collections import Counter
 from datetime import timedelta
 
+import psycopg
 import pytest
 import standardwebhooks
 from django.db import DataError, OperationalError, connection, transaction
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from common.ids import uuid7
 from common.models import (
     DeliveryStatus,
     OutboxEvent,
+    RetiredSecret,
     WebhookAttempt,
     WebhookDelivery,
 )
-from common.services import dispatch, endpoints, kicks, webhook
+from common.services import claims, dispatch, endpoints, kicks, results, webhook
+from common.services.event_loop_db import connected
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.receiver import Answer, Close, Hang, Receiver
 from common.tests.threads import at_once
@@ -26,8 +30,28 @@ PENDING, SENDING = DeliveryStatus.PENDING, DeliveryStatus.SENDING
 DELIVERED, FAILED = DeliveryStatus.DELIVERED, DeliveryStatus.FAILED
 
 
-def claim(limit=100):
-    return dispatch.claim(limit=limit, busy=Counter())
+def claim(limit=100, busy=None, receivers=None):
+    async def in_a_loop():
+        async with connected() as database:
+            return await claims.claim(
+                database,
+                limit=limit,
+                busy=busy or Counter(),
+                receivers=receivers or claims.Receivers(),
+            )
+
+    return asyncio.run(in_a_loop())
+
+
+def record(*finished):
+    return results.record(finished)
+
+
+@pytest.fixture
+def share(settings):
+    """Attempts at once at one endpoint."""
+    settings.PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT = 8
+    return 8
 
 
 def result(status=200, **fields):
@@ -57,11 +81,11 @@ def test_a_claim_leases_what_is_due_and_counts_the_attempt(settings):
 
     (claimed,) = claim()
 
-    assert claimed.id == due.id
-    assert claimed.status == SENDING
-    assert (claimed.attempt_count, claimed.schedule_step) == (1, 1)
-    lease = claimed.due_at - timezone.now()
-    assert timedelta(seconds=7) < lease <= timedelta(seconds=7) + dispatch.LEASE_MARGIN
+    row = reloaded(due)
+    assert (claimed.delivery_id, claimed.lease_id, claimed.attempt) == (due.id, row.lease_id, 1)
+    assert (row.status, row.attempt_count, row.schedule_step) == (SENDING, 1, 1)
+    lease = row.due_at - timezone.now()
+    assert timedelta(seconds=7) < lease <= timedelta(seconds=7) + claims.LEASE_MARGIN
     assert claim() == []
 
 
@@ -69,7 +93,7 @@ def test_the_oldest_are_claimed_first():
     now = timezone.now()
     ages = {age: make_delivery(due_at=now - timedelta(seconds=age)) for age in (5, 50, 500)}
 
-    assert [claimed.id for claimed in claim(2)] == [ages[500].id, ages[50].id]
+    assert {each.delivery_id for each in claim(2)} == {ages[500].id, ages[50].id}
 
 
 def test_eight_workers_never_claim_one_delivery_twice():
@@ -80,14 +104,14 @@ def test_eight_workers_never_claim_one_delivery_twice():
         taken = []
         for _ in range(1000):
             taken += claim(5)
-            if not dispatch.open_deliveries().filter(due_at__lte=timezone.now()).exists():
+            if not claims.open_deliveries().filter(due_at__lte=timezone.now()).exists():
                 return taken
         raise AssertionError("What was due could not be claimed.")
 
-    claims = [each for taken in at_once([claim_until_nothing_is_left] * 8) for each in taken]
+    taken = [each for some in at_once([claim_until_nothing_is_left] * 8) for each in some]
 
-    assert sorted(each.id for each in claims) == sorted(each.id for each in deliveries)
-    assert {each.attempt_count for each in claims} == {1}
+    assert sorted(each.delivery_id for each in taken) == sorted(each.id for each in deliveries)
+    assert {each.attempt for each in taken} == {1}
 
 
 def test_a_claim_does_not_wait_for_rows_that_another_holds():
@@ -96,12 +120,12 @@ def test_a_claim_does_not_wait_for_rows_that_another_holds():
         list(WebhookDelivery.objects.filter(id=held.id).select_for_update())
         ((claimed,),) = at_once([claim])
 
-    assert claimed.id == free.id
+    assert claimed.delivery_id == free.id
 
 
-def test_an_endpoint_gets_its_share_and_the_others_theirs():
+def test_an_endpoint_gets_its_share_and_the_others_theirs(share):
     slow, other = make_endpoint(), make_endpoint()
-    for _ in range(dispatch.SENDERS_PER_ENDPOINT + 3):
+    for _ in range(share + 3):
         make_delivery(endpoint=slow)
     last = make_delivery(endpoint=other)
 
@@ -110,13 +134,53 @@ def test_an_endpoint_gets_its_share_and_the_others_theirs():
     WebhookDelivery.objects.filter(id=last.id).update(status=PENDING, lease_id=None)
     make_due(last)
 
-    assert busy == {slow.id: dispatch.SENDERS_PER_ENDPOINT, other.id: 1}
-    assert [each.id for each in dispatch.claim(limit=1, busy=busy)] == [last.id]
+    assert busy == {slow.id: share, other.id: 1}
+    assert [each.delivery_id for each in claim(busy=busy)] == [last.id]
 
 
-def test_a_claim_is_never_part_of_another_transaction():
-    with pytest.raises(RuntimeError), transaction.atomic():
-        claim()
+def test_an_endpoint_that_fails_gets_a_few_attempts_at_a_time():
+    failing = make_endpoint(consecutive_failures=1)
+    for _ in range(claims.FAILING_SHARE + 3):
+        make_delivery(endpoint=failing)
+
+    assert len(claim()) == claims.FAILING_SHARE
+
+
+def test_an_endpoint_has_its_own_timeout_and_schedule(settings):
+    settings.PORTAL_RETRY_SCHEDULE = [0, 5]
+    endpoint = make_endpoint(timeout_seconds=3, retry_schedule=[0, 1000, 10])
+    delivery = make_delivery(endpoint=endpoint)
+
+    (claimed,) = claim()
+    lease = reloaded(delivery).due_at - timezone.now()
+    record((claimed, result(status=500)))
+
+    assert claimed.message.timeout == 3
+    assert lease <= timedelta(seconds=3) + claims.LEASE_MARGIN
+    pause = reloaded(delivery).due_at - timezone.now()
+    assert timedelta(seconds=790) < pause <= timedelta(seconds=1200)
+
+
+def test_the_message_has_the_secrets_that_sign_and_the_headers_of_the_endpoint():
+    endpoint = make_endpoint(headers={"Authorization": "Bearer runner"})
+    old = endpoint.secret
+    now = timezone.now()
+    receivers = claims.Receivers()
+    make_delivery(endpoint=endpoint)
+    claim(receivers=receivers)
+    new = endpoints.rotate_secret(endpoint_id=endpoint.id).secret
+    RetiredSecret.objects.create(endpoint=endpoint, secret="whsec_b2xk", expires_at=now)
+    make_delivery(endpoint=endpoint)
+
+    (claimed,) = claim(receivers=receivers)
+
+    assert list(claimed.message.secrets) == [new, old]
+    assert claimed.message.own_headers == {"Authorization": "Bearer runner"}
+
+    endpoints.revoke_old_secrets(endpoint_id=endpoint.id)
+    make_delivery(endpoint=endpoint)
+    (claimed,) = claim(receivers=receivers)
+    assert list(claimed.message.secrets) == [new]
 
 
 def insert_deliveries(endpoint, *, count, status, first_due_in, step):
@@ -124,9 +188,10 @@ def insert_deliveries(endpoint, *, count, status, first_due_in, step):
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH event AS (INSERT INTO outbox_event (id, created_at, updated_at, event_type,"
-            " schema_version, aggregate_type, aggregate_id, idempotency_key, payload, status)"
+            " schema_version, aggregate_type, aggregate_id, idempotency_key, payload, status,"
+            " content_type)"
             " SELECT gen_random_uuid(), now(), now(), 'file.uploaded', 1, 'file',"
-            " gen_random_uuid(), gen_random_uuid(), '{}', 'pending'"
+            " gen_random_uuid(), gen_random_uuid(), '{}', 'pending', '' "
             " FROM generate_series(1, %s) RETURNING id)"
             " INSERT INTO webhook_delivery (id, created_at, updated_at, event_id, endpoint_id,"
             " status, due_at, attempt_count, schedule_step, last_error)"
@@ -143,39 +208,40 @@ def plan_nodes(plan):
         yield from plan_nodes(inner)
 
 
-def test_a_claim_reads_few_rows_whatever_waits_for_one_endpoint():
+def test_a_claim_reads_few_rows_whatever_waits_for_one_endpoint(share):
     hanging, idle, *others = [make_endpoint() for _ in range(5)]
     insert_deliveries(hanging, count=20_000, status=PENDING, first_due_in=0, step=-1)
     insert_deliveries(idle, count=20_000, status=DELIVERED, first_due_in=0, step=-1)
     for endpoint in others:
         insert_deliveries(endpoint, count=1000, status=PENDING, first_due_in=-5, step=1)
-    full = Counter({hanging.id: dispatch.SENDERS_PER_ENDPOINT})
+    full = Counter({hanging.id: share})
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE webhook_delivery, webhook_endpoint")
+        cursor.execute("ANALYZE webhook_delivery, webhook_endpoint, outbox_event")
         for busy in (Counter(), full):
-            with CaptureQueriesContext(connection) as queries:
-                claimed = dispatch.claim(limit=32, busy=busy)
-            (claim_query,) = [q["sql"] for q in queries if "LATERAL" in q["sql"]]
-            WebhookDelivery.objects.filter(id__in=[each.id for each in claimed]).update(
-                status=PENDING, due_at=timezone.now() - timedelta(hours=9)
-            )
-            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {claim_query}")
+            statement, values = claims.claiming(limit=32, busy=busy, lease_id=uuid7())
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
             nodes = list(plan_nodes(cursor.fetchone()[0][0]["Plan"]))
 
-            (scan,) = [node for node in nodes if node.get("Relation Name") == "webhook_delivery"]
-            assert scan["Index Name"] == "webhook_delivery_due"
-            assert scan["Actual Rows"] <= dispatch.SENDERS_PER_ENDPOINT
+            big = [
+                node
+                for node in nodes
+                if node.get("Relation Name") in ("webhook_delivery", "outbox_event")
+                and node["Node Type"] != "ModifyTable"
+            ]
+            assert {node["Node Type"] for node in big} == {"Index Scan"}
+            (scan,) = [node for node in big if node["Index Name"] == "webhook_delivery_due"]
+            assert scan["Actual Rows"] <= share
             assert scan["Rows Removed by Filter"] == 0
             assert scan["Actual Loops"] <= 5
 
 
-def test_what_waits_for_a_full_endpoint_is_left():
+def test_what_waits_for_a_full_endpoint_is_left(share):
     hanging, other = make_endpoint(), make_endpoint()
     insert_deliveries(hanging, count=100, status=PENDING, first_due_in=0, step=-1)
     last = make_delivery(endpoint=other)
-    full = Counter({hanging.id: dispatch.SENDERS_PER_ENDPOINT})
+    full = Counter({hanging.id: share})
 
-    assert [each.id for each in dispatch.claim(limit=32, busy=full)] == [last.id]
+    assert [each.delivery_id for each in claim(32, full)] == [last.id]
 
 
 def test_a_delivery_with_no_attempt_left_fails_without_another(settings):
@@ -185,23 +251,24 @@ def test_a_delivery_with_no_attempt_left_fails_without_another(settings):
     shortened = make_delivery(attempt_count=7, schedule_step=7)
     last = make_delivery(attempt_count=1, schedule_step=1)
 
-    assert [each.id for each in claim()] == [last.id]
+    assert [each.delivery_id for each in claim()] == [last.id]
+    claims.fail_hopeless()
 
     for row, attempts in ((reloaded(died), 2), (reloaded(shortened), 7)):
         assert (row.status, row.lease_id, row.event.status) == (FAILED, None, FAILED)
-        assert (row.attempt_count, row.last_error) == (attempts, dispatch.EXHAUSTED)
+        assert (row.attempt_count, row.last_error) == (attempts, claims.EXHAUSTED)
 
 
 # --- Results --------------------------------------------------------------------------------------
 
 
 def test_success_ends_the_delivery_and_the_event():
-    make_delivery()
-    (delivery,) = claim()
+    row = make_delivery()
+    (claimed,) = claim()
 
-    attempt = dispatch.record(delivery, result(status=204, body="thanks"))
+    assert record((claimed, result(status=204, body="thanks"))) == 1
 
-    row = reloaded(delivery)
+    row, attempt = reloaded(row), row.attempts.get()
     assert (row.status, row.lease_id, row.last_error) == (DELIVERED, None, "")
     assert row.delivered_at is not None
     assert row.event.status == DELIVERED
@@ -209,27 +276,28 @@ def test_success_ends_the_delivery_and_the_event():
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing():
-    make_delivery()
+    row = make_delivery()
     (lost,) = claim()
-    make_due(lost)
+    make_due(row)
     (holder,) = claim()
 
-    assert dispatch.record(lost, result()) is None
-    row = reloaded(lost)
+    assert record((lost, result())) == 0
+    row = reloaded(row)
     assert (row.status, row.lease_id) == (SENDING, holder.lease_id)
     assert not WebhookAttempt.objects.exists()
 
-    assert dispatch.record(holder, result(status=500)).number == 2
-    assert dispatch.record(holder, result()) is None
-    assert reloaded(lost).status == PENDING
+    assert record((holder, result(status=500))) == 1
+    assert row.attempts.get().number == 2
+    assert record((holder, result())) == 0
+    assert reloaded(row).status == PENDING
 
 
 def test_a_result_for_a_removed_endpoint_is_dropped():
     make_delivery()
-    (delivery,) = claim()
-    endpoints.remove_endpoint(endpoint_id=delivery.endpoint_id)
+    (claimed,) = claim()
+    endpoints.remove_endpoint(endpoint_id=claimed.endpoint_id)
 
-    assert dispatch.record(delivery, result(status=410)) is None
+    assert record((claimed, result(status=410))) == 0
 
 
 def test_failures_follow_the_schedule_and_then_end(settings):
@@ -239,7 +307,7 @@ def test_failures_follow_the_schedule_and_then_end(settings):
     for _ in range(3):
         make_due(delivery)
         (claimed,) = claim()
-        dispatch.record(claimed, result(status=500, error="The receiver answered 500."))
+        record((claimed, result(status=500, error="The receiver answered 500.")))
         waits.append((reloaded(delivery).due_at - timezone.now()).total_seconds())
         assert reloaded(delivery).last_error == "The receiver answered 500."
 
@@ -252,7 +320,7 @@ def test_failures_follow_the_schedule_and_then_end(settings):
 
 
 def test_the_jitter_is_a_fifth_to_either_side():
-    waits = [dispatch.retry_pause(1000, result(status=500)).total_seconds() for _ in range(500)]
+    waits = [results.retry_pause(1000, result(status=500)).total_seconds() for _ in range(500)]
 
     assert 800 <= min(waits) < 850
     assert 1150 < max(waits) <= 1200
@@ -270,7 +338,7 @@ def test_the_jitter_is_a_fifth_to_either_side():
     ],
 )
 def test_retry_after_is_honoured_within_bounds(status, retry_after, least, most):
-    pause = dispatch.retry_pause(100, result(status=status, retry_after=retry_after))
+    pause = results.retry_pause(100, result(status=status, retry_after=retry_after))
 
     assert least <= pause.total_seconds() <= most
 
@@ -284,7 +352,7 @@ def test_410_disables_the_endpoint_and_fails_what_waits_for_it():
     )
     (claimed,) = claim()
 
-    dispatch.record(claimed, result(status=410))
+    record((claimed, result(status=410)))
 
     assert not reloaded(endpoint).is_active
     assert [reloaded(row).status for row in (sent, waiting, other)] == [FAILED, FAILED, PENDING]
@@ -299,7 +367,8 @@ def test_deliveries_to_a_disabled_endpoint_fail_without_an_attempt():
     good = make_delivery()
     WebhookDelivery.objects.filter(id=good.id).update(due_at=timezone.now())
 
-    assert [claimed.id for claimed in claim(2)] == [good.id]
+    assert [each.delivery_id for each in claim()] == [good.id]
+    claims.fail_hopeless()
 
     for row in map(reloaded, deliveries):
         assert (row.status, row.attempt_count, row.event.status) == (FAILED, 0, FAILED)
@@ -311,14 +380,13 @@ def test_deliveries_to_a_disabled_endpoint_fail_without_an_attempt():
 def test_a_run_delivers_everything_once_each_verifiable():
     with Receiver() as receiver:
         endpoint = make_endpoint(url=receiver.url)
-        events = [make_event(payload={"n": n}) for n in range(50)]
+        events = [make_event() for _ in range(50)]
 
         assert dispatch.run() == 50
 
     verifier = standardwebhooks.Webhook(endpoint.secret)
     bodies = [verifier.verify(each.body, each.headers) for each in receiver.received]
     assert sorted(body["id"] for body in bodies) == sorted(str(event.id) for event in events)
-    assert sorted(body["data"]["n"] for body in bodies) == list(range(50))
     assert set(OutboxEvent.objects.values_list("status", flat=True)) == {DELIVERED}
     assert WebhookAttempt.objects.count() == 50
 
@@ -343,7 +411,7 @@ def test_every_attempt_has_the_same_id_and_body_and_its_own_time(settings):
     assert reloaded(event).status == DELIVERED
 
 
-def test_one_endpoint_that_hangs_does_not_delay_another(settings):
+def test_one_endpoint_that_hangs_does_not_delay_another(settings, share):
     settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS = 5
     with Receiver(default=Hang()) as hanging, Receiver() as healthy:
         make_endpoint(url=hanging.url)
@@ -364,18 +432,18 @@ def test_one_endpoint_that_hangs_does_not_delay_another(settings):
         thread.join()
 
     assert arrived_before_any_timeout
-    assert len(hanging.received) >= dispatch.SENDERS_PER_ENDPOINT
+    assert len(hanging.received) >= share
 
 
 def test_a_delivery_whose_worker_was_killed_is_sent_again_after_the_lease():
     with Receiver() as receiver:
         make_endpoint(url=receiver.url)
         event = make_event()
-        (claimed,) = claim()  # and the worker is gone
+        claim()  # and the worker is gone
 
         assert dispatch.run() == 0
         assert receiver.received == []
-        make_due(claimed)
+        make_due(event.deliveries.get())
         assert dispatch.run() == 1
 
     assert [each.headers["webhook-id"] for each in receiver.received] == [str(event.id)]
@@ -393,47 +461,56 @@ def test_four_runs_at_once_send_nothing_twice():
 
     ids = [each.headers["x-webhook-delivery"] for each in receiver.received]
     assert len(ids) == len(set(ids)) == 100
-    assert not dispatch.open_deliveries().exists()
+    assert not claims.open_deliveries().exists()
 
 
-def test_a_run_that_is_told_to_stop_records_what_it_sent(monkeypatch):
-    """As Celery's soft time limit does: an exception from outside, anywhere in the run."""
+def test_a_run_that_is_told_to_stop_gives_up_what_hangs_and_records_the_rest(settings):
+    """As Celery's soft time limit does: a signal's exception in the thread that waits."""
 
     class Stop(Exception):
         pass
 
-    record = dispatch.record
-    calls = []
+    def stop(*_):
+        raise Stop
 
-    def record_until_stopped(delivery, outcome):
-        calls.append(delivery)
-        if len(calls) == 2:
-            raise Stop
-        return record(delivery, outcome)
-
-    monkeypatch.setattr(dispatch, "record", record_until_stopped)
-    with Receiver(default=Answer(delay=0.2)) as receiver:
-        make_endpoint(url=receiver.url)
+    settings.PORTAL_RETRY_SCHEDULE = [0, 600]
+    previous = signal.signal(signal.SIGUSR1, stop)
+    with Receiver(default=Hang()) as hanging, Receiver() as healthy:
+        make_endpoint(url=hanging.url)
+        make_endpoint(url=healthy.url)
         for _ in range(4):
             make_event()
 
-        with pytest.raises(Stop):
-            dispatch.run()
+        def interrupt():
+            hanging.wait_for(4)
+            healthy.wait_for(4)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
 
-    assert len(receiver.received) == 4
+        interrupter = threading.Thread(target=interrupt)
+        interrupter.start()
+        try:
+            with pytest.raises(Stop):
+                dispatch.run()
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
+            interrupter.join()
+
     assert WebhookDelivery.objects.filter(status=DELIVERED).count() == 4
+    given_up = WebhookDelivery.objects.filter(status=PENDING)
+    assert {delivery.last_error for delivery in given_up} == {dispatch.STOPPED}
+    assert given_up.count() == WebhookAttempt.objects.filter(error=dispatch.STOPPED).count() == 4
 
 
 @pytest.mark.parametrize("fault", [DataError, OverflowError])
 def test_a_result_that_cannot_be_recorded_costs_no_other(monkeypatch, caplog, fault):
-    record = dispatch.record
+    statements = results.statements
 
-    def record_unless_poisoned(delivery, outcome):
-        if outcome.status == 429:
+    def poisoned(finished):
+        if any(outcome.status == 429 for _, outcome in finished):
             raise fault("poison")
-        return record(delivery, outcome)
+        return statements(finished)
 
-    monkeypatch.setattr(dispatch, "record", record_unless_poisoned)
+    monkeypatch.setattr(results, "statements", poisoned)
     with Receiver(Answer(status=429)) as receiver:
         make_endpoint(url=receiver.url)
         for _ in range(4):
@@ -448,39 +525,16 @@ def test_a_result_that_cannot_be_recorded_costs_no_other(monkeypatch, caplog, fa
     assert "poison" in caplog.text
 
 
-def test_an_attempt_that_raises_is_a_failed_one(monkeypatch, caplog):
-    send, first = webhook.send, []
-
-    def send_unless_first(message):
-        first.append(message)
-        if len(first) == 1:
-            raise RuntimeError("poison")
-        return send(message)
-
-    monkeypatch.setattr(webhook, "send", send_unless_first)
-    with Receiver() as receiver:
-        make_endpoint(url=receiver.url)
-        for _ in range(3):
-            make_event()
-
-        assert dispatch.run() == 3
-
-    failed = WebhookAttempt.objects.exclude(error="").get()
-    assert failed.error == "Internal error: RuntimeError"
-    assert WebhookDelivery.objects.filter(status=DELIVERED).count() == 2
-    assert "poison" in caplog.text
-
-
 def test_results_that_the_database_does_not_take_are_left_to_the_lease(monkeypatch):
-    record, refused = dispatch.record, []
+    statements, refused = results.statements, []
 
-    def record_unless_refused(delivery, outcome):
-        refused.append(delivery.id)
-        if delivery.id == refused[0]:
+    def refused_once(finished):
+        refused.append(finished[0][0].delivery_id)
+        if any(claim.delivery_id == refused[0] for claim, _ in finished):
             raise OperationalError("gone")
-        return record(delivery, outcome)
+        return statements(finished)
 
-    monkeypatch.setattr(dispatch, "record", record_unless_refused)
+    monkeypatch.setattr(results, "statements", refused_once)
     with Receiver() as receiver:
         make_endpoint(url=receiver.url)
         for _ in range(3):
@@ -490,6 +544,27 @@ def test_results_that_the_database_does_not_take_are_left_to_the_lease(monkeypat
 
     assert WebhookDelivery.objects.get(status=SENDING).id == refused[0]
     assert WebhookDelivery.objects.filter(status=DELIVERED).count() == 2
+
+
+def test_a_database_that_cannot_be_asked_ends_the_run_with_its_results_written(monkeypatch):
+    claim_now, asked = dispatch.claim, []
+
+    async def claim_once(*args, **kwargs):
+        asked.append(kwargs)
+        if len(asked) > 1:
+            raise psycopg.OperationalError("gone")
+        return await claim_now(*args, **kwargs)
+
+    monkeypatch.setattr(dispatch, "claim", claim_once)
+    with Receiver(default=Answer(delay=0.2)) as receiver:
+        make_endpoint(url=receiver.url)
+        for _ in range(3):
+            make_event()
+
+        with pytest.raises(psycopg.OperationalError):
+            dispatch.run()
+
+    assert WebhookDelivery.objects.filter(status=DELIVERED).count() == 3
 
 
 def test_a_secret_that_cannot_be_read_fails_its_own_deliveries_only(settings):
@@ -513,15 +588,16 @@ def test_a_secret_that_cannot_be_read_fails_its_own_deliveries_only(settings):
     assert len(receiver.received) == 1
 
 
-def test_a_run_ends_after_its_time_and_asks_for_another(sent_kicks):
-    with Receiver(default=Answer(delay=0.3)) as receiver:
+def test_a_run_ends_after_its_time_and_asks_for_another(settings, sent_kicks):
+    settings.PORTAL_WEBHOOK_CONCURRENCY = 1
+    with Receiver(default=Answer(delay=1)) as receiver:
         make_endpoint(url=receiver.url)
         for _ in range(3):
             make_event()
         sent_kicks.clear()
         kicks.withdraw("now")
 
-        recorded = dispatch.run(seconds=0.1, senders=1)
+        recorded = dispatch.run(seconds=0.5)
 
     assert recorded == 1
     assert [lane for lane, _ in sent_kicks] == ["now"]
@@ -549,58 +625,32 @@ def test_a_run_leaves_what_is_due_after_the_sweep_to_the_sweep(settings, sent_ki
     assert sent_kicks == []
 
 
-def test_no_transaction_is_open_while_sending(monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        dispatch,
-        "wait",
-        lambda *args, wait=dispatch.wait, **kwargs: (
-            seen.append(connection.in_atomic_block) or wait(*args, **kwargs)
-        ),
-    )
-    with Receiver() as receiver:
-        make_endpoint(url=receiver.url)
-        make_event()
-        dispatch.run()
+def no_transaction_is_open():
+    """A claim's may be, for a moment; one that lasts as long as the send always is."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND state LIKE 'idle in transaction%'"
+        )
+        return cursor.fetchone()[0] == 0
 
-    assert seen
-    assert not any(seen)
+
+def test_no_transaction_is_open_while_sending():
+    """What is sent is claimed for others to see, and nothing waits for the receiver."""
+    with Receiver(default=Hang()) as receiver:
+        make_endpoint(url=receiver.url)
+        event = make_event()
+        thread = threading.Thread(target=at_once, args=([dispatch.run],))
+        thread.start()
+        receiver.wait_for(1)
+
+        assert any(no_transaction_is_open() for _ in range(100))
+        assert reloaded(event.deliveries.get()).status == SENDING
+        receiver.release()
+        thread.join()
 
 
 # --- By hand --------------------------------------------------------------------------------------
-
-
-def test_a_failed_delivery_starts_again_from_the_first_step(settings, sent_kicks):
-    settings.PORTAL_RETRY_SCHEDULE = [0]
-    with Receiver(Answer(status=500)) as receiver:
-        make_endpoint(url=receiver.url)
-        event = make_event()
-        dispatch.run()
-        assert reloaded(event).status == FAILED
-        sent_kicks.clear()
-        kicks.withdraw("now")
-
-        assert dispatch.retry_failed(WebhookDelivery.objects.all()) == 1
-        assert reloaded(event).status == SENDING
-        assert [lane for lane, _ in sent_kicks] == ["now"]
-        dispatch.run()
-
-    assert reloaded(event).status == DELIVERED
-    assert list(WebhookAttempt.objects.order_by("number").values_list("number", flat=True)) == [
-        1,
-        2,
-    ]
-
-
-def test_only_failed_deliveries_to_active_endpoints_are_retried():
-    failed = make_delivery(status=FAILED)
-    make_delivery(status=DELIVERED)
-    make_delivery()
-    make_delivery(status=FAILED, endpoint=make_endpoint(is_active=False))
-
-    assert dispatch.retry_failed(WebhookDelivery.objects.all()) == 1
-
-    assert reloaded(failed).status == PENDING
 
 
 def test_a_test_event_goes_to_its_endpoint_only_and_once(settings):

@@ -1,36 +1,114 @@
+"""Webhook endpoints: what can be chosen, their secrets, on and off, and their end."""
+
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils import timezone
 
-from common.errors import InvalidInput, NotFound
+from common.errors import DooritoError, InvalidInput, NotFound
 from common.ids import uuid7
-from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery, WebhookEndpoint
-from common.services import endpoints
+from common.models import (
+    DeliveryStatus,
+    DisabledReason,
+    OutboxEvent,
+    RetiredSecret,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from common.services import dispatch, endpoints
+from common.services.endpoints import EndpointSettings
 from common.tests.factories import make_delivery, make_endpoint, make_event
+from common.tests.threads import at_once
 
 pytestmark = pytest.mark.django_db
 
 URL = "http://127.0.0.1:8000/hook"
+ALL = EndpointSettings(
+    url=URL,
+    description="the runner",
+    event_types=["file.uploaded", "batch.*"],
+    content_types=["application/pdf", "image/*"],
+    user_id=uuid7(),
+    batch_id=uuid7(),
+    headers={"Authorization": "Bearer of-the-runner"},
+    retry_schedule=[0, 10, 600],
+    timeout_seconds=5,
+)
+
+
+def add(**chosen):
+    return endpoints.add_endpoint(EndpointSettings(**{"url": URL} | chosen))
+
+
+def assert_refused(code, field, **chosen):
+    """Both as a new endpoint and as a change."""
+    existing = make_endpoint()
+    attempted = EndpointSettings(**{"url": URL} | chosen)
+    for call in (
+        partial(endpoints.add_endpoint, attempted),
+        partial(endpoints.change_endpoint, endpoint_id=existing.id, chosen=attempted),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            call()
+        assert (refused.value.code, refused.value.extra["field"]) == (code, field)
+    unchanged = WebhookEndpoint.objects.get()
+    assert EndpointSettings.of(unchanged) == EndpointSettings.of(existing)
+
+
+# --- What can be chosen ----------------------------------------------------------------------
 
 
 def test_an_endpoint_is_added_with_a_secret_of_its_own():
-    one, other = endpoints.add_endpoint(url=URL), endpoints.add_endpoint(url=URL)
+    one, other = add(), add()
 
     assert one.secret.startswith("whsec_")
     assert one.secret != other.secret
     assert one.is_active
-    assert one.event_types == []
+    assert (one.event_types, one.headers, one.retry_schedule) == ((), {}, None)
 
 
-def test_a_secret_is_not_readable_in_the_database():
-    endpoint = endpoints.add_endpoint(url=URL)
+def test_everything_that_was_chosen_is_kept_and_who_chose_it():
+    user = get_user_model().objects.create_user("staff@example.org", "pw")
+    until = timezone.now() + timedelta(minutes=2)
+
+    endpoints.add_endpoint(ALL, user=user, expires_at=until)
+
+    endpoint = WebhookEndpoint.objects.get()
+    assert EndpointSettings.of(endpoint) == ALL
+    assert (endpoint.created_by, endpoint.expires_at) == (user, until)
+
+
+def test_a_change_replaces_what_was_chosen_and_nothing_else():
+    before = make_endpoint(is_active=False, disabled_reason=DisabledReason.FAILING)
+
+    changed = endpoints.change_endpoint(endpoint_id=before.id, chosen=ALL)
+
+    assert EndpointSettings.of(changed) == ALL
+    assert (changed.secret, changed.is_active) == (before.secret, False)
+    assert changed.disabled_reason == DisabledReason.FAILING
+
+
+def test_secrets_and_headers_are_not_readable_in_the_database():
+    endpoint = endpoints.add_endpoint(ALL)
 
     with connection.cursor() as cursor:
-        cursor.execute("SELECT secret FROM webhook_endpoint")
-        assert endpoint.secret not in cursor.fetchone()[0]
-    assert WebhookEndpoint.objects.get().secret == endpoint.secret
+        cursor.execute("SELECT * FROM webhook_endpoint")
+        row = str(cursor.fetchone())
+    assert "the runner" in row
+    assert endpoint.secret not in row
+    assert "of-the-runner" not in row
+
+
+def test_settings_whose_headers_cannot_be_read_say_why(settings):
+    add(headers={"a": "b"})
+    settings.SECRET_KEY = "another"
+
+    with pytest.raises(DooritoError) as refused:
+        EndpointSettings.of(WebhookEndpoint.objects.get())
+    assert refused.value.code == "secret_unreadable"
 
 
 @pytest.mark.parametrize(
@@ -38,57 +116,218 @@ def test_a_secret_is_not_readable_in_the_database():
     [
         ("ftp://example.org/", "webhook_url_invalid"),
         ("http://127.0.0.1:8000/" + "x" * 2048, "webhook_url_invalid"),
+        ("http://127.0.0.1:8000/\x00", "webhook_url_invalid"),
+        ("http://127.0.0.1:8000/\udcff", "webhook_url_invalid"),
         ("http://10.0.0.1/", "webhook_url_not_public"),
     ],
 )
-def test_a_url_that_the_guard_refuses_is_not_added(url, code):
-    with pytest.raises(InvalidInput) as refused:
-        endpoints.add_endpoint(url=url)
-
-    assert refused.value.code == code
-    assert not WebhookEndpoint.objects.exists()
+def test_a_url_that_the_guard_refuses_is_refused(url, code):
+    assert_refused(code, "url", url=url)
 
 
 def test_loopback_is_refused_where_the_setting_says_so(settings):
     settings.PORTAL_WEBHOOK_ALLOW_LOOPBACK = False
 
-    with pytest.raises(InvalidInput) as refused:
-        endpoints.add_endpoint(url=URL)
-    assert refused.value.code == "webhook_url_not_public"
+    assert_refused("webhook_url_not_public", "url", url=URL)
 
 
 @pytest.mark.parametrize("pattern", ["file.uploaded", "file.*", "batch.*", "*", "webhook.disabled"])
 def test_known_event_types_are_taken(pattern):
-    assert endpoints.add_endpoint(url=URL, event_types=[pattern]).event_types == [pattern]
+    assert add(event_types=[pattern]).event_types == [pattern]
 
 
-@pytest.mark.parametrize("pattern", ["file.upload", "files.*", "file", "file.", "", "File.*", "**"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["file.upload", "files.*", "file", "file.", "", "File.*", "**", "file.\x00", "file.\udcff"],
+)
 def test_a_filter_that_can_never_match_is_refused(pattern):
-    with pytest.raises(InvalidInput) as refused:
-        endpoints.add_endpoint(url=URL, event_types=["file.*", pattern])
-    assert refused.value.code == "webhook_event_type_unknown"
+    assert_refused("webhook_event_type_unknown", "event_types", event_types=["file.*", pattern])
 
 
 @pytest.mark.parametrize("description", ["x" * 256, "byte \udcff", "nul\x00"])
 def test_a_description_that_the_database_cannot_keep_is_refused(description):
-    with pytest.raises(InvalidInput) as refused:
-        endpoints.add_endpoint(url=URL, description=description)
-
-    assert refused.value.code == "webhook_description_invalid"
+    assert_refused("webhook_description_invalid", "description", description=description)
 
 
 def test_the_longest_description_is_kept():
-    endpoint = endpoints.add_endpoint(url=URL, description="ä" * 255)
+    endpoint = add(description="ä" * 255)
 
     assert WebhookEndpoint.objects.get().description == endpoint.description
 
 
-@pytest.mark.parametrize("character", ["\x00", "\udcff"])
-def test_a_url_or_type_with_characters_that_are_no_text_is_refused(character):
-    with pytest.raises(InvalidInput):
-        endpoints.add_endpoint(url=URL + character)
-    with pytest.raises(InvalidInput):
-        endpoints.add_endpoint(url=URL, event_types=[f"file.{character}"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["application/pdf", "image/*", "*/*", "application/vnd.ms-excel.sheet.macroenabled.12"],
+)
+def test_content_types_are_taken(pattern):
+    assert add(content_types=[pattern]).content_types == [pattern]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["pdf", "*", "*/pdf", "image/", "/png", "Image/png", "a/b; c=d", "a/" + "b" * 254, ""],
+)
+def test_what_is_no_content_type_is_refused(pattern):
+    assert_refused("webhook_content_type_invalid", "content_types", content_types=["a/b", pattern])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer x"},
+        {"X-Empty": ""},
+        {"X-Tab": "a\tb"},
+        {"X-Long": "v" * 4096},
+        {f"X-{number}": "v" for number in range(20)},
+    ],
+)
+def test_headers_are_taken(headers):
+    assert EndpointSettings.of(add(headers=headers)).headers == headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"": "v"},
+        {"with space": "v"},
+        {"colon:": "v"},
+        {"Größe": "v"},
+        {"X-Lines": "a\r\nInjected: b"},
+        {"X-Nul": "a\x00"},
+        {"X-Umlaut": "ä"},
+        {"X-Long": "v" * 4097},
+        {"Host": "elsewhere.example"},
+        {"content-length": "3"},
+        {"Transfer-Encoding": "chunked"},
+        {"Webhook-Id": "forged"},
+        {"X-Webhook-Signature": "forged"},
+        {"Proxy-Authorization": "v"},
+        {"X-Twice": "a", "x-twice": "b"},
+        {f"X-{number}": "v" for number in range(21)},
+    ],
+)
+def test_headers_that_would_break_or_forge_the_request_are_refused(headers):
+    assert_refused("webhook_header_invalid", "headers", headers=headers)
+
+
+@pytest.mark.parametrize("schedule", [[0], [604_800], [0] * 20])
+def test_a_schedule_of_its_own_is_taken(schedule):
+    assert add(retry_schedule=schedule).retry_schedule == schedule
+
+
+@pytest.mark.parametrize("schedule", [[], [0] * 21, [-1], [0, 604_801]])
+def test_a_schedule_without_sense_is_refused(schedule):
+    assert_refused("webhook_schedule_invalid", "retry_schedule", retry_schedule=schedule)
+
+
+@pytest.mark.parametrize("timeout", [1, 60])
+def test_a_timeout_of_its_own_is_taken(timeout):
+    assert add(timeout_seconds=timeout).timeout_seconds == timeout
+
+
+@pytest.mark.parametrize("timeout", [-1, 0, 61])
+def test_a_timeout_without_sense_is_refused(timeout):
+    assert_refused("webhook_timeout_invalid", "timeout_seconds", timeout_seconds=timeout)
+
+
+# --- Secrets ---------------------------------------------------------------------------------
+
+
+def signing(endpoint):
+    """The secrets that sign for it, the newest first."""
+    retired = endpoint.retired_secrets.filter(expires_at__gt=timezone.now()).order_by("-id")
+    current = WebhookEndpoint.objects.get(id=endpoint.id).secret
+    return [current, *(each.secret for each in retired)]
+
+
+def test_a_rotated_secret_signs_on_for_the_overlap(settings):
+    settings.PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS = 5
+    endpoint = make_endpoint()
+
+    rotated = endpoints.rotate_secret(endpoint_id=endpoint.id)
+
+    assert rotated.secret.startswith("whsec_")
+    assert signing(endpoint) == [rotated.secret, endpoint.secret]
+    remaining = RetiredSecret.objects.get().expires_at - timezone.now()
+    assert timedelta(hours=4, minutes=59) < remaining <= timedelta(hours=5)
+
+
+def test_rotating_again_within_the_overlap_keeps_all_of_them():
+    endpoint = make_endpoint()
+
+    known = [endpoint.secret]
+    for _ in range(3):
+        known.insert(0, endpoints.rotate_secret(endpoint_id=endpoint.id).secret)
+
+    assert signing(endpoint) == known
+    assert len(set(known)) == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_rotations_at_once_keep_every_secret_that_was_shown():
+    endpoint = make_endpoint()
+
+    rotated = at_once([partial(endpoints.rotate_secret, endpoint_id=endpoint.id)] * 8)
+
+    assert set(signing(endpoint)) == {endpoint.secret, *(each.secret for each in rotated)}
+
+
+def test_without_an_overlap_the_old_secret_ends_at_once(settings):
+    settings.PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS = 0
+    endpoint = make_endpoint()
+
+    rotated = endpoints.rotate_secret(endpoint_id=endpoint.id)
+
+    assert signing(endpoint) == [rotated.secret]
+
+
+def test_the_overlap_can_be_ended_now_for_one_endpoint():
+    endpoint, other = make_endpoint(), make_endpoint()
+    for each in (endpoint, endpoint, other):
+        endpoints.rotate_secret(endpoint_id=each.id)
+
+    assert endpoints.revoke_old_secrets(endpoint_id=endpoint.id) == 2
+    assert endpoints.revoke_old_secrets(endpoint_id=endpoint.id) == 0
+
+    assert len(signing(endpoint)) == 1
+    assert len(signing(other)) == 2
+
+
+def test_a_replaced_secret_signs_alone_at_once():
+    endpoint = make_endpoint()
+    endpoints.rotate_secret(endpoint_id=endpoint.id)
+
+    replaced = endpoints.replace_secret(endpoint_id=endpoint.id)
+
+    assert replaced.secret != endpoint.secret
+    assert signing(endpoint) == [replaced.secret]
+
+
+def test_an_unreadable_secret_cannot_be_rotated_but_replaced(settings):
+    endpoint = make_endpoint()
+    settings.SECRET_KEY = "another"
+
+    with pytest.raises(DooritoError) as refused:
+        endpoints.rotate_secret(endpoint_id=endpoint.id)
+    replaced = endpoints.replace_secret(endpoint_id=endpoint.id)
+
+    assert refused.value.code == "secret_unreadable"
+    assert signing(endpoint) == [replaced.secret]
+
+
+def test_secrets_whose_overlap_is_over_are_forgotten(settings):
+    endpoint = make_endpoint()
+    endpoints.rotate_secret(endpoint_id=endpoint.id)
+    settings.PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS = 0
+    middle = endpoints.rotate_secret(endpoint_id=endpoint.id)
+
+    endpoints.purge_secrets()
+
+    assert RetiredSecret.objects.count() == 1
+    assert signing(endpoint) == [middle.secret, endpoint.secret]
+
+
+# --- On and off ------------------------------------------------------------------------------
 
 
 def test_endpoints_are_listed_newest_first():
@@ -111,6 +350,66 @@ def test_disabling_fails_what_waits_and_leaves_what_is_being_sent(monkeypatch):
     assert statuses[sending.id] == "sending"
     assert statuses[other.id] == "pending"
     assert OutboxEvent.objects.get(id=waiting[0].event_id).status == "failed"
+
+
+def test_disabling_notes_when_and_why_and_tells_the_others_once(monkeypatch):
+    endpoint, other = make_endpoint(url="http://127.0.0.1:9/secret-path"), make_endpoint()
+    make_endpoint(event_types=["file.*"])
+
+    endpoints.disable(endpoint_id=endpoint.id, reason=DisabledReason.GONE)
+    endpoints.disable(endpoint_id=endpoint.id, reason=DisabledReason.MANUAL)
+
+    disabled = WebhookEndpoint.objects.get(id=endpoint.id)
+    assert (disabled.is_active, disabled.disabled_reason) == (False, DisabledReason.GONE)
+    event = OutboxEvent.objects.get()
+    assert [delivery.endpoint for delivery in event.deliveries.all()] == [other]
+    told = event.payload["webhook"]
+    assert (told["id"], told["reason"], told["host"]) == (str(endpoint.id), "gone", "127.0.0.1:9")
+    assert "secret-path" not in str(event.payload)
+    assert (event.event_type, event.aggregate_id) == ("webhook.disabled", endpoint.id)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_that_disable_an_endpoint_at_once_tell_it_once(sent_kicks):
+    endpoint, other = make_endpoint(), make_endpoint()
+    waiting = [make_delivery(endpoint=endpoint) for _ in range(10)]
+
+    at_once([partial(endpoints.disable, endpoint_id=endpoint.id)] * 8)
+
+    assert OutboxEvent.objects.filter(event_type="webhook.disabled").count() == 1
+    assert WebhookDelivery.objects.filter(endpoint=other).count() == 1
+    failed = WebhookDelivery.objects.filter(endpoint=endpoint, status=DeliveryStatus.FAILED)
+    assert failed.count() == len(waiting)
+
+
+def test_disabling_again_after_enabling_is_another_fact():
+    endpoint = make_endpoint()
+    make_endpoint()
+
+    for _ in range(2):
+        endpoints.disable(endpoint_id=endpoint.id)
+        endpoints.enable(endpoint_id=endpoint.id)
+
+    assert OutboxEvent.objects.filter(event_type="webhook.disabled").count() == 2
+
+
+def test_enabling_starts_with_a_clean_record():
+    now = timezone.now()
+    endpoint = make_endpoint(
+        is_active=False,
+        disabled_reason=DisabledReason.FAILING,
+        disabled_at=now,
+        consecutive_failures=1000,
+        failing_since=now,
+        notice="disabled",
+    )
+
+    endpoints.enable(endpoint_id=endpoint.id)
+
+    endpoint.refresh_from_db()
+    assert (endpoint.is_active, endpoint.disabled_reason, endpoint.notice) == (True, "", "")
+    assert (endpoint.disabled_at, endpoint.failing_since) == (None, None)
+    assert endpoint.consecutive_failures == 0
 
 
 def test_an_enabled_endpoint_gets_new_events_again():
@@ -137,8 +436,75 @@ def test_removing_takes_the_deliveries_along_and_ends_their_events(monkeypatch):
     assert OutboxEvent.objects.get(id=alone.event_id).status == "delivered"
 
 
-@pytest.mark.parametrize("action", ["get", "enable", "disable", "remove_endpoint"])
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", [endpoints.disable, endpoints.remove_endpoint])
+@pytest.mark.usefixtures("sent_kicks")
+def test_dispatchers_and_the_endpoints_end_do_not_lock_each_other_out(end):
+    """A claim gives up what waits for a disabled endpoint: it locks deliveries, then events."""
+    for _ in range(5):
+        endpoint = make_endpoint(is_active=False)
+        waiting = [make_delivery(endpoint=endpoint) for _ in range(60)]
+
+        at_once([dispatch.run] * 3 + [partial(end, endpoint_id=endpoint.id)])
+
+        dispatch.run()  # what each left to another in the crowd
+        ids = [delivery.event_id for delivery in waiting]
+        statuses = OutboxEvent.objects.filter(id__in=ids).values_list("status", flat=True)
+        assert set(statuses) <= {"failed", "delivered"}
+
+
+# --- Temporary endpoints ---------------------------------------------------------------------
+
+
+def test_a_temporary_endpoint_lives_as_long_as_it_is_kept_alive():
+    now = timezone.now()
+    kept, left, lasting = (
+        make_endpoint(expires_at=now - timedelta(seconds=1)),
+        make_endpoint(expires_at=now - timedelta(seconds=1)),
+        make_endpoint(),
+    )
+    make_delivery(endpoint=left)
+
+    endpoints.keep_alive(endpoint_id=kept.id, until=now + timedelta(minutes=1))
+    endpoints.remove_expired()
+
+    assert set(WebhookEndpoint.objects.all()) == {kept, lasting}
+    assert not WebhookDelivery.objects.exists()
+
+
+def test_an_endpoint_that_lasts_cannot_be_given_an_end():
+    endpoint = make_endpoint()
+
+    with pytest.raises(NotFound):
+        endpoints.keep_alive(endpoint_id=endpoint.id, until=timezone.now())
+
+    assert WebhookEndpoint.objects.get().expires_at is None
+
+
+def test_a_temporary_endpoint_comes_and_goes_in_silence():
+    make_endpoint()
+    endpoint = make_endpoint(expires_at=timezone.now() + timedelta(minutes=1))
+
+    endpoints.disable(endpoint_id=endpoint.id)
+
+    assert not OutboxEvent.objects.exists()
+
+
+UNKNOWN = {
+    "get": endpoints.get,
+    "change": partial(endpoints.change_endpoint, chosen=EndpointSettings(url=URL)),
+    "rotate": endpoints.rotate_secret,
+    "replace": endpoints.replace_secret,
+    "revoke": endpoints.revoke_old_secrets,
+    "enable": endpoints.enable,
+    "disable": endpoints.disable,
+    "remove": endpoints.remove_endpoint,
+    "keep_alive": partial(endpoints.keep_alive, until=timezone.now()),
+}
+
+
+@pytest.mark.parametrize("action", UNKNOWN)
 def test_an_unknown_endpoint_is_not_found(action):
     with pytest.raises(NotFound) as missing:
-        getattr(endpoints, action)(endpoint_id=uuid7())
+        UNKNOWN[action](endpoint_id=uuid7())
     assert missing.value.code == "webhook_not_found"

@@ -10,9 +10,9 @@ from common.tests.factories import make_endpoint
 pytestmark = pytest.mark.django_db
 
 
-def stored():
+def stored(column="secret"):
     with connection.cursor() as cursor:
-        cursor.execute("SELECT secret FROM webhook_endpoint")
+        cursor.execute(f"SELECT {column} FROM webhook_endpoint")  # noqa: S608
         return cursor.fetchone()[0]
 
 
@@ -57,3 +57,49 @@ def test_a_new_secret_takes_the_place_of_one_that_is_unreadable(settings):
     endpoint.save()
 
     assert WebhookEndpoint.objects.get().secret == "whsec_new"
+
+
+HEADERS = {"Authorization": "Bearer of-the-runner", "X-Größe": ["1", None]}
+
+
+def test_a_value_that_json_can_hold_is_the_same_in_python_and_unreadable_in_the_database():
+    make_endpoint(headers=HEADERS)
+
+    assert WebhookEndpoint.objects.get().headers == HEADERS
+    assert "of-the-runner" not in stored("headers")
+    assert "Authorization" not in stored("headers")
+
+
+def test_what_is_assigned_is_what_is_read_before_and_after_it_is_saved():
+    endpoint = make_endpoint()
+    assert endpoint.headers == {}
+
+    endpoint.headers = HEADERS
+    assert endpoint.headers == HEADERS
+    endpoint.save()
+    assert endpoint.headers == HEADERS
+    WebhookEndpoint.objects.update(headers={"a": "b"})
+    endpoint.refresh_from_db()
+    assert endpoint.headers == {"a": "b"}
+
+
+def test_equal_values_are_not_equal_in_the_database():
+    make_endpoint(headers=HEADERS)
+    before = stored("headers")
+    WebhookEndpoint.objects.update(headers=HEADERS)
+
+    assert stored("headers") != before
+
+
+def test_headers_without_their_key_are_unreadable_and_stay_as_they_are(settings):
+    make_endpoint(headers=HEADERS)
+    before = stored("headers")
+    key, settings.SECRET_KEY = settings.SECRET_KEY, "another"
+
+    endpoint = WebhookEndpoint.objects.get()
+    with pytest.raises(DooritoError, match="DJANGO_SECRET_KEY"):
+        endpoint.headers  # noqa: B018
+    endpoint.save()
+    assert stored("headers") == before
+    settings.SECRET_KEY = key
+    assert WebhookEndpoint.objects.get().headers == HEADERS

@@ -15,7 +15,15 @@ from common.models import (
     WebhookEndpoint,
 )
 from common.services import endpoints, kicks, outbox
-from common.tests.factories import make_delivery, make_endpoint, make_event
+from common.services.outbox import Subject
+from common.tests.factories import (
+    make_attempt,
+    make_delivery,
+    make_endpoint,
+    make_event,
+    make_older,
+    make_payload,
+)
 from common.tests.threads import at_once
 
 PENDING, SENDING = DeliveryStatus.PENDING, DeliveryStatus.SENDING
@@ -37,7 +45,7 @@ def test_emitting_outside_a_transaction_is_an_error():
 @pytest.mark.django_db
 def test_an_unknown_event_type_is_an_error():
     with pytest.raises(ValueError, match=r"file\.upload"):
-        make_event(event_type="file.upload")
+        make_event(event_type="file.upload", payload={})
 
 
 @pytest.mark.django_db(transaction=True)
@@ -88,6 +96,61 @@ def test_filters_match_whole_types_or_a_kind(patterns, event_type, expected):
     assert outbox.subscribes(patterns, event_type) is expected
 
 
+USER, BATCH = uuid7(), uuid7()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "subject", "expected"),
+    [
+        ({}, Subject(), True),
+        ({}, Subject(user_id=USER, batch_id=BATCH, content_type="text/plain"), True),
+        ({"user_id": USER}, Subject(user_id=USER), True),
+        ({"user_id": USER}, Subject(user_id=uuid7()), False),
+        ({"user_id": USER}, Subject(), False),
+        ({"batch_id": BATCH}, Subject(batch_id=BATCH), True),
+        ({"batch_id": BATCH}, Subject(user_id=USER), False),
+        ({"user_id": USER, "batch_id": BATCH}, Subject(user_id=USER, batch_id=BATCH), True),
+        ({"user_id": USER, "batch_id": BATCH}, Subject(user_id=USER), False),
+        ({"content_types": ["application/pdf"]}, Subject(content_type="application/pdf"), True),
+        ({"content_types": ["application/pdf"]}, Subject(content_type="application/json"), False),
+        ({"content_types": ["a/b", "image/*"]}, Subject(content_type="image/png"), True),
+        ({"content_types": ["image/*"]}, Subject(content_type="imagery/png"), False),
+        ({"content_types": ["*/*"]}, Subject(content_type="image/png"), True),
+        ({"content_types": ["image/*"]}, Subject(), True),  # it is about no file
+        ({"content_types": ["image/*"], "user_id": USER}, Subject(content_type="image/a"), False),
+        ({"event_types": ["batch.*"], "user_id": USER}, Subject(user_id=USER), False),
+    ],
+)
+@pytest.mark.django_db
+def test_an_endpoint_gets_what_passes_all_of_its_filters(chosen, subject, expected):
+    endpoint = make_endpoint(**chosen)
+
+    event = make_event(subject=subject)
+
+    assert outbox.takes(endpoint, event) is expected
+    assert event.deliveries.exists() is expected
+
+
+@pytest.mark.django_db
+def test_a_temporary_endpoint_gets_events_until_its_end():
+    living = make_endpoint(expires_at=timezone.now() + timedelta(minutes=1))
+    make_endpoint(expires_at=timezone.now() - timedelta(seconds=1))
+
+    assert [delivery.endpoint for delivery in make_event().deliveries.all()] == [living]
+
+
+@pytest.mark.django_db
+def test_the_first_attempt_waits_as_the_schedule_of_the_endpoint_says(settings):
+    settings.PORTAL_RETRY_SCHEDULE = [60, 120]
+    usual, patient = make_endpoint(), make_endpoint(retry_schedule=[3600])
+
+    event = make_event()
+
+    for endpoint, seconds in ((usual, 60), (patient, 3600)):
+        due_at = event.deliveries.get(endpoint=endpoint).due_at
+        assert abs(due_at - event.created_at - timedelta(seconds=seconds)) < timedelta(seconds=30)
+
+
 @pytest.mark.django_db
 def test_an_event_that_nobody_subscribes_to_is_delivered_at_once():
     make_endpoint(event_types=["batch.completed"])
@@ -102,13 +165,13 @@ def test_an_event_that_nobody_subscribes_to_is_delivered_at_once():
 @pytest.mark.django_db
 def test_a_repeated_fact_is_the_event_that_stands():
     make_endpoint()
-    first = make_event(idempotency_key="same", payload={"n": 1})
+    first = make_event(idempotency_key="same", payload=make_payload() | {"n": 1})
     make_endpoint()
 
-    second = make_event(idempotency_key="same", payload={"n": 2})
+    second = make_event(idempotency_key="same", payload=make_payload() | {"n": 2})
 
     assert second.id == first.id
-    assert second.payload == {"n": 1}
+    assert second.payload["n"] == 1
     assert WebhookDelivery.objects.count() == 1
 
 
@@ -143,7 +206,8 @@ def test_removing_an_endpoint_never_fails_a_change_that_announces(sent_kicks):
 
 @pytest.mark.django_db
 def test_the_body_is_the_standard_envelope_and_the_same_before_and_after_the_database():
-    payload = {"file": {"z": 1, "id": uuid7(), "original_filename": "słońce.txt"}, "actor": None}
+    payload = make_payload()
+    payload["file"] |= {"z": 1, "id": uuid7(), "original_filename": "słońce.txt"}
     event = make_event(payload=payload)
 
     body = outbox.body(event)
@@ -174,12 +238,7 @@ def test_events_of_an_object_come_newest_first_with_everything_loaded(django_ass
     events = [make_event(aggregate_id=aggregate_id) for _ in range(3)]
     make_event()
     for number in (2, 1):
-        WebhookAttempt.objects.create(
-            delivery=events[0].deliveries.get(),
-            number=number,
-            started_at=timezone.now(),
-            duration_ms=1,
-        )
+        make_attempt(delivery=events[0].deliveries.get(), number=number)
 
     with django_assert_num_queries(3):
         found = outbox.events_of(aggregate_type="file", aggregate_id=aggregate_id)
@@ -256,18 +315,12 @@ def test_an_event_whose_deliveries_end_at_the_same_time_ends():
         assert delivery.event.status == DELIVERED
 
 
-def age(event, *, hours):
-    OutboxEvent.objects.filter(id=event.id).update(
-        created_at=timezone.now() - timedelta(hours=hours)
-    )
-
-
 @pytest.mark.django_db
 def test_the_purge_deletes_old_finished_events_in_batches(settings):
     settings.OUTBOX_RETENTION_HOURS = 10
     for _ in range(5):
-        age(make_event(), hours=11)
-    young = make_event()
+        make_older(make_event(), hours=11)
+    young = make_older(make_event(), hours=9)
 
     assert [outbox.purge_events(2) for _ in range(4)] == [2, 2, 1, 0]
     assert list(OutboxEvent.objects.all()) == [young]
@@ -278,16 +331,33 @@ def test_the_purge_takes_deliveries_and_attempts_along_but_nothing_that_is_open(
     settings.OUTBOX_RETENTION_HOURS = 10
     done, waiting = make_delivery(status=FAILED), make_delivery()
     for delivery in (done, waiting):
-        WebhookAttempt.objects.create(
-            delivery=delivery, number=1, started_at=timezone.now(), duration_ms=1
-        )
+        make_attempt(delivery=delivery)
         outbox.roll_up([delivery.event_id])
-        age(delivery.event, hours=1000)
+        make_older(delivery.event, hours=1000)
 
     assert outbox.purge_events(100) == 1
 
-    assert list(OutboxEvent.objects.all()) == [waiting.event]
+    assert list(WebhookDelivery.objects.all()) == [waiting]
     assert [attempt.delivery for attempt in WebhookAttempt.objects.all()] == [waiting]
+    assert OutboxEvent.objects.get().deliveries.get() == waiting
+
+
+@pytest.mark.django_db
+def test_old_attempts_lose_their_details_in_batches_and_keep_what_they_showed(settings):
+    settings.PORTAL_WEBHOOK_DETAIL_HOURS = 10
+    old = [make_older(make_attempt(error="The receiver answered 500."), hours=11) for _ in range(5)]
+    young = make_older(make_attempt(), hours=9)
+
+    assert [outbox.purge_details(2) for _ in range(4)] == [2, 2, 1, 0]
+
+    for attempt in old:
+        attempt.refresh_from_db()
+        assert (attempt.request_headers, attempt.response_headers) == (None, None)
+        assert (attempt.response_body, attempt.response_status) == ("", 500)
+        assert attempt.error == "The receiver answered 500."
+    kept = WebhookAttempt.objects.get(id=young.id)
+    assert kept.request_headers == young.request_headers
+    assert kept.response_body == "ok"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,9 +1,9 @@
-"""How sizes, times and receivers are shown."""
+"""How sizes, times and receivers are shown, and what of webhooks is shown to whom."""
 
 import json
+import math
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from django import template
 from django.template.defaultfilters import date
@@ -11,11 +11,17 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from common.models import WebhookEndpoint
+from accounts.models import User
+from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS, allows
+from common.models import OutboxEvent, WebhookEndpoint
+from common.selectors import BACKLOG_CAP
+from common.services import health
+from frontend.forms.webhooks import waits
 
 register = template.Library()
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+TROUBLES_SHOWN = 3
 _SPANS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
@@ -57,7 +63,65 @@ def relative(seconds: float) -> str:
 @register.filter
 def receiver(endpoint: WebhookEndpoint) -> str:
     """A receiver's name, or its host alone: path and query of a URL may carry a secret."""
-    return endpoint.description or urlsplit(endpoint.url).netloc.rpartition("@")[2]
+    return endpoint.description or endpoint.host
+
+
+@register.filter
+def without_query(url: str) -> str:
+    """A URL for a list: a key in its query is shown on the endpoint's own page only."""
+    address, mark, _ = url.partition("?")
+    return f"{address}{mark}…" if mark else url
+
+
+@register.filter
+def may_see_webhooks(user: User) -> bool:
+    return allows(user, SEE_WEBHOOKS)
+
+
+@register.filter
+def may_change_webhooks(user: User) -> bool:
+    return allows(user, CHANGE_WEBHOOKS)
+
+
+@register.inclusion_tag("partials/webhook_trouble.html")
+def webhook_trouble(user: User) -> dict[str, Any]:
+    """A warning of endpoints that fail or were disabled for it, for those who can help."""
+    found = list(health.in_trouble()[: TROUBLES_SHOWN + 1]) if may_see_webhooks(user) else []
+    return {"endpoints": found[:TROUBLES_SHOWN], "has_more": len(found) > TROUBLES_SHOWN}
+
+
+@register.filter
+def percent(share: float | None) -> str:
+    """Of 1, rounded down: less than all is never `100 %`."""
+    return "—" if share is None else f"{math.floor(share * 1000) / 10:g} %"
+
+
+@register.filter
+def milliseconds(count: int | None) -> str:
+    if count is None:
+        return "—"
+    return f"{count} ms" if count < 1000 else f"{count / 1000:.1f} s"
+
+
+@register.filter
+def backlog(count: int) -> str:
+    return f"{count:,}{'+' if count >= BACKLOG_CAP else ''}"
+
+
+register.filter("waits", waits)
+
+
+@register.filter
+def header_lines(headers: dict[str, str]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in headers.items())
+
+
+@register.filter
+def subject(event: OutboxEvent) -> str:
+    """What an event is about: by its name, or else its kind and id."""
+    about = event.payload.get(event.aggregate_type) or {}
+    names = (about.get(key) for key in ("original_filename", "name", "description", "host"))
+    return next(filter(None, names), None) or f"{event.aggregate_type} {event.aggregate_id}"
 
 
 @register.filter

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import User
@@ -23,6 +24,36 @@ def user(db) -> User:
 @pytest.fixture
 def ada(user: User) -> Client:
     """Logged in as `user`."""
+    return client_of(user)
+
+
+@pytest.fixture
+def admin_user(db) -> User:
+    return make_user(email="grace@example.org", is_staff=True)
+
+
+@pytest.fixture
+def grace(admin_user: User) -> Client:
+    """Logged in as an administrator."""
+    return client_of(admin_user)
+
+
+@pytest.fixture
+def viewer(db) -> Client:
+    """Staff who may look at webhooks and change nothing."""
+    user = make_user()
+    User.objects.filter(id=user.id).update(is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_webhookendpoint"))
+    return client_of(user)
+
+
+def client_of(user: User) -> Client:
     client = Client()
     client.force_login(user)
     return client
+
+
+@pytest.fixture
+def count_queries(django_assert_max_num_queries):
+    """`with count_queries() as queries: …`, then `len(queries)`."""
+    return lambda: django_assert_max_num_queries(1000)

@@ -6,8 +6,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from common.models import DeliveryStatus, WebhookAttempt, WebhookDelivery
-from common.tests.factories import make_endpoint
+from common.models import DeliveryStatus, WebhookDelivery
+from common.services import kicks
+from common.tests.factories import make_attempt, make_endpoint
 from uploads.models import FileStatus, IngestFile
 from uploads.tests.factories import make_consumed, make_rows, make_session, make_stored
 
@@ -125,14 +126,8 @@ def test_events_and_deliveries_are_shown_and_refreshed_while_pending(ada: Client
     assert "secret=abc" not in content
     assert f'hx-get="{page_of(file, "events/")}"' in content
 
-    delivery = WebhookDelivery.objects.get()
-    WebhookAttempt.objects.create(
-        delivery=delivery,
-        number=1,
-        started_at=timezone.now(),
-        duration_ms=12,
-        response_status=204,
-        response_body="internal words",
+    make_attempt(
+        delivery=WebhookDelivery.objects.get(), response_status=204, response_body="internal words"
     )
     WebhookDelivery.objects.update(
         status=DeliveryStatus.DELIVERED, attempt_count=1, delivered_at=timezone.now()
@@ -142,6 +137,37 @@ def test_events_and_deliveries_are_shown_and_refreshed_while_pending(ada: Client
     assert "hx-get" not in fragment
     assert "HTTP 204" in fragment
     assert "internal words" not in fragment
+    assert "/app/webhooks/" not in fragment
+    assert "/app/events/" not in fragment
 
-    User.objects.filter(id=user.id).update(is_staff=True)
-    assert "internal words" in ada.get(page_of(file, "events/")).content.decode()
+
+def test_staff_see_the_answer_and_find_the_way_to_delivery_and_event(
+    grace: Client, viewer: Client, admin_user: User
+):
+    make_endpoint()
+    file = make_stored(user=admin_user)
+    delivery = WebhookDelivery.objects.get()
+    make_attempt(delivery=delivery, response_body="internal words")
+    content = grace.get(page_of(file)).content.decode()
+    assert "internal words" in content
+    assert f'href="/app/webhooks/deliveries/{delivery.id}/"' in content
+    assert f'href="/app/events/{delivery.event_id}/"' in content
+    assert "Send again" not in content  # it is on its way
+    WebhookDelivery.objects.update(status=DeliveryStatus.FAILED)
+    assert "Send again" in grace.get(page_of(file, "events/")).content.decode()
+
+
+def test_staff_send_a_delivery_again_from_the_files_page(
+    grace: Client, admin_user: User, monkeypatch
+):
+    monkeypatch.setattr(kicks, "_senders", [lambda *_: None])
+    make_endpoint()
+    file = make_stored(user=admin_user)
+    WebhookDelivery.objects.update(status=DeliveryStatus.FAILED)
+    delivery = WebhookDelivery.objects.get()
+    address = f"/app/webhooks/deliveries/{delivery.id}/resend/"
+    form = grace.get(page_of(file)).content.decode().split(f'action="{address}"')[1]
+    assert f'name="next" value="{page_of(file)}"' in form.split("</form>")[0]
+    response = grace.post(address, {"next": page_of(file)}, follow=True)
+    assert b"The event is being sent again." in response.content
+    assert WebhookDelivery.objects.get().status == DeliveryStatus.PENDING

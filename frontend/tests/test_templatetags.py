@@ -1,9 +1,10 @@
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
 
-from common.models import WebhookEndpoint
+from common.models import OutboxEvent, WebhookEndpoint
 from frontend.templatetags import portal
 
 
@@ -52,3 +53,44 @@ def test_a_receiver_is_named_without_the_secrets_of_its_url():
     assert portal.receiver(endpoint) == "runner.example:8443"
     endpoint.description = "The runner"
     assert portal.receiver(endpoint) == "The runner"
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(None, "—"), (0.0, "0 %"), (0.5, "50 %"), (0.9996, "99.9 %"), (1.0, "100 %")],
+)
+def test_less_than_all_is_never_a_hundred_percent(share: float | None, shown: str):
+    assert portal.percent(share) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(None, "—"), (0, "0 ms"), (999, "999 ms"), (1000, "1.0 s"), (30_049, "30.0 s")],
+)
+def test_durations_are_short(count: int | None, shown: str):
+    assert portal.milliseconds(count) == shown
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, "0"), (999, "999"), (1000, "1,000+")])
+def test_a_backlog_is_counted_up_to_a_limit(count: int, shown: str):
+    assert portal.backlog(count) == shown
+
+
+def test_a_query_is_left_out_of_lists():
+    assert portal.without_query("https://a.example/hook?key=1") == "https://a.example/hook?…"
+    assert portal.without_query("https://a.example/hook") == "https://a.example/hook"
+
+
+@pytest.mark.parametrize(
+    ("aggregate_type", "payload", "shown"),
+    [
+        ("file", {"file": {"original_filename": "a.pdf"}}, "a.pdf"),
+        ("batch", {"batch": {"name": "March"}}, "March"),
+        ("batch", {"batch": {"name": ""}}, f"batch {UUID(int=1)}"),
+        ("webhook", {"webhook": {"description": "", "host": "a.example"}}, "a.example"),
+        ("workflow_run", {}, f"workflow_run {UUID(int=1)}"),
+    ],
+)
+def test_an_event_is_named_by_what_it_is_about(aggregate_type: str, payload, shown: str):
+    event = OutboxEvent(aggregate_type=aggregate_type, aggregate_id=UUID(int=1), payload=payload)
+    assert portal.subject(event) == shown

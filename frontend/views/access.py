@@ -7,13 +7,15 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import urlencode
 
 from accounts.models import User
-from common.errors import NotFound
+from accounts.permissions import require
+from common.errors import Forbidden, NotFound
 
 
 class SignedInRequest(HttpRequest):
@@ -26,7 +28,10 @@ type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponse]
 
 
 def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Only for somebody logged in; what is not theirs is a 404; no cache keeps the page."""
+    """Only for somebody logged in; what is not theirs is a 404; no cache keeps the page.
+
+    What they may not do at all is a 403.
+    """
 
     @wraps(view)
     def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -36,10 +41,29 @@ def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpR
             response = view(cast(SignedInRequest, request), *args, **kwargs)
         except NotFound as exc:
             raise Http404(exc.message) from exc
+        except Forbidden as exc:
+            raise PermissionDenied(exc.message) from exc
         add_never_cache_headers(response)
         return response
 
     return guarded
+
+
+def permitted[**P](
+    permission: str,
+) -> Callable[[Page[P]], Callable[Concatenate[HttpRequest, P], HttpResponse]]:
+    """`signed_in`, and only for staff with a permission."""
+
+    def decorate(view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+        @signed_in
+        @wraps(view)
+        def checked(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            require(request.user, permission)
+            return view(request, *args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def is_fragment(request: HttpRequest) -> bool:

@@ -4,15 +4,15 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from common.errors import DooritoError, InvalidInput, NotFound
-from common.models import OutboxEvent
-from common.services.outbox import OPEN, events_of
+from common.errors import DooritoError, NotFound
+from common.services.outbox import events_of
 from frontend.forms.files import ExtendForm, FilterForm
 from frontend.views.access import SignedInRequest, is_fragment, signed_in
+from frontend.views.lists import chosen, pace, page_of, template_of
 from uploads import selectors
 from uploads.models import FileStatus, IngestFile
 from uploads.services.files import delete_file, extend_file
@@ -22,30 +22,23 @@ from uploads.services.files import delete_file, extend_file
 @signed_in
 def uploads(request: SignedInRequest) -> HttpResponse:
     form = FilterForm(request.GET)
-    form.is_valid()
-    chosen = {name: value for name, value in form.cleaned_data.items() if value}
-    try:
-        page = selectors.files_page(
-            user=request.user, cursor=request.GET.get("cursor") or None, **chosen
-        )
-    except InvalidInput as exc:
-        raise Http404(exc.message) from exc
+    filters = chosen(form)
+    page = page_of(request, selectors.files_page, user=request.user, **filters)
     context = {
         "section": "uploads",
         "form": form,
-        "filtered": bool(chosen),
+        "filtered": bool(filters),
         "fragment": is_fragment(request),
         "page": page,
         "files": page.items,
     }
-    return render(request, _list_template(request), context)
-
-
-def _list_template(request: SignedInRequest) -> str:
-    if not is_fragment(request):
-        return "pages/uploads.html"
-    # "Load more" adds rows to the table; a changed filter replaces the table.
-    return "partials/file_rows.html" if "cursor" in request.GET else "partials/files.html"
+    template = template_of(
+        request,
+        page="pages/uploads.html",
+        listing="partials/files.html",
+        rows="partials/file_rows.html",
+    )
+    return render(request, template, context)
 
 
 @require_safe
@@ -107,8 +100,5 @@ def delete(request: SignedInRequest, file_id: UUID) -> HttpResponse:
 
 def _events_context(found: IngestFile) -> dict[str, Any]:
     listed = events_of(aggregate_type="file", aggregate_id=found.id)
-    return {"file": found, "events": listed, "is_moving": _is_moving(listed)}
-
-
-def _is_moving(listed: list[OutboxEvent]) -> bool:
-    return any(delivery.status in OPEN for event in listed for delivery in event.deliveries.all())
+    deliveries = [delivery for event in listed for delivery in event.deliveries.all()]
+    return {"file": found, "events": listed, "pace": pace(deliveries)}

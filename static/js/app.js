@@ -88,17 +88,15 @@ function refreshTimes() {
 refreshTimes();
 setInterval(refreshTimes, 10_000);
 
-// A refreshed part of the page keeps its opened details open.
-const opened = new Set();
-document.addEventListener("htmx:beforeSwap", (event) => {
-  opened.clear();
-  for (const details of event.detail.target.querySelectorAll("details[data-keep][open]")) {
-    opened.add(details.dataset.keep);
-  }
+// A refreshed part of the page keeps the details that the reader opened or closed.
+const unfolded = new Map();
+document.addEventListener("click", (event) => {
+  const details = event.target.closest("details[data-keep] > summary")?.parentElement;
+  if (details) unfolded.set(details.dataset.keep, !details.open);
 });
 document.addEventListener("htmx:afterSwap", () => {
   for (const details of document.querySelectorAll("details[data-keep]")) {
-    if (opened.has(details.dataset.keep)) details.open = true;
+    if (unfolded.has(details.dataset.keep)) details.open = unfolded.get(details.dataset.keep);
   }
   refreshTimes();
 });

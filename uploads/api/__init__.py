@@ -1,7 +1,7 @@
 """The JSON API, version 1."""
 
 from accounts.authentication import Authenticator
-from uploads.api import batches, files, problems, sessions
+from uploads.api import batches, events, files, problems, sessions, webhooks
 from uploads.api.openapi import DescribedAPI, read_only
 
 api = DescribedAPI(
@@ -18,4 +18,7 @@ api = DescribedAPI(
 api.add_router("/uploads/sessions", sessions.router)
 api.add_router("/files", files.router)
 api.add_router("/batches", batches.router)
+api.add_router("/webhooks", webhooks.router)
+api.add_router("/deliveries", webhooks.deliveries_router)
+api.add_router("/events", events.router)
 problems.install(api)

@@ -8,6 +8,7 @@ from django.urls import reverse
 from ninja import Schema
 from pydantic import AwareDatetime, Field, StrictInt
 
+from common.pagination import Page
 from uploads import selectors
 from uploads.models import IngestFile, UploadBatch, UploadSession
 from uploads.services.expiry import session_expiry
@@ -116,7 +117,7 @@ class FileList(Schema):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, page: selectors.Page[IngestFile]) -> "FileList":
+    def of(cls, page: Page[IngestFile]) -> "FileList":
         return cls(items=[FileOut.of(file) for file in page.items], next_cursor=page.next_cursor)
 
 
@@ -159,7 +160,7 @@ class BatchList(Schema):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, page: selectors.Page[UploadBatch]) -> "BatchList":
+    def of(cls, page: Page[UploadBatch]) -> "BatchList":
         return cls(
             items=[BatchOut.from_orm(batch) for batch in page.items], next_cursor=page.next_cursor
         )

@@ -1,7 +1,7 @@
 """Writes the events of files and batches. Call inside the transaction of the change."""
 
 from common.models import OutboxEvent
-from common.services.outbox import emit_event
+from common.services.outbox import Subject, emit_event
 from uploads import events
 from uploads.links import LinkKind, link
 from uploads.models import FileStatus, IngestFile, UploadBatch
@@ -30,6 +30,11 @@ def announce_file(event_type: str, file: IngestFile) -> OutboxEvent:
         aggregate_type="file",
         aggregate_id=file.id,
         payload=payload.to_json(),
+        subject=Subject(
+            user_id=file.uploaded_by_id,
+            batch_id=file.batch_id,
+            content_type=file.detected_type or file.content_type,
+        ),
     )
 
 
@@ -40,6 +45,7 @@ def announce_batch_completed(batch: UploadBatch) -> OutboxEvent:
         aggregate_type="batch",
         aggregate_id=batch.id,
         payload=events.batch_event(batch).to_json(),
+        subject=Subject(user_id=batch.created_by_id, batch_id=batch.id),
     )
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from accounts.tests.factories import make_user
 from boot.tests.portal import Portal
+from common.services import kicks
 from uploads.tests.factories import Api
 from uploads.tests.wire import Door
 
@@ -39,3 +41,15 @@ def door() -> Iterator[Door]:
     with Portal(environment=environment) as portal:
         portal.start()
         yield Door(portal)
+
+
+@pytest.fixture
+def staff(db) -> Api:
+    """Somebody who may see and change webhooks."""
+    return Api(make_user(is_staff=True))
+
+
+@pytest.fixture
+def no_kicks(monkeypatch) -> None:
+    """Deliveries stay as they are put: nothing starts the dispatcher."""
+    monkeypatch.setattr(kicks, "_senders", [lambda *_: None])

@@ -4,7 +4,7 @@ from django.test import Client
 
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, make_user
-from uploads import admin
+from common.admin_records import BoundedPaginator
 from uploads.models import FileStatus, IngestFile, SessionStatus, UploadBatch, UploadSession
 from uploads.services.retention import purge_files
 from uploads.tests.factories import (
@@ -117,7 +117,7 @@ def test_a_list_costs_as_many_queries_for_many_rows_as_for_one(
 
 
 def test_rows_are_counted_up_to_a_bound(staff, monkeypatch):
-    monkeypatch.setattr(admin.BoundedPaginator, "MOST_ROWS", 60)
+    monkeypatch.setattr(BoundedPaginator, "MOST_ROWS", 60)
     make_rows(70, user=make_user())
     page = staff.get(address("ingestfile"), {"p": 2})
     assert page.context["cl"].result_count == 60

@@ -148,6 +148,14 @@ def ada(window: Window) -> Window:
     return window
 
 
+@pytest.fixture
+def grace(window: Window, product: Portal) -> Window:
+    """The administrator, logged in."""
+    window.email = product.admin_email
+    window.log_in(window.page)
+    return window
+
+
 class Gate:
     """Stands between the page and the parts' address: lets `allowed` parts through, holds the rest.
 

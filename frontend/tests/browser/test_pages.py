@@ -33,6 +33,34 @@ def test_no_page_scrolls_sideways_or_logs_an_error(ada: Window, width: int):
         assert overflow(ada) <= 0, (path, width)
 
 
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_no_page_of_staff_scrolls_sideways_or_logs_an_error(
+    grace: Window, product: Portal, width: int
+):
+    added = product.run(
+        "webhook", "add", f"http://127.0.0.1:9/{LONG}", "--description", LONG, "--json"
+    )
+    endpoint = f"/app/webhooks/{json.loads(added.stdout)['id']}/"
+    try:
+        page = grace.open(endpoint)
+        page.set_viewport_size({"width": width, "height": 800})
+        page.get_by_role("button", name="Send test event").click()
+        result = page.get_by_role("link", name="Open this delivery")
+        delivery = result.get_attribute("href")
+        assert overflow(grace) <= 0
+        page.goto(grace.url + delivery)
+        event = page.locator("main a[href^='/app/events/']").get_attribute("href")
+        paths = [endpoint, f"{endpoint}edit/", f"{endpoint}?since=2026-01-01T00:00:00Z"]
+        paths += ["/app/webhooks/", "/app/webhooks/new/", "/app/events/", delivery, event]
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            for path in paths:
+                grace.open(path)
+                assert overflow(grace) <= 0, (path, width)
+    finally:
+        product.run("webhook", "remove", endpoint.split("/")[-2])
+
+
 @pytest.mark.parametrize("width", [375, 1280])
 def test_a_file_with_the_longest_name_fits_the_upload_page(ada: Window, make_file, width: int):
     ada.page.set_viewport_size({"width": width, "height": 800})

@@ -1,0 +1,191 @@
+"""Results: what became of attempts is written many at once, while their leases stand."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import orjson
+from django.db import Error, connection, transaction
+from django.utils import timezone
+
+from common.errors import NotFound
+from common.ids import uuid7
+from common.models import DeliveryStatus, DisabledReason
+from common.services import endpoints, health, outbox, webhook
+from common.services.claims import Claim
+from common.services.event_loop_db import Statement
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_MAX = timedelta(hours=24)
+JITTER = 0.2
+# What recording can raise; a stop from outside, such as a task's time limit, is none of these.
+RECORDING_FAULTS = (Error, ArithmeticError, ValueError)
+
+Finished = tuple[Claim, webhook.Result]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What follows from an attempt for its delivery."""
+
+    status: DeliveryStatus
+    due_at: datetime | None = None
+    delivered_at: datetime | None = None
+
+
+def record(finished: Sequence[Finished]) -> int:
+    """Write attempts and what follows from them; how many. Those without their lease are dropped.
+
+    What the database does not take costs no other result: it is recorded as a failure.
+    """
+    disable_gone(finished)
+    recorded = _write_each(finished)
+    note_health(finished)
+    return recorded
+
+
+def _write_each(finished: Sequence[Finished]) -> int:
+    """All at once if the database takes them, else one by one."""
+    try:
+        return _write(finished)
+    except RECORDING_FAULTS as fault:
+        if len(finished) > 1:
+            return sum(_write_each([one]) for one in finished)
+        claim, _ = finished[0]
+        logger.error("Delivery %s has no usable result", claim.delivery_id, exc_info=fault)
+        failure = webhook.failure(webhook.internal_error(fault), started_at=timezone.now())
+    try:
+        return _write([(claim, failure)])
+    except RECORDING_FAULTS:
+        logger.exception("Delivery %s is left to the end of its lease", claim.delivery_id)
+        return 0
+
+
+def _write(finished: Sequence[Finished]) -> int:
+    with transaction.atomic(), connection.cursor() as cursor:
+        for name, (sql, values) in statements(finished).items():
+            cursor.execute(sql, values)
+            if name == "write":
+                recorded = cursor.rowcount
+    return recorded
+
+
+def disable_gone(finished: Sequence[Finished]) -> None:
+    """Disable endpoints that answered 410: before the delivery is over, so that a crash in between
+    sends once more and hears 410 again.
+    """
+    for endpoint_id in {claim.endpoint_id for claim, result in finished if result.is_gone}:
+        with suppress(NotFound):
+            endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.GONE)
+
+
+# Ends the leases that still stand, each with its attempt.
+_WRITE = """
+    WITH held AS (
+        UPDATE webhook_delivery AS delivery SET
+            status = new.status, due_at = coalesce(new.due_at, delivery.due_at), lease_id = NULL,
+            delivered_at = new.delivered_at, last_error = new.error, updated_at = now()
+        FROM unnest(%(delivery)s::uuid[], %(lease)s::uuid[], %(status)s::text[],
+            %(due_at)s::timestamptz[], %(delivered_at)s::timestamptz[], %(error)s::text[])
+            AS new(id, lease_id, status, due_at, delivered_at, error)
+        WHERE delivery.id = new.id AND delivery.lease_id = new.lease_id
+            AND delivery.status = 'sending'
+        RETURNING delivery.id, delivery.endpoint_id
+    )
+    INSERT INTO webhook_attempt (id, created_at, updated_at, delivery_id, endpoint_id, number,
+        started_at, duration_ms, request_headers, response_status, response_headers, response_body,
+        error)
+    SELECT new.id, now(), now(), held.id, held.endpoint_id, new.number, new.started_at,
+        new.duration_ms, new.request_headers::jsonb, new.response_status,
+        new.response_headers::jsonb, new.response_body, new.error
+    FROM unnest(%(attempt)s::uuid[], %(delivery)s::uuid[], %(number)s::int[],
+        %(started_at)s::timestamptz[], %(duration)s::int[], %(request_headers)s::text[],
+        %(response_status)s::int[], %(response_headers)s::text[], %(response_body)s::text[],
+        %(error)s::text[])
+        AS new(id, delivery_id, number, started_at, duration_ms, request_headers, response_status,
+            response_headers, response_body, error)
+    JOIN held ON held.id = new.delivery_id
+"""
+
+
+def statements(finished: Sequence[Finished]) -> dict[str, Statement]:
+    """What writes results, to be executed in this order in one transaction.
+
+    `write` concerns as many rows as leases still stood. Events are locked before deliveries, the
+    order in which everybody locks them.
+    """
+    event_ids = list({claim.event_id for claim, _ in finished})
+    outcomes = [_outcome(claim, result) for claim, result in finished]
+    values = {
+        "attempt": [uuid7() for _ in finished],
+        "delivery": [claim.delivery_id for claim, _ in finished],
+        "lease": [claim.lease_id for claim, _ in finished],
+        "number": [claim.attempt for claim, _ in finished],
+        "status": [str(outcome.status) for outcome in outcomes],
+        "due_at": [outcome.due_at for outcome in outcomes],
+        "delivered_at": [outcome.delivered_at for outcome in outcomes],
+        "error": [result.error for _, result in finished],
+        "started_at": [result.started_at for _, result in finished],
+        "duration": [result.duration_ms for _, result in finished],
+        "request_headers": [_json(result.request_headers) for _, result in finished],
+        "response_status": [result.status for _, result in finished],
+        "response_headers": [_json(result.headers) for _, result in finished],
+        "response_body": [result.body for _, result in finished],
+    }
+    return {
+        "lock": (outbox.LOCK, [event_ids]),
+        "write": (_WRITE, values),
+        "roll up": (outbox.ROLL_UP, [event_ids]),
+    }
+
+
+def _json(headers: Mapping[str, str]) -> str:
+    return orjson.dumps(headers).decode()
+
+
+def _outcome(claim: Claim, result: webhook.Result) -> _Outcome:
+    now = timezone.now()
+    if result.is_delivered:
+        return _Outcome(DeliveryStatus.DELIVERED, delivered_at=now)
+    if result.is_gone or claim.next_wait is None:
+        return _Outcome(DeliveryStatus.FAILED)
+    return _Outcome(DeliveryStatus.PENDING, due_at=now + retry_pause(claim.next_wait, result))
+
+
+def retry_pause(scheduled: float, result: webhook.Result) -> timedelta:
+    """The wait before the next attempt: `scheduled` seconds with jitter, or what was asked for.
+
+    `Retry-After` counts with 429 and 503 only, never shortens a wait, and ends at a day.
+    """
+    jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
+    pause = timedelta(seconds=scheduled * jitter)
+    if result.status in (429, 503) and result.retry_after is not None:
+        return max(pause, min(timedelta(seconds=result.retry_after), RETRY_AFTER_MAX))
+    return pause
+
+
+def concern_health(finished: Sequence[Finished]) -> bool:
+    """Whether a failure is among them, or a success of an endpoint that failed before."""
+    return any(claim.is_ailing or not result.is_delivered for claim, result in finished)
+
+
+def note_health(finished: Sequence[Finished]) -> None:
+    """Failures in a row by endpoint, as the results came. A count that fails costs no result."""
+    succeeded: set[UUID] = set()
+    failures: Counter[UUID] = Counter()
+    for claim, result in finished:
+        if result.is_delivered:
+            succeeded.add(claim.endpoint_id)
+            failures.pop(claim.endpoint_id, None)
+        else:
+            failures[claim.endpoint_id] += 1
+    try:
+        health.note(succeeded=succeeded, failures=failures)
+    except Error:
+        logger.exception("The health of endpoints was not noted")

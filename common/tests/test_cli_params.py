@@ -1,0 +1,68 @@
+from datetime import UTC, datetime, timedelta
+
+import click
+import pytest
+from django.utils import timezone
+
+from common.cli.params import Duration, Header, PastMoment, Schedule
+
+
+@pytest.mark.parametrize(
+    ("text", "span"), [("90s", timedelta(seconds=90)), ("8w", timedelta(weeks=8))]
+)
+def test_durations_have_units(text, span):
+    assert Duration().convert(text, None, None) == span
+
+
+@pytest.mark.parametrize("text", ["", "0s", "-1d", "30", "d", "1.5h", "30 d", "100000w", "٣d"])
+def test_other_durations_are_refused(text):
+    with pytest.raises(click.BadParameter, match="duration"):
+        Duration().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("2026-11-20T10:00", datetime(2026, 11, 20, 10, tzinfo=UTC)),
+        ("2026-11-20T10:00:01+02:00", datetime(2026, 11, 20, 8, 0, 1, tzinfo=UTC)),
+        ("2026-11-20T10:00:00Z", datetime(2026, 11, 20, 10, tzinfo=UTC)),
+    ],
+)
+def test_moments_are_dates_in_utc_unless_they_say_otherwise(text, moment):
+    assert PastMoment().convert(text, None, None) == moment
+
+
+def test_moments_are_so_long_ago():
+    before = timezone.now()
+    moment = PastMoment().convert("2h", None, None)
+    assert before <= moment + timedelta(hours=2) <= timezone.now()
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "10:00", "2h ago"])
+def test_other_moments_are_refused(text):
+    with pytest.raises(click.BadParameter, match="moment"):
+        PastMoment().convert(text, None, None)
+
+
+def test_schedules_are_waits_in_seconds():
+    assert Schedule().convert("0, 5,90s,5m,2h", None, None) == [0, 5, 90, 300, 7200]
+
+
+@pytest.mark.parametrize("text", ["", "5,", "soon", "-1", "1.5", "٣"])
+def test_other_schedules_are_refused(text):
+    with pytest.raises(click.BadParameter, match="schedule"):
+        Schedule().convert(text, None, None)
+
+
+def test_headers_are_written_as_in_http():
+    assert Header().convert("Authorization: Bearer a:b", None, None) == (
+        "Authorization",
+        "Bearer a:b",
+    )
+
+
+def test_a_header_without_a_name_is_refused_and_not_repeated():
+    with pytest.raises(click.BadParameter) as refused:
+        Header().convert("hush", None, None)
+    assert "hush" not in str(refused.value)

@@ -1,0 +1,52 @@
+"""One delivery for staff: its attempts, what was sent and what came back."""
+
+import json
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
+from common import selectors
+from common.errors import Conflict
+from common.services import outbox, replay
+from frontend.views.access import SignedInRequest, is_fragment, permitted
+from frontend.views.lists import pace
+
+
+@require_safe
+@permitted(SEE_WEBHOOKS)
+def delivery(request: SignedInRequest, delivery_id: UUID) -> HttpResponse:
+    """A fragment is the part that is asked for again while the delivery is on its way."""
+    found = selectors.get_delivery(delivery_id=delivery_id)
+    context = {
+        "section": "webhooks",
+        "delivery": found,
+        "attempts": selectors.attempts_of(found),
+        "pace": pace([found]),
+        "detail_hours": settings.PORTAL_WEBHOOK_DETAIL_HOURS,
+    }
+    if is_fragment(request):
+        return render(request, "partials/delivery.html", context)
+    context["body"] = json.loads(outbox.body(found.event))
+    return render(request, "pages/delivery.html", context)
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def resend(request: SignedInRequest, delivery_id: UUID) -> HttpResponse:
+    """Back to the page that asked for it, which `next` names."""
+    try:
+        replay.resend(delivery_id=delivery_id)
+    except Conflict as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, "The event is being sent again.")
+    back = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+        return redirect(back)
+    return redirect("frontend:delivery", delivery_id)

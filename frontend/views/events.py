@@ -1,0 +1,91 @@
+"""Events for staff: what happened, who was told, and telling them again."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
+from common import selectors
+from common.errors import Conflict
+from common.models import OutboxEvent
+from common.services import outbox, replay
+from frontend.forms.webhooks import EventFilterForm, RedeliverForm
+from frontend.views.access import SignedInRequest, is_fragment, permitted
+from frontend.views.lists import chosen, pace, page_of, template_of
+from uploads.selectors import ACCESS_ALL
+
+
+@require_safe
+@permitted(SEE_WEBHOOKS)
+def events(request: SignedInRequest) -> HttpResponse:
+    form = EventFilterForm(request.GET)
+    filters = chosen(form)
+    context = {
+        "section": "events",
+        "form": form,
+        "filtered": bool(filters),
+        "fragment": is_fragment(request),
+        "page": page_of(request, selectors.events_page, **filters),
+    }
+    template = template_of(
+        request,
+        page="pages/events.html",
+        listing="partials/event_list.html",
+        rows="partials/event_rows.html",
+    )
+    return render(request, template, context)
+
+
+@require_safe
+@permitted(SEE_WEBHOOKS)
+def event(request: SignedInRequest, event_id: UUID) -> HttpResponse:
+    found = selectors.get_event(event_id=event_id)
+    deliveries = list(found.deliveries.all())
+    context = {
+        "section": "events",
+        "event": found,
+        "deliveries": deliveries,
+        "pace": pace(deliveries),
+    }
+    if is_fragment(request):
+        return render(request, "partials/event_deliveries.html", context)
+    context |= {
+        "envelope": outbox.envelope(found),
+        "form": RedeliverForm(),
+        "may_open_file": _may_open_file(request, found),
+    }
+    return render(request, "pages/event.html", context)
+
+
+def _may_open_file(request: SignedInRequest, event: OutboxEvent) -> bool:
+    user = request.user
+    return event.aggregate_type == "file" and (
+        event.user_id == user.id or user.has_perm(ACCESS_ALL)
+    )
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def resend(request: SignedInRequest, event_id: UUID) -> HttpResponse:
+    form = RedeliverForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Choose an endpoint from the list.")
+        return redirect("frontend:event", event_id)
+    try:
+        started = replay.redeliver(event_id=event_id, endpoint_id=form.cleaned_data["endpoint"])
+    except Conflict as error:
+        messages.error(request, error.message)
+    else:
+        _report(request, len(started))
+    return redirect("frontend:event", event_id)
+
+
+def _report(request: SignedInRequest, count: int) -> None:
+    if count:
+        targets = f"{count} endpoint{'' if count == 1 else 's'}"
+        messages.success(request, f"The event is being sent again to {targets}.")
+    else:
+        messages.warning(request, "No active endpoint was meant to get this event.")

@@ -1,0 +1,53 @@
+"""Lists that are filtered and paged: the whole page, its list, or only more rows of it."""
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.http import Http404, HttpRequest
+from django.utils import timezone
+
+from common.errors import InvalidInput
+from common.models import DeliveryStatus, WebhookDelivery
+from common.pagination import Page
+from common.services.outbox import OPEN
+from frontend.views.access import is_fragment
+
+# How often a page looks again, in seconds: while something happens, and while it waits for longer.
+BUSY_PACE = 2
+IDLE_PACE = 30
+SOON = timedelta(minutes=1)
+
+
+def chosen(form: forms.Form) -> dict[str, Any]:
+    """The filters that are set; a value that is not on offer is as none."""
+    form.is_valid()
+    return {name: value for name, value in form.cleaned_data.items() if value}
+
+
+def page_of[T](request: HttpRequest, read: Callable[..., Page[T]], **filters: Any) -> Page[T]:
+    """The page that the address asks for. One that is not of this list is a 404."""
+    try:
+        return read(cursor=request.GET.get("cursor") or None, **filters)
+    except InvalidInput as exc:
+        raise Http404(exc.message) from exc
+
+
+def template_of(request: HttpRequest, *, page: str, listing: str, rows: str) -> str:
+    """A changed filter replaces the list, "Load more" adds rows to it."""
+    if not is_fragment(request):
+        return page
+    return rows if "cursor" in request.GET else listing
+
+
+def pace(deliveries: Iterable[WebhookDelivery]) -> int | None:
+    """Seconds until a page that shows them should look again; None when all are over."""
+    waiting = [delivery for delivery in deliveries if delivery.status in OPEN]
+    if not waiting:
+        return None
+    soon = timezone.now() + SOON
+    is_busy = any(
+        delivery.status == DeliveryStatus.SENDING or delivery.due_at <= soon for delivery in waiting
+    )
+    return BUSY_PACE if is_busy else IDLE_PACE

@@ -1,0 +1,38 @@
+"""The page that describes every event to whoever writes a receiver."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_safe
+
+from uploads import event_schemas
+
+
+@dataclass(frozen=True)
+class Description:
+    event_type: str
+    when: str
+    path: str
+    fields: list[event_schemas.Field]
+    example: dict[str, Any]
+
+
+@require_safe
+@cache_control(public=True, max_age=3600)
+def schemas(request: HttpRequest) -> HttpResponse:
+    """Public: it tells nothing of this portal but its address."""
+    described = [_described(event_type) for event_type in event_schemas.PAYLOADS]
+    return render(request, "pages/schemas.html", {"events": described})
+
+
+def _described(event_type: str) -> Description:
+    return Description(
+        event_type=event_type,
+        when=event_schemas.schema(event_type)["description"],
+        path=event_schemas.path(event_type),
+        fields=event_schemas.fields(event_type),
+        example=event_schemas.example(event_type),
+    )

@@ -1,0 +1,318 @@
+"""Webhook endpoints for staff: how they fare, what is chosen about them, what can be done."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.http import urlencode
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
+from common import selectors
+from common.errors import DooritoError, InvalidInput, NotFound
+from common.models import WebhookDelivery, WebhookEndpoint
+from common.pagination import paginate
+from common.services import dispatch, endpoints, recovery
+from common.services.outbox import OPEN
+from frontend.forms.webhooks import (
+    DeliveryFilterForm,
+    EndpointForm,
+    RecoverForm,
+    email_of,
+    readable_headers,
+)
+from frontend.views.access import SignedInRequest, is_fragment, permitted
+from frontend.views.lists import BUSY_PACE, chosen, pace, page_of, template_of
+
+
+@require_safe
+@permitted(SEE_WEBHOOKS)
+def webhooks(request: SignedInRequest) -> HttpResponse:
+    page = page_of(request, paginate, rows=endpoints.list_endpoints(), limit=50)
+    health = selectors.health_of([endpoint.id for endpoint in page.items])
+    context = {
+        "section": "webhooks",
+        "page": page,
+        "rows": [(endpoint, health[endpoint.id]) for endpoint in page.items],
+    }
+    template = template_of(
+        request,
+        page="pages/webhooks.html",
+        listing="pages/webhooks.html",
+        rows="partials/webhook_rows.html",
+    )
+    return render(request, template, context)
+
+
+# --- What is chosen --------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_post_parameters("headers")
+@permitted(CHANGE_WEBHOOKS)
+def new(request: SignedInRequest) -> HttpResponse:
+    form = EndpointForm(request.POST or None)
+    if form.is_valid():
+        try:
+            endpoint = endpoints.add_endpoint(form.settings(), user=request.user)
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            messages.success(request, "The endpoint is added. Send it a test event.")
+            return redirect("frontend:webhook", endpoint.id)
+    return _form_page(request, form, endpoint=None)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_post_parameters("headers")
+@permitted(CHANGE_WEBHOOKS)
+def edit(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    endpoint = endpoints.get(endpoint_id=endpoint_id)
+    form = EndpointForm(request.POST or None, endpoint=endpoint)
+    if form.is_valid():
+        try:
+            endpoints.change_endpoint(endpoint_id=endpoint_id, chosen=form.settings())
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            messages.success(request, "The changes are saved.")
+            return redirect("frontend:webhook", endpoint_id)
+    return _form_page(request, form, endpoint=endpoint)
+
+
+def _form_page(
+    request: SignedInRequest, form: EndpointForm, *, endpoint: WebhookEndpoint | None
+) -> HttpResponse:
+    context = {
+        "section": "webhooks",
+        "form": form,
+        "endpoint": endpoint,
+        "headers_are_lost": endpoint is not None and readable_headers(endpoint) is None,
+        "schedule": settings.PORTAL_RETRY_SCHEDULE,
+        "timeout": settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS,
+    }
+    return render(request, "pages/webhook_form.html", context)
+
+
+# --- One endpoint ----------------------------------------------------------------------------
+
+
+@require_safe
+@permitted(SEE_WEBHOOKS)
+def webhook(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    endpoint = endpoints.get(endpoint_id=endpoint_id)
+    if not is_fragment(request):
+        return _endpoint_page(request, endpoint)
+    template = template_of(
+        request,
+        page="pages/webhook.html",
+        listing="partials/deliveries.html",
+        rows="partials/delivery_rows.html",
+    )
+    return render(request, template, _deliveries_context(request, endpoint))
+
+
+@require_safe
+@permitted(SEE_WEBHOOKS)
+def state(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    """The part of the page that is asked for again while something is on its way."""
+    endpoint = endpoints.get(endpoint_id=endpoint_id)
+    response = render(request, "partials/webhook_state.html", _state_context(endpoint))
+    response.headers["HX-Trigger"] = "deliveries-moved"  # then their list looks again, too
+    return response
+
+
+@sensitive_variables("shown", "context")
+def _endpoint_page(
+    request: SignedInRequest, endpoint: WebhookEndpoint, **shown: Any
+) -> HttpResponse:
+    """The whole page; `shown` is what an act adds to it or replaces in it."""
+    since = _since(request)
+    headers = readable_headers(endpoint)
+    context = {
+        "section": "webhooks",
+        **_state_context(endpoint),
+        **_deliveries_context(request, endpoint),
+        **_secret_context(endpoint),
+        "header_names": None if headers is None else list(headers),
+        "user_email": email_of(endpoint.user_id),
+        "schedule": settings.PORTAL_RETRY_SCHEDULE,
+        "timeout": settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS,
+        "recover_form": RecoverForm(since=since),
+        "since": since,
+        **shown,
+    }
+    return render(request, "pages/webhook.html", context)
+
+
+def _state_context(endpoint: WebhookEndpoint) -> dict[str, Any]:
+    waiting = WebhookDelivery.objects.filter(endpoint=endpoint, status__in=OPEN)
+    return {
+        "endpoint": endpoint,
+        "health": selectors.health_of([endpoint.id])[endpoint.id],
+        "pace": BUSY_PACE if endpoint.recovery_after else pace(waiting.order_by("due_at")[:1]),
+    }
+
+
+def _deliveries_context(request: SignedInRequest, endpoint: WebhookEndpoint) -> dict[str, Any]:
+    form = DeliveryFilterForm(request.GET)
+    filters = chosen(form)
+    page = page_of(request, selectors.deliveries_page, endpoint_id=endpoint.id, **filters)
+    return {
+        "endpoint": endpoint,
+        "filter_form": form,
+        "filtered": bool(filters),
+        # Said aloud when somebody chose a filter, not at every look of the page's own.
+        "announce": request.headers.get("HX-Trigger") == "deliveries-filter",
+        "page": page,
+        # Only the first page looks again: with more rows loaded it would lose them.
+        "is_first_page": "cursor" not in request.GET,
+    }
+
+
+# --- Acts ------------------------------------------------------------------------------------
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def test(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    """Send a test event and show what came of it."""
+    try:
+        outcome: dict[str, Any] = {"attempt": dispatch.send_test(endpoint_id=endpoint_id)}
+    except NotFound:
+        raise
+    except DooritoError as error:
+        outcome = {"problem": error.message}
+    if not is_fragment(request):
+        return _endpoint_page(request, endpoints.get(endpoint_id=endpoint_id), **outcome)
+    response = render(request, "partials/webhook_test.html", outcome | {"fragment": True})
+    response.headers["HX-Trigger"] = "deliveries-changed"  # then the state looks again
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permitted(CHANGE_WEBHOOKS)
+def secret(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    """Shown by POST and hidden by GET: no address, history or prefetch shows a secret."""
+    endpoint = endpoints.get(endpoint_id=endpoint_id)
+    return _secret_part(request, endpoint, _shown(endpoint) if request.method == "POST" else {})
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def rotate(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    try:
+        endpoint = endpoints.rotate_secret(endpoint_id=endpoint_id)
+    except NotFound:
+        raise
+    except DooritoError as error:
+        endpoint = endpoints.get(endpoint_id=endpoint_id)
+        return _secret_part(request, endpoint, {"secret_problem": error.message})
+    return _secret_part(request, endpoint, {**_shown(endpoint), "secret_is_new": True})
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def replace(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    endpoint = endpoints.replace_secret(endpoint_id=endpoint_id)
+    return _secret_part(request, endpoint, {**_shown(endpoint), "secret_is_new": True})
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def revoke(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    endpoints.revoke_old_secrets(endpoint_id=endpoint_id)
+    return _secret_part(request, endpoints.get(endpoint_id=endpoint_id), {"old_is_revoked": True})
+
+
+@sensitive_variables("context")
+def _secret_part(
+    request: SignedInRequest, endpoint: WebhookEndpoint, context: dict[str, Any]
+) -> HttpResponse:
+    if not is_fragment(request):
+        return _endpoint_page(request, endpoint, **context)
+    return render(request, "partials/webhook_secret.html", {**_secret_context(endpoint), **context})
+
+
+def _secret_context(endpoint: WebhookEndpoint) -> dict[str, Any]:
+    retired = endpoint.retired_secrets.filter(expires_at__gt=timezone.now())
+    return {
+        "endpoint": endpoint,
+        "retired_until": list(retired.order_by("-id").values_list("expires_at", flat=True)[:10]),
+        "overlap_hours": settings.PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS,
+    }
+
+
+def _shown(endpoint: WebhookEndpoint) -> dict[str, str]:
+    try:
+        return {"secret": endpoint.secret}
+    except DooritoError as error:
+        return {"secret_problem": error.message}
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def enable(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    """What was missed is offered at once, from when the trouble began."""
+    before = endpoints.get(endpoint_id=endpoint_id)
+    endpoints.enable(endpoint_id=endpoint_id)
+    messages.success(request, "The endpoint gets new events again.")
+    since = before.failing_since or before.disabled_at
+    return redirect(_address(endpoint_id, since=since))
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def disable(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    endpoints.disable(endpoint_id=endpoint_id)
+    messages.success(request, "The endpoint is disabled.")
+    return redirect("frontend:webhook", endpoint_id)
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def remove(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    endpoint = endpoints.get(endpoint_id=endpoint_id)
+    endpoints.remove_endpoint(endpoint_id=endpoint_id)
+    messages.success(request, f"The endpoint {endpoint.description or endpoint.host} is removed.")
+    return redirect("frontend:webhooks")
+
+
+@require_POST
+@permitted(CHANGE_WEBHOOKS)
+def recover(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
+    endpoint = endpoints.get(endpoint_id=endpoint_id)
+    form = RecoverForm(request.POST, since=_since(request))
+    if not form.is_valid():
+        return _endpoint_page(request, endpoint, recover_form=form, since=True)
+    try:
+        recovery.start(endpoint_id=endpoint_id, since=form.since())
+    except NotFound:
+        raise
+    except DooritoError as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, "What failed or was missed is being sent again.")
+    return redirect("frontend:webhook", endpoint_id)
+
+
+def _address(endpoint_id: UUID, *, since: datetime | None) -> str:
+    address = reverse("frontend:webhook", args=[endpoint_id])
+    return f"{address}?{urlencode({'since': since.isoformat()})}" if since else address
+
+
+def _since(request: SignedInRequest) -> datetime | None:
+    """When an endpoint's trouble began, as `enable` put it into the address."""
+    try:
+        since = parse_datetime(request.GET.get("since", ""))
+    except ValueError:
+        return None
+    return since if since and timezone.is_aware(since) else None

@@ -1,0 +1,8 @@
+"""Who may call what is about everybody's files: staff, with a token of the right scope."""
+
+from accounts.authentication import Authenticator
+from accounts.models import TokenScope
+from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
+
+may_see_webhooks = Authenticator(TokenScope.WEBHOOKS, permission=SEE_WEBHOOKS)
+may_change_webhooks = Authenticator(TokenScope.WEBHOOKS, permission=CHANGE_WEBHOOKS)
