@@ -1,5 +1,6 @@
 """The Celery application: `celery -A boot.celery worker`, `celery -A boot.celery beat`."""
 
+import gc
 import os
 from typing import Any
 
@@ -34,3 +35,10 @@ def _end_with_supervisor(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _end_with_worker(**_: Any) -> None:
     lifeline.end_with_parent()
+
+
+@signals.worker_process_init.connect
+def _spare_the_garbage_collector(**_: Any) -> None:
+    """What was loaded stays: looking through it again and again costs the dispatcher a third."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)

@@ -3,10 +3,11 @@
 import logging
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_MAX = timedelta(hours=24)
 JITTER = 0.2
 # What recording can raise; a stop from outside, such as a task's time limit, is none of these.
-RECORDING_FAULTS = (Error, ArithmeticError, ValueError)
+RECORDING_FAULTS = (Error, ArithmeticError, TypeError, ValueError)
 
 Finished = tuple[Claim, webhook.Result]
 
@@ -85,32 +86,29 @@ def disable_gone(finished: Sequence[Finished]) -> None:
             endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.GONE)
 
 
-# Ends the leases that still stand, each with its attempt.
+# Ends the leases that still stand, each with its attempt. Rows come as one JSON value, which costs
+# the client a tenth of what arrays of each column do.
 _WRITE = """
-    WITH held AS (
+    WITH new AS MATERIALIZED (
+        SELECT * FROM json_to_recordset(%s::json) AS row(id uuid, delivery_id uuid, lease_id uuid,
+            status text, due_at timestamptz, delivered_at timestamptz, number int,
+            started_at timestamptz, duration_ms int, request_headers jsonb, response_status int,
+            response_headers jsonb, response_body text, error text)
+    ), held AS (
         UPDATE webhook_delivery AS delivery SET
             status = new.status, due_at = coalesce(new.due_at, delivery.due_at), lease_id = NULL,
             delivered_at = new.delivered_at, last_error = new.error, updated_at = now()
-        FROM unnest(%(delivery)s::uuid[], %(lease)s::uuid[], %(status)s::text[],
-            %(due_at)s::timestamptz[], %(delivered_at)s::timestamptz[], %(error)s::text[])
-            AS new(id, lease_id, status, due_at, delivered_at, error)
-        WHERE delivery.id = new.id AND delivery.lease_id = new.lease_id
+        FROM new
+        WHERE delivery.id = new.delivery_id AND delivery.lease_id = new.lease_id
             AND delivery.status = 'sending'
-        RETURNING delivery.id, delivery.endpoint_id
+        RETURNING new.id AS attempt_id, delivery.endpoint_id
     )
     INSERT INTO webhook_attempt (id, created_at, updated_at, delivery_id, endpoint_id, number,
         started_at, duration_ms, request_headers, response_status, response_headers, response_body,
         error)
-    SELECT new.id, now(), now(), held.id, held.endpoint_id, new.number, new.started_at,
-        new.duration_ms, new.request_headers::jsonb, new.response_status,
-        new.response_headers::jsonb, new.response_body, new.error
-    FROM unnest(%(attempt)s::uuid[], %(delivery)s::uuid[], %(number)s::int[],
-        %(started_at)s::timestamptz[], %(duration)s::int[], %(request_headers)s::text[],
-        %(response_status)s::int[], %(response_headers)s::text[], %(response_body)s::text[],
-        %(error)s::text[])
-        AS new(id, delivery_id, number, started_at, duration_ms, request_headers, response_status,
-            response_headers, response_body, error)
-    JOIN held ON held.id = new.delivery_id
+    SELECT new.id, now(), now(), delivery_id, endpoint_id, number, started_at, duration_ms,
+        request_headers, response_status, response_headers, response_body, error
+    FROM held JOIN new ON new.id = held.attempt_id
 """
 
 
@@ -121,32 +119,32 @@ def statements(finished: Sequence[Finished]) -> dict[str, Statement]:
     order in which everybody locks them.
     """
     event_ids = list({claim.event_id for claim, _ in finished})
-    outcomes = [_outcome(claim, result) for claim, result in finished]
-    values = {
-        "attempt": [uuid7() for _ in finished],
-        "delivery": [claim.delivery_id for claim, _ in finished],
-        "lease": [claim.lease_id for claim, _ in finished],
-        "number": [claim.attempt for claim, _ in finished],
-        "status": [str(outcome.status) for outcome in outcomes],
-        "due_at": [outcome.due_at for outcome in outcomes],
-        "delivered_at": [outcome.delivered_at for outcome in outcomes],
-        "error": [result.error for _, result in finished],
-        "started_at": [result.started_at for _, result in finished],
-        "duration": [result.duration_ms for _, result in finished],
-        "request_headers": [_json(result.request_headers) for _, result in finished],
-        "response_status": [result.status for _, result in finished],
-        "response_headers": [_json(result.headers) for _, result in finished],
-        "response_body": [result.body for _, result in finished],
-    }
+    rows = [_row(claim, result) for claim, result in finished]
     return {
         "lock": (outbox.LOCK, [event_ids]),
-        "write": (_WRITE, values),
+        "write": (_WRITE, [orjson.dumps(rows).decode()]),
         "roll up": (outbox.ROLL_UP, [event_ids]),
     }
 
 
-def _json(headers: Mapping[str, str]) -> str:
-    return orjson.dumps(headers).decode()
+def _row(claim: Claim, result: webhook.Result) -> dict[str, Any]:
+    outcome = _outcome(claim, result)
+    return {
+        "id": uuid7(),
+        "delivery_id": claim.delivery_id,
+        "lease_id": claim.lease_id,
+        "status": outcome.status,
+        "due_at": outcome.due_at,
+        "delivered_at": outcome.delivered_at,
+        "number": claim.attempt,
+        "started_at": result.started_at,
+        "duration_ms": result.duration_ms,
+        "request_headers": result.request_headers,
+        "response_status": result.status,
+        "response_headers": result.headers,
+        "response_body": result.body,
+        "error": result.error,
+    }
 
 
 def _outcome(claim: Claim, result: webhook.Result) -> _Outcome:
