@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection
 from django.utils import timezone
 from psycopg import AsyncConnection
 
@@ -183,27 +183,26 @@ def fail_hopeless() -> None:
     Their endpoint was disabled, or its listener went away, while they were written; or a worker
     died in the last attempt, or the schedule was shortened.
     """
-    now = timezone.now()
-    with transaction.atomic():
-        for error, values in (
-            (endpoints.DISABLED, {"is_disabled": True, "steps": 0}),
-            (EXHAUSTED, {"is_disabled": False, "steps": len(settings.PORTAL_RETRY_SCHEDULE)}),
-        ):
-            hopeless = WebhookDelivery.objects.raw(_HOPELESS, values | {"now": now})
-            endpoints.fail_deliveries(list(hopeless), error=error)
+    now, steps = timezone.now(), len(settings.PORTAL_RETRY_SCHEDULE)
+    with connection.cursor() as cursor:
+        cursor.execute(_HOPELESS, {"now": now, "steps": steps})
+        found = cursor.fetchall()
+    for error, is_exhausted in ((EXHAUSTED, True), (endpoints.DISABLED, False)):
+        if ids := [id for id, exhausted in found if exhausted == is_exhausted]:
+            hopeless = open_deliveries().filter(id__in=ids, due_at__lte=now)
+            endpoints.give_up(hopeless, error=error)
 
 
 # Looks at the longest due of each endpoint only, where the hopeless end up.
 _HOPELESS = """
-    SELECT due.id, due.event_id FROM webhook_endpoint AS endpoint CROSS JOIN LATERAL (
-        SELECT id, event_id, schedule_step FROM webhook_delivery
+    SELECT delivery_id, is_exhausted FROM webhook_endpoint AS endpoint CROSS JOIN LATERAL (
+        SELECT id, schedule_step >= coalesce(cardinality(endpoint.retry_schedule), %(steps)s)
+            AS is_exhausted
+        FROM webhook_delivery
         WHERE endpoint_id = endpoint.id AND status IN ('pending', 'sending') AND due_at <= %(now)s
-        ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED
-    ) AS due
-    WHERE (NOT endpoint.is_active OR coalesce(endpoint.expires_at <= %(now)s, false))
-        = %(is_disabled)s
-    AND (%(is_disabled)s
-        OR schedule_step >= coalesce(cardinality(endpoint.retry_schedule), %(steps)s))
+        ORDER BY due_at LIMIT 1000
+    ) AS due(delivery_id, is_exhausted)
+    WHERE is_exhausted OR NOT endpoint.is_active OR endpoint.expires_at <= %(now)s
 """
 
 

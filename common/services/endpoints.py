@@ -346,10 +346,18 @@ def _fail_pending(endpoint_id: UUID) -> None:
 
 def _fail_some(endpoint_id: UUID) -> int:
     pending = WebhookDelivery.objects.filter(endpoint_id=endpoint_id, status=DeliveryStatus.PENDING)
+    return give_up(pending, error=DISABLED)
+
+
+def give_up(deliveries: TimeStampedQuerySet, *, error: str) -> int:
+    """Let a batch of deliveries fail without an attempt, but those that others hold; how many."""
     with transaction.atomic():
-        some = list(_held(pending))
-        fail_deliveries(some, error=DISABLED)
-    return len(some)
+        events = dict(_held(deliveries).values_list("id", "event_id"))
+        WebhookDelivery.objects.filter(id__in=events).update(
+            status=DeliveryStatus.FAILED, lease_id=None, last_error=error
+        )
+        outbox.roll_up(set(events.values()))
+    return len(events)
 
 
 def _held(deliveries: TimeStampedQuerySet) -> TimeStampedQuerySet:
@@ -361,16 +369,6 @@ def _held(deliveries: TimeStampedQuerySet) -> TimeStampedQuerySet:
     event_ids = dict(deliveries.order_by("id").values_list("id", "event_id")[:BATCH])
     outbox.lock(set(event_ids.values()))
     return deliveries.filter(id__in=event_ids).locked()
-
-
-def fail_deliveries(deliveries: Sequence[WebhookDelivery], *, error: str) -> None:
-    """Give up deliveries that the caller has locked, in its transaction."""
-    if not deliveries:
-        return
-    WebhookDelivery.objects.filter(id__in=[delivery.id for delivery in deliveries]).update(
-        status=DeliveryStatus.FAILED, lease_id=None, last_error=error
-    )
-    outbox.roll_up({delivery.event_id for delivery in deliveries})
 
 
 def remove_endpoint(*, endpoint_id: UUID) -> None:
