@@ -4,8 +4,9 @@ Starts the portal as `make run` does, with one worker process, and a sink that a
 POST. Throughput: events that were committed at once, from the first receipt to the last, beside a
 bare aiohttp loop that signs and posts as many bodies of the same size with 50 tasks and no
 database, in turns; the median of the pairs' ratios counts. Latency: small files, one at a time,
-from the event's time (just before the commit) to the receipt. Last, the plan of the query that
-claims deliveries, with a table full of rows.
+from the event's time (just before the commit) to the receipt. Fairness: the rate at a healthy
+endpoint alone and beside one that fails and one that hangs, in turns. Last, the plan of the query
+that claims deliveries, with a table full of rows.
 
     .venv/bin/python scripts/bench_webhooks.py            # the full run, some minutes
     .venv/bin/python scripts/bench_webhooks.py --quick    # whether it works at all
@@ -38,6 +39,7 @@ from benchlib import Portal
 
 TASKS = 50
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+FAILURE = b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n"
 
 # Run inside the project: events as files make them, in one transaction.
 _EMIT = """
@@ -68,7 +70,6 @@ _PAYLOAD = {
     "actor": {"user_id": str(uuid.UUID(int=1)), "email": "somebody@example.org"},
 }
 _PLAN = """
-from collections import Counter
 from django.db import connection
 from common.ids import uuid7
 from common.services import claims
@@ -86,7 +87,9 @@ with connection.cursor() as cursor:
             now() + (n - {rows} / 2) * interval '1 ms', 0, 0, '' FROM event
     ''')
     cursor.execute("ANALYZE webhook_delivery, outbox_event, webhook_endpoint")
-    statement, values = claims.claiming(limit=256, busy=Counter(), lease_id=uuid7())
+    statement, values = claims.claiming(
+        limit=256, flows={{}}, failing_share=claims.FAILING_SHARE, lease_id=uuid7()
+    )
     cursor.execute("EXPLAIN (ANALYZE, BUFFERS) " + statement, values)
     print("\\n".join(line for (line,) in cursor.fetchall()))
 """
@@ -96,9 +99,9 @@ with connection.cursor() as cursor:
 
 
 class _Sink(asyncio.Protocol):
-    """Answers each request as soon as it has come; `GET` tells what was received and forgets it."""
+    """Answers as the path says; `GET` tells what was received and forgets it."""
 
-    received: list[tuple[float, str]] = []  # time.time(), webhook-id
+    received: list[tuple[float, str]] = []  # time.time(), webhook-id; at /hook only
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -115,6 +118,11 @@ class _Sink(asyncio.Protocol):
             self._answer(head)
 
     def _answer(self, head: bytes) -> None:
+        if head.startswith(b"post /hang"):
+            return
+        if head.startswith(b"post /fail"):
+            self._transport.write(FAILURE)
+            return
         if head.startswith(b"post"):
             self.received.append((time.time(), _header(head, b"webhook-id").decode()))
             self._transport.write(ANSWER)
@@ -293,6 +301,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small numbers: does it work?")
     parser.add_argument("--events", type=int, default=5000, help="events of a run")
     parser.add_argument("--pairs", type=int, default=5, help="runs of each side, in turns")
+    parser.add_argument("--fair-events", type=int, default=1000, help="events of a fairness run")
     parser.add_argument("--files", type=int, default=100, help="files whose latency is measured")
     parser.add_argument(
         "--rows", type=int, default=1_000_000, help="deliveries in the table at last"
@@ -301,6 +310,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.events, options.pairs, options.files, options.rows = 300, 1, 5, 10_000
+        options.fair_events = 100
     os.environ["WORKER_CONCURRENCY"] = "1"
     with (
         benchlib.work_folder(options.folder) as folder,
@@ -310,9 +320,34 @@ def main() -> None:
         run(portal, port, options)
 
 
+def add_endpoint(portal: Portal, port: int, path: str) -> str:
+    url = f"http://{benchlib.HOST}:{port}{path}"
+    chosen = {"url": url, "event_types": ["file.uploaded"]}
+    return portal.call("POST", "/api/v1/webhooks", chosen, expect=201)["id"]
+
+
+def fairness(portal: Portal, port: int, options: Any) -> None:
+    """The healthy endpoint's rate alone, and while one answers 500 and one never answers."""
+    others = [add_endpoint(portal, port, path) for path in ("/fail", "/hang")]
+    ratios = []
+    for pair in range(options.pairs):
+        rates = []
+        for action in ("disable", "enable"):
+            for other in others:
+                portal.call("POST", f"/api/v1/webhooks/{other}/{action}")
+            rates.append(portal_rate(portal, port, options.fair_events))
+        ratios.append(rates[1] / rates[0])
+        print(
+            f"pair {pair + 1}: healthy alone {rates[0]:,.0f}/s, beside a failing and a hanging "
+            f"endpoint {rates[1]:,.0f}/s, {ratios[-1]:.2f}"
+        )
+    print(f"fairness: median ratio {statistics.median(ratios):.2f}")
+    for other in others:
+        portal.call("DELETE", f"/api/v1/webhooks/{other}", expect=204)
+
+
 def run(portal: Portal, port: int, options: Any) -> None:
-    url = f"http://{benchlib.HOST}:{port}/hook"
-    portal.call("POST", "/api/v1/webhooks", {"url": url}, expect=201)
+    add_endpoint(portal, port, "/hook")
     ratios = []
     for pair in range(options.pairs):
         bare, own = bare_rate(port, options.events), portal_rate(portal, port, options.events)
@@ -321,6 +356,7 @@ def run(portal: Portal, port: int, options: Any) -> None:
     print(f"throughput: median ratio {statistics.median(ratios):.2f}")
     spans = latencies(portal, port, options.files)
     print(f"latency: {benchlib.percentiles(spans)}")
+    fairness(portal, port, options)
     print(f"the claim's plan with {options.rows:,} deliveries in the table:")
     print(manage(portal, _PLAN.format(rows=options.rows)))
 

@@ -4,7 +4,6 @@
 delivery is due again.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,7 +27,8 @@ from common.models import (
 from common.services import endpoints, outbox, webhook
 from common.services.event_loop_db import Statement, in_thread
 
-FAILING_SHARE = 4  # attempts at once at an endpoint whose last one failed
+FIRST_SHARE = 8  # attempts at once at an endpoint of which a run knows nothing yet
+FAILING_SHARE = 4  # ... and at one whose last attempt failed
 LEASE_MARGIN = timedelta(seconds=30)  # beyond the attempt's timeout: a busy machine
 EXHAUSTED = "No attempt of the retry schedule is left."
 
@@ -127,16 +127,18 @@ _CLAIM = """
         SELECT chosen.id, chosen.event_id, endpoint.updated_at AS endpoint_changed_at,
             coalesce(endpoint.timeout_seconds, %(timeout)s) AS timeout_seconds
         FROM webhook_endpoint AS endpoint
-        LEFT JOIN unnest(%(busy)s::uuid[], %(counts)s::int[]) AS busy(id, count)
-            ON busy.id = endpoint.id
+        LEFT JOIN unnest(%(flows)s::uuid[], %(under_way)s::int[], %(allowance)s::int[],
+            %(is_failing)s::bool[]) AS flow(id, under_way, allowance, is_failing)
+            ON flow.id = endpoint.id
         CROSS JOIN LATERAL (
             SELECT id, event_id, due_at FROM webhook_delivery
             WHERE endpoint_id = endpoint.id AND status IN ('pending', 'sending')
                 AND due_at <= %(now)s
                 AND schedule_step < coalesce(cardinality(endpoint.retry_schedule), %(steps)s)
             ORDER BY due_at
-            LIMIT greatest(0, coalesce(-busy.count, 0)
-                + CASE WHEN endpoint.consecutive_failures > 0 THEN %(failing)s ELSE %(share)s END)
+            LIMIT greatest(0, coalesce(-flow.under_way, 0) + CASE
+                WHEN coalesce(flow.is_failing, endpoint.consecutive_failures > 0) THEN %(failing)s
+                ELSE coalesce(flow.allowance, %(first)s) END)
             FOR UPDATE SKIP LOCKED
         ) AS chosen
         WHERE endpoint.is_active AND coalesce(endpoint.expires_at > %(now)s, true)
@@ -157,17 +159,46 @@ _CLAIM = """
 """
 
 
-async def claim(
-    database: AsyncConnection, *, limit: int, busy: Counter[UUID], receivers: Receivers
-) -> list[Claim]:
-    """Take up to `limit` due deliveries for this worker.
+@dataclass(slots=True)
+class Flow:
+    """What a run knows of an endpoint: how much is under way, and how much may be.
 
-    `busy` counts the worker's attempts under way by endpoint; none gets more than its share.
+    It may be more with every success, so that endpoints that hang hold little; and little once an
+    attempt has failed.
+    """
+
+    under_way: int = 0
+    allowance: int = FIRST_SHARE
+    is_failing: bool = False
+
+    def note(self, *, is_delivered: bool) -> None:
+        """An attempt has ended."""
+        self.under_way -= 1
+        self.is_failing = not is_delivered
+        if is_delivered:
+            most = settings.PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT
+            self.allowance = min(self.allowance + 1, most)
+        else:
+            self.allowance = FIRST_SHARE
+
+
+async def claim(
+    database: AsyncConnection,
+    *,
+    limit: int,
+    flows: Mapping[UUID, Flow],
+    receivers: Receivers,
+    failing_share: int = FAILING_SHARE,
+) -> list[Claim]:
+    """Take up to `limit` due deliveries for this worker, at most their share of each endpoint.
+
+    `failing_share` is that of endpoints that fail; `flows` says how those fare that it knows.
     """
     if limit <= 0:
         return []
     lease_id = uuid7()
-    cursor = await database.execute(*claiming(limit=limit, busy=busy, lease_id=lease_id))
+    statement = claiming(limit=limit, flows=flows, failing_share=failing_share, lease_id=lease_id)
+    cursor = await database.execute(*statement)
     rows = [_Row(*row) for row in await cursor.fetchall()]
     known = await receivers.of({row.endpoint_id: row.endpoint_changed_at for row in rows})
     return [
@@ -221,7 +252,9 @@ class _Row(NamedTuple):
     payload: dict[str, Any]
 
 
-def claiming(*, limit: int, busy: Counter[UUID], lease_id: UUID) -> Statement:
+def claiming(
+    *, limit: int, flows: Mapping[UUID, Flow], failing_share: int, lease_id: UUID
+) -> Statement:
     """What claims, with its values."""
     return _CLAIM, {
         "now": timezone.now(),
@@ -229,10 +262,12 @@ def claiming(*, limit: int, busy: Counter[UUID], lease_id: UUID) -> Statement:
         "margin": LEASE_MARGIN.total_seconds(),
         "timeout": settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS,
         "steps": len(settings.PORTAL_RETRY_SCHEDULE),
-        "busy": list(busy),
-        "counts": list(busy.values()),
-        "failing": FAILING_SHARE,
-        "share": settings.PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT,
+        "flows": list(flows),
+        "under_way": [flow.under_way for flow in flows.values()],
+        "allowance": [flow.allowance for flow in flows.values()],
+        "is_failing": [flow.is_failing for flow in flows.values()],
+        "first": FIRST_SHARE,
+        "failing": failing_share,
         "limit": limit,
     }
 

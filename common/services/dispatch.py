@@ -9,7 +9,7 @@ over two connections of the loop's own.
 """
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import timedelta
@@ -29,7 +29,9 @@ from common.ids import uuid7
 from common.models import OutboxEvent, WebhookAttempt, WebhookEndpoint
 from common.services import endpoints, guarded_http, kicks, recovery, results, webhook
 from common.services.claims import (
+    FAILING_SHARE,
     Claim,
+    Flow,
     Receivers,
     claim,
     claim_for_test,
@@ -40,6 +42,8 @@ from common.services.event_loop_db import connected, execute_all, in_thread
 from common.services.results import Finished
 
 RUN_SECONDS = 30.0  # then the run ends, so that a worker can be stopped; another kick goes on
+# For so long, what is under way then may keep it; it serves only endpoints that do not fail.
+CLOSING_SECONDS = endpoints.TIMEOUT_MAX
 POLL_SECONDS = 0.1  # how often a run that waits for slow receivers looks for new deliveries
 BATCH_SECONDS = 0.0005  # what ends within is claimed anew, and recorded, in one statement
 LOOK_AFTER_SECONDS = 1.0
@@ -75,8 +79,11 @@ class _Dispatcher:
 
     def __init__(self, *, ends_at: float) -> None:
         self._ends_at = ends_at
-        self._sends: dict[asyncio.Task[None], UUID] = {}  # → its endpoint
+        self._sends: set[asyncio.Task[None]] = set()
+        self._flows: defaultdict[UUID, Flow] = defaultdict(Flow)  # by endpoint
+        self._probe_at = 0.0  # monotonic; when endpoints that fail are next tried
         self._finished: list[Finished] = []
+        self._unnoted: list[Finished] = []  # for the health of endpoints
         self._open = 0  # claims whose result is not recorded yet
         self._is_closing = False  # no more results will come
         self._is_given_up = False
@@ -97,6 +104,7 @@ class _Dispatcher:
                 self._is_closing = True
                 self._to_record.set()
                 recorded = await recorder
+                await self._note_health()
         return recorded
 
     def give_up(self) -> None:
@@ -111,7 +119,14 @@ class _Dispatcher:
 
     @property
     def _is_over(self) -> bool:
-        return self._is_given_up or monotonic() >= self._ends_at
+        """Whether nothing is to be claimed any more.
+
+        What hangs keeps a run longer than it should last. Until that is over it goes on to serve
+        the others: there may be no other worker to do it.
+        """
+        now = monotonic()
+        is_closing = now >= self._ends_at and not self._sends
+        return self._is_given_up or is_closing or now >= self._ends_at + CLOSING_SECONDS
 
     # --- Claiming and sending ----------------------------------------------------------------
 
@@ -120,24 +135,51 @@ class _Dispatcher:
         while not self._is_over:
             self._ended.clear()
             is_recovering = await self._look_after()
-            busy = Counter(self._sends.values())
-            room = settings.PORTAL_WEBHOOK_CONCURRENCY - len(self._sends)
-            claims = await claim(database, limit=room, busy=busy, receivers=receivers)
+            failing_share = self._failing_share()
+            claims = await claim(
+                database,
+                limit=settings.PORTAL_WEBHOOK_CONCURRENCY - len(self._sends),
+                flows=self._flows,
+                receivers=receivers,
+                failing_share=failing_share,
+            )
             for each in claims:
                 self._start(each, client)
-            if not self._open and not is_recovering:
+            if not self._open and failing_share and not is_recovering:
                 return
-            if len(claims) < room and not is_recovering:
+            if not is_recovering:
                 await self._until_something_ended()
+
+    def _failing_share(self) -> int:
+        """Endpoints that fail are tried ten times a second, not as fast as they can fail."""
+        now = monotonic()
+        if now < self._probe_at or now >= self._ends_at:
+            return 0
+        self._probe_at = now + POLL_SECONDS
+        return FAILING_SHARE
 
     async def _look_after(self) -> bool:
         """Now and then: what can never be sent, and recoveries. Whether one of these goes on."""
         if monotonic() < self._look_after_at:
             return False
         await in_thread(fail_hopeless)
+        await self._note_health()
         is_recovering = await in_thread(recovery.advance) is not None
         self._look_after_at = 0.0 if is_recovering else monotonic() + LOOK_AFTER_SECONDS
         return is_recovering
+
+    def _remember_for_health(self, batch: list[Finished]) -> None:
+        """Failures, and successes of endpoints that failed before."""
+        failing = {held.endpoint_id for held, _ in self._unnoted}
+        for held, result in batch:
+            if held.is_ailing or not result.is_delivered or held.endpoint_id in failing:
+                failing.add(held.endpoint_id)
+                self._unnoted.append((held, result))
+
+    async def _note_health(self) -> None:
+        noted, self._unnoted = self._unnoted, []
+        if noted:
+            await in_thread(results.note_health, noted)
 
     async def _until_something_ended(self) -> None:
         with suppress(TimeoutError):
@@ -147,7 +189,8 @@ class _Dispatcher:
 
     def _start(self, claim: Claim, client: guarded_http.Client) -> None:
         send = asyncio.create_task(self._send(claim, client))
-        self._sends[send] = claim.endpoint_id
+        self._sends.add(send)
+        self._flows[claim.endpoint_id].under_way += 1
         self._open += 1
         send.add_done_callback(self._note_end)
 
@@ -157,11 +200,12 @@ class _Dispatcher:
             result = await _attempt(claim, client)
         except asyncio.CancelledError:
             result = webhook.failure(STOPPED, started_at=started_at)
+        self._flows[claim.endpoint_id].note(is_delivered=result.is_delivered)
         self._finished.append((claim, result))
         self._to_record.set()
 
     def _note_end(self, send: asyncio.Task[None]) -> None:
-        del self._sends[send]
+        self._sends.discard(send)
         self._ended.set()
 
     # --- Recording ---------------------------------------------------------------------------
@@ -176,6 +220,7 @@ class _Dispatcher:
             batch, self._finished = self._finished, []
             if batch:
                 recorded += await _record(database, batch)
+                self._remember_for_health(batch)
             self._open -= len(batch)
             self._ended.set()
             if self._is_closing and not self._finished:
@@ -189,9 +234,7 @@ async def _record(database: AsyncConnection, batch: list[Finished]) -> int:
         counts = await execute_all(database, results.statements(batch))
     except (psycopg.Error, *results.RECORDING_FAULTS):
         # With more care: one by one, when it must be.
-        return await in_thread(results.record, batch)
-    if results.concern_health(batch):
-        await in_thread(results.note_health, batch)
+        return await in_thread(results.write_each, batch)
     return counts["write"]
 
 

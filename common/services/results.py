@@ -46,18 +46,18 @@ def record(finished: Sequence[Finished]) -> int:
     What the database does not take costs no other result: it is recorded as a failure.
     """
     disable_gone(finished)
-    recorded = _write_each(finished)
+    recorded = write_each(finished)
     note_health(finished)
     return recorded
 
 
-def _write_each(finished: Sequence[Finished]) -> int:
+def write_each(finished: Sequence[Finished]) -> int:
     """All at once if the database takes them, else one by one."""
     try:
         return _write(finished)
     except RECORDING_FAULTS as fault:
         if len(finished) > 1:
-            return sum(_write_each([one]) for one in finished)
+            return sum(write_each([one]) for one in finished)
         claim, _ = finished[0]
         logger.error("Delivery %s has no usable result", claim.delivery_id, exc_info=fault)
         failure = webhook.failure(webhook.internal_error(fault), started_at=timezone.now())
@@ -166,11 +166,6 @@ def retry_pause(scheduled: float, result: webhook.Result) -> timedelta:
     if result.status in (429, 503) and result.retry_after is not None:
         return max(pause, min(timedelta(seconds=result.retry_after), RETRY_AFTER_MAX))
     return pause
-
-
-def concern_health(finished: Sequence[Finished]) -> bool:
-    """Whether a failure is among them, or a success of an endpoint that failed before."""
-    return any(claim.is_ailing or not result.is_delivered for claim, result in finished)
 
 
 def note_health(finished: Sequence[Finished]) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import signal
 import threading
+import time
 from collections import Counter
 from datetime import timedelta
 
@@ -30,14 +31,15 @@ PENDING, SENDING = DeliveryStatus.PENDING, DeliveryStatus.SENDING
 DELIVERED, FAILED = DeliveryStatus.DELIVERED, DeliveryStatus.FAILED
 
 
-def claim(limit=100, busy=None, receivers=None):
+def claim(limit=100, flows=None, receivers=None, **options):
     async def in_a_loop():
         async with connected() as database:
             return await claims.claim(
                 database,
                 limit=limit,
-                busy=busy or Counter(),
+                flows=flows or {},
                 receivers=receivers or claims.Receivers(),
+                **options,
             )
 
     return asyncio.run(in_a_loop())
@@ -47,11 +49,12 @@ def record(*finished):
     return results.record(finished)
 
 
-@pytest.fixture
-def share(settings):
-    """Attempts at once at one endpoint."""
-    settings.PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT = 8
-    return 8
+SHARE = claims.FIRST_SHARE
+
+
+def full(endpoint):
+    """What a run knows when all that an endpoint may have under way is."""
+    return {endpoint.id: claims.Flow(under_way=SHARE)}
 
 
 def result(status=200, **fields):
@@ -123,9 +126,9 @@ def test_a_claim_does_not_wait_for_rows_that_another_holds():
     assert claimed.delivery_id == free.id
 
 
-def test_an_endpoint_gets_its_share_and_the_others_theirs(share):
+def test_an_endpoint_gets_its_share_and_the_others_theirs():
     slow, other = make_endpoint(), make_endpoint()
-    for _ in range(share + 3):
+    for _ in range(SHARE + 3):
         make_delivery(endpoint=slow)
     last = make_delivery(endpoint=other)
 
@@ -134,8 +137,8 @@ def test_an_endpoint_gets_its_share_and_the_others_theirs(share):
     WebhookDelivery.objects.filter(id=last.id).update(status=PENDING, lease_id=None)
     make_due(last)
 
-    assert busy == {slow.id: share, other.id: 1}
-    assert [each.delivery_id for each in claim(busy=busy)] == [last.id]
+    assert busy == {slow.id: SHARE, other.id: 1}
+    assert [each.delivery_id for each in claim(flows=full(slow))] == [last.id]
 
 
 def test_an_endpoint_that_fails_gets_a_few_attempts_at_a_time():
@@ -144,6 +147,27 @@ def test_an_endpoint_that_fails_gets_a_few_attempts_at_a_time():
         make_delivery(endpoint=failing)
 
     assert len(claim()) == claims.FAILING_SHARE
+
+
+def test_an_endpoint_that_fails_can_be_left_out():
+    make_delivery(endpoint=make_endpoint(consecutive_failures=1))
+    known = make_endpoint()
+    make_delivery(endpoint=known)
+
+    assert claim(failing_share=0, flows={known.id: claims.Flow(is_failing=True)}) == []
+    recovered = claim(failing_share=0, flows={known.id: claims.Flow(is_failing=False)})
+    assert [each.endpoint_id for each in recovered] == [known.id]
+
+
+def test_a_flow_grows_with_success_up_to_the_setting_and_shrinks_with_a_failure(settings):
+    settings.PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT = claims.FIRST_SHARE + 2
+    flow = claims.Flow(under_way=5)
+    for _ in range(4):
+        flow.note(is_delivered=True)
+    assert (flow.under_way, flow.allowance) == (1, claims.FIRST_SHARE + 2)
+    assert not flow.is_failing
+    flow.note(is_delivered=False)
+    assert (flow.under_way, flow.allowance, flow.is_failing) == (0, claims.FIRST_SHARE, True)
 
 
 def test_an_endpoint_has_its_own_timeout_and_schedule(settings):
@@ -208,17 +232,18 @@ def plan_nodes(plan):
         yield from plan_nodes(inner)
 
 
-def test_a_claim_reads_few_rows_whatever_waits_for_one_endpoint(share):
+def test_a_claim_reads_few_rows_whatever_waits_for_one_endpoint():
     hanging, idle, *others = [make_endpoint() for _ in range(5)]
     insert_deliveries(hanging, count=20_000, status=PENDING, first_due_in=0, step=-1)
     insert_deliveries(idle, count=20_000, status=DELIVERED, first_due_in=0, step=-1)
     for endpoint in others:
         insert_deliveries(endpoint, count=1000, status=PENDING, first_due_in=-5, step=1)
-    full = Counter({hanging.id: share})
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE webhook_delivery, webhook_endpoint, outbox_event")
-        for busy in (Counter(), full):
-            statement, values = claims.claiming(limit=32, busy=busy, lease_id=uuid7())
+        for flows in ({}, full(hanging)):
+            statement, values = claims.claiming(
+                limit=32, flows=flows, failing_share=claims.FAILING_SHARE, lease_id=uuid7()
+            )
             cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
             nodes = list(plan_nodes(cursor.fetchone()[0][0]["Plan"]))
 
@@ -230,18 +255,17 @@ def test_a_claim_reads_few_rows_whatever_waits_for_one_endpoint(share):
             ]
             assert {node["Node Type"] for node in big} == {"Index Scan"}
             (scan,) = [node for node in big if node["Index Name"] == "webhook_delivery_due"]
-            assert scan["Actual Rows"] <= share
+            assert scan["Actual Rows"] <= SHARE
             assert scan["Rows Removed by Filter"] == 0
             assert scan["Actual Loops"] <= 5
 
 
-def test_what_waits_for_a_full_endpoint_is_left(share):
+def test_what_waits_for_a_full_endpoint_is_left():
     hanging, other = make_endpoint(), make_endpoint()
     insert_deliveries(hanging, count=100, status=PENDING, first_due_in=0, step=-1)
     last = make_delivery(endpoint=other)
-    full = Counter({hanging.id: share})
 
-    assert [each.delivery_id for each in claim(32, full)] == [last.id]
+    assert [each.delivery_id for each in claim(32, full(hanging))] == [last.id]
 
 
 def test_a_delivery_with_no_attempt_left_fails_without_another(settings):
@@ -411,7 +435,7 @@ def test_every_attempt_has_the_same_id_and_body_and_its_own_time(settings):
     assert reloaded(event).status == DELIVERED
 
 
-def test_one_endpoint_that_hangs_does_not_delay_another(settings, share):
+def test_one_endpoint_that_hangs_does_not_delay_another(settings):
     settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS = 5
     with Receiver(default=Hang()) as hanging, Receiver() as healthy:
         make_endpoint(url=hanging.url)
@@ -432,7 +456,7 @@ def test_one_endpoint_that_hangs_does_not_delay_another(settings, share):
         thread.join()
 
     assert arrived_before_any_timeout
-    assert len(hanging.received) >= share
+    assert len(hanging.received) >= SHARE
 
 
 def test_a_delivery_whose_worker_was_killed_is_sent_again_after_the_lease():
@@ -601,6 +625,36 @@ def test_a_run_ends_after_its_time_and_asks_for_another(settings, sent_kicks):
 
     assert recorded == 1
     assert [lane for lane, _ in sent_kicks] == ["now"]
+
+
+def test_what_hangs_does_not_keep_the_others_waiting_once_a_run_is_over():
+    """There may be no other worker: the run goes on to serve those that do not fail."""
+    with Receiver(default=Hang()) as hanging, Receiver() as healthy:
+        make_endpoint(url=hanging.url)
+        make_event()
+        thread = threading.Thread(target=at_once, args=([lambda: dispatch.run(seconds=0.1)],))
+        thread.start()
+        hanging.wait_for(1)
+        time.sleep(0.5)
+
+        make_endpoint(url=healthy.url)
+        make_event()
+        healthy.wait_for(1)
+        hanging.release()
+        thread.join()
+
+    assert WebhookAttempt.objects.count() >= 2
+
+
+def test_more_than_may_be_under_way_waits_for_its_turn(settings):
+    settings.PORTAL_WEBHOOK_CONCURRENCY = 2
+    with Receiver(default=Answer(delay=0.05)) as receiver:
+        for _ in range(3):
+            make_endpoint(url=receiver.url)
+        for _ in range(4):
+            make_event()
+
+        assert dispatch.run() == 12
 
 
 def test_a_run_asks_for_the_next_at_the_time_of_the_next_retry(settings, sent_kicks):
