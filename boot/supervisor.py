@@ -29,7 +29,8 @@ from boot.errors import CannotRunError
 STOP_TIMEOUT = 15  # seconds until what does not stop is killed
 STEADY_AFTER = 30  # seconds of life after which earlier deaths are forgotten
 MAX_QUICK_DEATHS = 5  # in a row; then the cause will not go away by itself
-FIRST_DELAY = 0.5  # seconds before a restart, doubled with each quick death
+FIRST_DELAY = 0.5  # seconds before a restart, doubled with each quick death ...
+LONGEST_DELAY = 8.0  # ... up to this
 DATABASE_CHECK_INTERVAL = 2.0  # seconds
 HEAD_START = 10  # seconds at most that the web server has the machine for itself
 
@@ -182,11 +183,12 @@ class Supervisor:
         now = time.monotonic()
         is_quick = now - service.started_at < STEADY_AFTER
         service.quick_deaths = service.quick_deaths + 1 if is_quick else 1
-        if service.quick_deaths >= MAX_QUICK_DEATHS:
+        # One that was killed did not fail: somebody, or the system for want of memory, ended it.
+        if service.quick_deaths >= MAX_QUICK_DEATHS and returncode != -signal.SIGKILL:
             raise CannotRunError(
                 f"{service.name} keeps stopping ({_reason(returncode)}); its output is above."
             )
-        delay = FIRST_DELAY * 2 ** (service.quick_deaths - 1)
+        delay = min(FIRST_DELAY * 2 ** (service.quick_deaths - 1), LONGEST_DELAY)
         service.due_at = now + delay
         self._say(f"{service.name} stopped ({_reason(returncode)}), next start in {delay:g} s")
 

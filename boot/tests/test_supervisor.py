@@ -32,6 +32,23 @@ def test_one_that_keeps_dying_ends_all_with_a_clear_line(capfd, tmp_path):
     assert "worker  | something is wrong" in capfd.readouterr().out
 
 
+def test_one_that_is_killed_again_and_again_is_started_again_and_again(tmp_path):
+    stop = threading.Event()
+    killed = sh(f"echo again >> {tmp_path}/starts; kill -KILL $$")
+    running = Supervisor({"web": killed}, stop_requested=stop)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        starts = tmp_path / "starts"
+        if starts.exists() and starts.read_text().count("again") > supervisor.MAX_QUICK_DEATHS + 1:
+            break
+        time.sleep(0.05)
+    stop.set()
+    thread.join()
+    assert starts.read_text().count("again") > supervisor.MAX_QUICK_DEATHS + 1
+
+
 def test_one_that_does_not_stop_is_killed_with_its_children(monkeypatch, tmp_path):
     monkeypatch.setattr(supervisor, "STOP_TIMEOUT", 1)
     stop = threading.Event()
