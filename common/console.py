@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 Row = dict[str, Any]
+CELL_MAX = 80  # characters: one long URL must not push the columns of every row apart
 
 
 def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
@@ -33,10 +34,11 @@ def printable(text: str) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    """One line per row, columns as wide as their widest cell."""
+    """One line per row, columns as wide as their widest cell; only the last may be of any width."""
+    cells = [[_cell(value) for value in row.values()] for row in rows]
     lines = [
         [name.upper() for name in rows[0]],
-        *([_cell(value) for value in row.values()] for row in rows),
+        *([*map(_clipped, line[:-1]), line[-1]] for line in cells),
     ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -51,3 +53,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         value = ",".join(map(str, value))
     return "-" if value in (None, "") else printable(str(value))
+
+
+def _clipped(cell: str) -> str:
+    return cell if len(cell) <= CELL_MAX else cell[: CELL_MAX - 1] + "…"

@@ -7,6 +7,7 @@ and the accounts of AI runners) also reach single files of others by id.
 import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -16,7 +17,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from common.errors import InvalidInput, NotFound
+from common.models import OutboxEvent
 from common.pagination import Page, decode_cursor, paginate
+from common.services import outbox
 from uploads.models import (
     FileStatus,
     IngestFile,
@@ -29,6 +32,7 @@ from uploads.models import (
 SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that its cost is bounded
 COUNT_CAP = 10_000
 ACCESS_ALL = "uploads.access_all_files"
+HIDDEN = "(hidden)"
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
 
 
@@ -90,6 +94,24 @@ def get_own_file(*, user: User, file_id: UUID) -> IngestFile:
 def get_linked_file(file_id: UUID) -> IngestFile:
     """A file for the bearer of a signed link, which stands for its owner's consent."""
     return _file(IngestFile.objects.filter(id=file_id))
+
+
+def envelope_for(user: User, event: OutboxEvent) -> dict[str, Any]:
+    """What receivers get of an event, for a person to see.
+
+    The signed link in it opens the file to whoever has it, so it is shown to those alone who may
+    read that file: to see webhooks is another permission.
+    """
+    envelope = outbox.envelope(event)
+    file = envelope["data"].get("file", {})
+    if "url" not in file or may_read_file_of(user, event):
+        return envelope
+    return envelope | {"data": envelope["data"] | {"file": file | {"url": HIDDEN}}}
+
+
+def may_read_file_of(user: User, event: OutboxEvent) -> bool:
+    """Whether an event about a file is about one that the user may read, as `get_file` has it."""
+    return event.user_id == user.id or user.has_perm(ACCESS_ALL)
 
 
 def get_batch(*, user: User, batch_id: UUID) -> UploadBatch:

@@ -26,12 +26,24 @@ def events() -> None:
     """Events: follow them."""
 
 
+def _known(
+    _context: click.Context, _param: click.Parameter, patterns: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A misspelt type would wait for ever."""
+    for pattern in patterns:
+        if not any(outbox.subscribes([pattern], known) for known in outbox.EVENT_TYPES):
+            types = ", ".join(sorted(outbox.EVENT_TYPES))
+            raise click.BadParameter(f"there is no event type {pattern}. Types: {types}.")
+    return patterns
+
+
 @events.command()
 @click.option(
     "--type",
     "patterns",
     multiple=True,
     metavar="TYPE",
+    callback=_known,
     help="Only this type, or file.* for all of a kind; repeatable.",
 )
 @click.option(

@@ -46,7 +46,10 @@ class PastMoment(click.ParamType):
             moment = datetime.fromisoformat(str(value))
         except ValueError:
             self.fail(f"{value!r} is not a moment such as 2h or 2026-11-20T10:00.", param, ctx)
-        return moment if moment.tzinfo else timezone.make_aware(moment)
+        moment = moment if moment.tzinfo else timezone.make_aware(moment)
+        if moment > timezone.now():
+            self.fail(f"{value!r} is yet to come.", param, ctx)
+        return moment
 
 
 class Schedule(click.ParamType):

@@ -6,6 +6,7 @@ redirects, no cookies, no proxies from the environment and no decompression.
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -13,12 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import aiohttp
 import certifi
+from aiohttp import StreamReader
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawResponseMessage
 from yarl import URL
 
 from common.services import ssrf
@@ -26,6 +31,7 @@ from common.services import ssrf
 CONNECT_TIMEOUT = 5.0  # seconds, for each address of the host
 BODY_HEAD = 4096  # bytes of a response's body that are read and kept
 KEEP_ALIVE = 2.0  # seconds; receivers close idle connections, and a request may cross with it
+INTERIM_MAX = 16  # answers of status 1xx before the final one: reading them holds up the loop
 RESOLVERS = 32  # names looked up at once: a slow name server holds up no other
 
 
@@ -60,9 +66,8 @@ class Client:
             async with asyncio.timeout(timeout):
                 try:
                     await exchange.run(self._pooled)
-                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                    # An idle connection that the receiver was closing: nobody took the request.
-                    if not exchange.is_reused:
+                except aiohttp.ClientConnectionError as exc:
+                    if not exchange.is_untaken(exc):
                         raise
                     await exchange.run(self._fresh)
         except (aiohttp.ClientError, OSError) as exc:
@@ -80,7 +85,8 @@ def _said(error: Exception, target: ssrf.Target, timeout: float) -> str:
         case aiohttp.ClientConnectorCertificateError():
             said = f"Cannot connect to {target.place}: {error.certificate_error}."
         case aiohttp.ClientConnectorError():
-            cause = error.os_error.strerror or error.os_error
+            number = error.os_error.errno
+            cause = os.strerror(number) if number and number > 0 else error.os_error
             said = f"Cannot connect to {target.place}: {cause}."
         case aiohttp.ConnectionTimeoutError():
             said = f"Connecting to {target.place} took too long."
@@ -97,10 +103,11 @@ def _said(error: Exception, target: ssrf.Target, timeout: float) -> str:
 
 @lru_cache(maxsize=1024)
 def _yarl(target: ssrf.Target) -> URL:
+    """The URL as it was checked: nothing of it is parsed or quoted anew."""
     path, _, query = target.path.decode("ascii").partition("?")
     return URL.build(
         scheme=target.scheme,
-        host=target.host,
+        host=f"[{target.host}]" if ":" in target.host else target.host,
         port=target.port,
         path=path,
         query_string=query,
@@ -132,6 +139,16 @@ class _Exchange:
         while len(self._head) <= BODY_HEAD and (chunk := await content.readany()):
             self._head += chunk
 
+    def is_untaken(self, error: aiohttp.ClientConnectionError) -> bool:
+        """Whether it met an idle connection that the receiver was closing: nobody has it then.
+
+        aiohttp keeps what came of a response whose head was cut in place of the message.
+        """
+        is_cut = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(
+            error.message, str
+        )
+        return self.is_reused and self.response is None and not is_cut
+
     def close(self) -> None:
         """A body that was read to its end has given its connection back to the pool already."""
         if self.response is not None:
@@ -150,8 +167,39 @@ class _Exchange:
 _under_way: ContextVar[_Exchange] = ContextVar("exchange")
 
 
+class _Connection(ResponseHandler):
+    """Ends when interim answers go on and on."""
+
+    _interim = 0  # since the last final answer
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        message, _ = data
+        self._interim = self._interim + 1 if message.code < 200 else 0
+        if self._interim <= INTERIM_MAX:
+            super().feed_data(data, size)
+        elif not self.is_eof():
+            self.set_exception(HttpProcessingError(message="Too many interim answers."))
+            if self.transport is not None:
+                self.transport.abort()
+
+
 class _Connector(aiohttp.TCPConnector):
-    """Tells the exchange that it got a connection of its own."""
+    """Makes our connections, and tells the exchange when it got one of its own."""
+
+    _factory: Any
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(_Connection, loop=asyncio.get_running_loop())
+
+    async def _get(self, *args: Any, **kwargs: Any) -> Any:
+        """An idle connection on which nothing came: that would pass for the next answer."""
+        while connection := await super()._get(*args, **kwargs):
+            protocol = connection.protocol
+            if protocol is not None and not protocol.should_close:
+                return connection
+            connection.close()
+        return None
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
         _under_way.get().is_reused = False

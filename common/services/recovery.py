@@ -84,6 +84,7 @@ def _send_again(endpoint: WebhookEndpoint, events: list[OutboxEvent]) -> int:
         for event in events
         if event.id not in known
         and event.event_type != FOR_ONE_ONLY
+        and event.aggregate_id != endpoint.id  # its own `webhook.disabled` is for the others
         and outbox.takes(endpoint, event)
     ]
     WebhookDelivery.objects.bulk_create(missed, ignore_conflicts=True)

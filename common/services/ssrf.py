@@ -20,7 +20,7 @@ Address = IPv4Address | IPv6Address
 
 # Ports of protocols that could take a line of an HTTP request for a command of theirs.
 REFUSED_PORTS = frozenset(
-    {0, 21, 22, 23, 25, 53, 110, 143, 389, 465, 587, 636, 993, 995, 2525, 5432, 6379, 6667, 11211}
+    {21, 22, 23, 25, 53, 110, 143, 389, 465, 587, 636, 993, 995, 2525, 5432, 6379, 6667, 11211}
 )
 
 # `is_global` is true for these (IANA special-purpose registries, and what clouds put on them).
@@ -48,9 +48,26 @@ _SPECIAL_V6 = [
     )
 ]
 _NAT64 = IPv6Network("64:ff9b::/96")
+# What clouds tell their machines, secrets included. A wide network of the allow-list that happens
+# to hold one of these does not mean it: only its own address does.
+_METADATA = frozenset(
+    ipaddress.ip_address(address)
+    for address in (
+        "100.100.100.200",  # Alibaba
+        "168.63.129.16",  # Azure
+        "169.254.169.254",  # AWS, Azure, Google, Oracle and others
+        "169.254.170.2",  # AWS, containers
+        "169.254.170.23",  # AWS, pods
+        "192.0.0.192",  # Oracle
+        "fd00:ec2::23",  # AWS, pods
+        "fd00:ec2::254",  # AWS
+        "fd20:ce::254",  # Google
+    )
+)
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
 @dataclass(frozen=True)
@@ -80,9 +97,9 @@ def parse_url(url: str) -> Target:
         raise _invalid("The URL must not contain a user name or password.")
     host = parsed.raw_host.decode("ascii")
     if not _is_host(host):
-        raise _invalid("The URL needs the name or address of a host.")
+        raise _invalid("The URL needs a host: a name, or an address in its usual form.")
     port = parsed.port if parsed.port is not None else _DEFAULT_PORTS[parsed.scheme]
-    if port in REFUSED_PORTS or port > 65535:
+    if port in REFUSED_PORTS or not 0 < port <= 65535:
         raise _invalid(f"Port {port} is not allowed for webhooks.")
     return Target(
         scheme=parsed.scheme,
@@ -93,13 +110,17 @@ def parse_url(url: str) -> Target:
 
 
 def _is_host(host: str) -> bool:
-    """A name, or an IPv6 address without a zone; other forms of IPv4 count as names here."""
-    if ":" in host:
-        try:
-            return ipaddress.IPv6Address(host).scope_id is None
-        except ValueError:
-            return False
-    return _HOST_NAME.fullmatch(host) is not None
+    """A name, an IPv6 address without a zone, or an IPv4 address of four decimal numbers.
+
+    What else ends in a number (127.1, 0x7f000001, 127.0.0.1.) is an address to some programs and
+    a name to others, so it is neither here (URL Standard, "ends in a number checker").
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        last_label = host.rstrip(".").rpartition(".")[2]
+        return bool(_HOST_NAME.fullmatch(host)) and not _NUMBER.fullmatch(last_label)
+    return isinstance(address, IPv4Address) or address.scope_id is None
 
 
 def check_url(url: str) -> None:
@@ -139,8 +160,20 @@ def is_allowed(address: Address) -> bool:
     plain = _unmapped(address)
     if settings.PORTAL_WEBHOOK_ALLOW_LOOPBACK and plain.is_loopback:
         return True
-    allowed = (ipaddress.ip_network(block) for block in settings.PORTAL_WEBHOOK_ALLOWED_CIDRS)
-    return any(plain in block for block in allowed) or is_public(plain)
+    blocks = [_network(text) for text in settings.PORTAL_WEBHOOK_ALLOWED_CIDRS]
+    if plain in _METADATA:
+        return any(plain in block and block.num_addresses == 1 for block in blocks)
+    return any(plain in block for block in blocks) or is_public(plain)
+
+
+@lru_cache(maxsize=256)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """A network of the allow-list; one of mapped addresses is the IPv4 network that they map."""
+    block = ipaddress.ip_network(text)
+    if isinstance(block, IPv6Network) and block.prefixlen >= 96:
+        mapped = block.network_address.ipv4_mapped
+        return IPv4Network((mapped, block.prefixlen - 96)) if mapped else block
+    return block
 
 
 def is_public(address: Address) -> bool:

@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -11,6 +13,35 @@ def sent_kicks(monkeypatch):
     sent = []
     monkeypatch.setattr(kicks, "_senders", [lambda *kick: sent.append(kick)])
     return sent
+
+
+class Names(dict):
+    """What the system's resolver knows beside numbers: names, and the addresses of each.
+
+    An iterator instead of a list is a name whose addresses change with every look-up.
+    """
+
+    def __init__(self):
+        super().__init__(localhost=["127.0.0.1"])
+        self._real = socket.getaddrinfo
+
+    def getaddrinfo(self, host, port, *_, **__):
+        if host not in self:
+            return self._real(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        known = self[host]
+        addresses = known if isinstance(known, list) else next(known)
+        return [
+            entry
+            for address in addresses
+            for entry in self._real(address, port, type=socket.SOCK_STREAM)
+        ]
+
+
+@pytest.fixture
+def names(monkeypatch):
+    names = Names()
+    monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
+    return names
 
 
 class BrokerTable:

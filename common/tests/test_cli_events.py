@@ -53,6 +53,13 @@ def test_types_can_be_chosen():
     assert ids("--type", "file.*", "--type", "batch.completed") == [str(file.id), str(batch.id)]
 
 
+def test_a_type_that_does_not_exist_is_refused():
+    result = CliRunner().invoke(events, ["tail", "--once", "--type", "file.uplaoded"])
+
+    assert result.exit_code == 2
+    assert "no event type file.uplaoded. Types: batch.completed" in " ".join(result.stderr.split())
+
+
 def test_older_events_are_printed_when_asked_for():
     old = make_older(make_event(), hours=3)
 

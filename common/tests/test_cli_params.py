@@ -39,6 +39,11 @@ def test_moments_are_so_long_ago():
     assert before <= moment + timedelta(hours=2) <= timezone.now()
 
 
+def test_moments_that_are_yet_to_come_are_refused():
+    with pytest.raises(click.BadParameter, match="yet to come"):
+        PastMoment().convert("2999-01-01", None, None)
+
+
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "10:00", "2h ago"])
 def test_other_moments_are_refused(text):
     with pytest.raises(click.BadParameter, match="moment"):

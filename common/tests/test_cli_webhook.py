@@ -14,7 +14,13 @@ from common.errors import Conflict, InvalidInput, NotFound
 from common.ids import uuid7
 from common.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from common.services import recovery
-from common.tests.factories import make_attempt, make_delivery, make_endpoint, make_event
+from common.tests.factories import (
+    make_attempt,
+    make_delivery,
+    make_endpoint,
+    make_event,
+    make_older,
+)
 from common.tests.receiver import Answer, Receiver
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent_kicks")]
@@ -347,9 +353,9 @@ def test_recover_starts_what_failed_and_what_was_missed(monkeypatch):
 
 
 def test_recover_looks_back_no_further_than_it_is_told():
-    make_event()
+    make_older(make_event(), hours=3)
     endpoint = make_endpoint()
-    moment = timezone.now() + timedelta(seconds=1)
+    moment = timezone.now() - timedelta(hours=2)
 
     result = run("recover", endpoint.id, "--since", moment.isoformat())
 

@@ -49,10 +49,10 @@ def test_what_was_missed_while_disabled_is_sent():
     missed = {make_event() for _ in range(3)}
     endpoints.enable(endpoint_id=endpoint.id)
 
-    assert recover(endpoint) == 4  # that it was disabled is news, too
+    assert recover(endpoint) == 3  # that it was disabled is news for the others
 
-    assert missed < received(endpoint)
-    assert {event.status for event in OutboxEvent.objects.all()} == {PENDING}
+    assert received(endpoint) == missed
+    assert {event.status for event in received(endpoint)} == {PENDING}
 
 
 def test_what_failed_is_sent_again_from_the_first_step():

@@ -1,5 +1,4 @@
 import ipaddress
-import socket
 
 import pytest
 
@@ -89,20 +88,6 @@ def no_exceptions(settings):
     settings.PORTAL_WEBHOOK_ALLOWED_CIDRS = []
 
 
-@pytest.fixture
-def resolver(monkeypatch):
-    """Names and their addresses, as the system's resolver would answer."""
-    hosts = {}
-
-    def getaddrinfo(host, port, **_):
-        if host not in hosts:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [(0, 0, 0, "", (address, port)) for address in hosts[host]]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return hosts
-
-
 @pytest.mark.parametrize("address", REFUSED)
 def test_an_address_that_is_not_public_is_refused(address):
     assert not ssrf.is_allowed(ipaddress.ip_address(address))
@@ -117,10 +102,6 @@ def test_a_public_address_is_allowed(address):
     "url",
     [
         "http://127.0.0.1/",
-        "http://127.1/",
-        "http://0x7f.1/",
-        "http://2130706433/",
-        "http://0/",
         "http://127。0。0。1/",
         "http://localhost/",
         "http://LOCALHOST/",
@@ -165,12 +146,18 @@ def test_a_url_of_such_an_address_is_refused_in_any_form(url):
         "http://example.org:6379/",
         "http://example.org:65536/",
         "http://example.org:http/",
+        "http://example.org:-1/",
+        "http://127.1/",
+        "http://0x7f.1/",
+        "http://2130706433/",
+        "http://0/",
+        "http://127.0.0.1./",
         "http://0177.0.0.1/",
         "http://256.1.1.1/",
     ],
 )
-def test_a_url_that_is_not_plain_http_is_refused(url, resolver):
-    resolver["example.org"] = ["1.1.1.1"]
+def test_a_url_that_is_not_plain_http_is_refused(url, names):
+    names["example.org"] = ["1.1.1.1"]
 
     with pytest.raises(InvalidInput) as refused:
         ssrf.check_url(url)
@@ -188,19 +175,19 @@ def test_a_url_that_is_not_plain_http_is_refused(url, resolver):
         "http://[2606:4700:4700::1111]:8080/",
     ],
 )
-def test_a_public_http_url_is_allowed(url, resolver):
-    resolver.update(
+def test_a_public_http_url_is_allowed(url, names):
+    names.update(
         {
             host: ["1.1.1.1", "2606:4700:4700::1111"]
-            for host in ("example.org", "xn--r8jz45g.example", "1.1.1.1", "2606:4700:4700::1111")
+            for host in ("example.org", "xn--r8jz45g.example")
         }
     )
 
     ssrf.check_url(url)
 
 
-def test_one_private_address_among_public_ones_refuses_the_host(resolver):
-    resolver["example.org"] = ["1.1.1.1", "10.0.0.1"]
+def test_one_private_address_among_public_ones_refuses_the_host(names):
+    names["example.org"] = ["1.1.1.1", "10.0.0.1"]
 
     with pytest.raises(InvalidInput) as refused:
         ssrf.check_url("http://example.org/")
@@ -208,7 +195,8 @@ def test_one_private_address_among_public_ones_refuses_the_host(resolver):
     assert "10.0.0.1" in refused.value.message
 
 
-def test_a_name_that_does_not_resolve_is_refused(resolver):
+@pytest.mark.usefixtures("names")
+def test_a_name_that_does_not_resolve_is_refused():
     with pytest.raises(InvalidInput) as refused:
         ssrf.check_url("http://nowhere.example/")
     assert refused.value.code == "webhook_url_invalid"
@@ -230,3 +218,11 @@ def test_networks_of_the_allow_list_are_allowed_and_no_others(settings):
         assert ssrf.is_allowed(ipaddress.ip_address(address))
     for address in ("10.2.0.1", "fd00:2::5", "127.0.0.1"):
         assert not ssrf.is_allowed(ipaddress.ip_address(address))
+
+
+def test_a_network_of_mapped_addresses_allows_those_that_they_map(settings):
+    settings.PORTAL_WEBHOOK_ALLOWED_CIDRS = ["::ffff:10.1.0.0/112"]
+
+    for address in ("10.1.2.3", "::ffff:10.1.2.3"):
+        assert ssrf.is_allowed(ipaddress.ip_address(address))
+    assert not ssrf.is_allowed(ipaddress.ip_address("10.2.0.1"))

@@ -2,9 +2,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import itertools
 import json
-import ssl
 import time
 from datetime import timedelta
 
@@ -14,8 +12,7 @@ from django.utils import timezone
 from django.utils.http import http_date
 
 from common.ids import uuid7
-from common.services import guarded_http, ssrf, webhook
-from common.tests.certificates import make_certificates
+from common.services import guarded_http, webhook
 from common.tests.receiver import Answer, Close, Drip, Hang, Receiver
 from common.version import VERSION
 
@@ -123,16 +120,6 @@ def test_any_other_status_is_a_failure_that_says_so(status):
     assert str(status) in result.error
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_a_failure_and_is_not_followed(status):
-    with Receiver() as other:
-        result, _ = answer_of(Answer(status=status, headers={"Location": other.url}))
-
-        assert result.status == status
-        assert not result.is_delivered
-        assert other.received == []
-
-
 def test_only_the_first_4_kib_of_the_answer_are_kept_as_storable_text():
     body = b"\x00\xff" + b"a" * 100_000
     result, _ = answer_of(Answer(body=body))
@@ -172,7 +159,7 @@ def test_a_port_where_nobody_listens_is_a_failure():
     result = send(make_message(f"http://localhost:{port}/hook"))
 
     assert result.status is None
-    assert f"Cannot connect to localhost:{port}" in result.error
+    assert result.error == f"Cannot connect to localhost:{port}: Connection refused."
 
 
 def test_an_answer_that_is_not_http_is_a_failure():
@@ -192,35 +179,13 @@ def test_the_guard_stands_at_every_send(settings):
     assert received == []
 
 
-def test_a_name_that_changes_after_the_check_gains_nothing(monkeypatch):
-    """DNS rebinding: the connection is made to the address that was checked, with its own name."""
-    answers = itertools.chain([["127.0.0.1"]], itertools.repeat(["127.0.0.2"]))
-    monkeypatch.setattr(ssrf, "vetted_addresses", lambda *_: next(answers))
-
+def test_the_next_address_is_tried_when_one_refuses(names):
+    names["runner.example"] = ["127.0.0.2", "127.0.0.1"]
     with Receiver() as receiver:
-        url = f"http://rebinding.example:{receiver.port}/hook"
-        result = send(make_message(url))
+        result = send(make_message(f"http://runner.example:{receiver.port}/hook"))
 
         assert result.is_delivered
-        assert receiver.received[0].headers["host"] == f"rebinding.example:{receiver.port}"
-
-
-def test_the_next_address_is_tried_when_one_refuses(monkeypatch):
-    monkeypatch.setattr(ssrf, "vetted_addresses", lambda *_: ["127.0.0.2", "127.0.0.1"])
-
-    result, received = answer_of()
-
-    assert result.is_delivered
-    assert len(received) == 1
-
-
-def test_proxies_of_the_environment_are_not_used(monkeypatch):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-
-    result, _ = answer_of()
-
-    assert result.is_delivered
+        assert receiver.received[0].headers["host"] == f"runner.example:{receiver.port}"
 
 
 @pytest.mark.parametrize(
@@ -267,24 +232,6 @@ def test_a_fault_of_ours_is_a_failed_attempt_and_is_logged(caplog):
     assert result.status is None
     assert result.error.startswith("Internal error")
     assert "Traceback" in caplog.text
-
-
-def test_the_certificate_must_be_for_the_name_in_the_url(tmp_path, monkeypatch):
-    authority, chain = make_certificates(tmp_path, host="runner.example")
-    context = ssl.create_default_context(cafile=authority)
-    monkeypatch.setattr(guarded_http, "_ssl_context", lambda: context)
-    monkeypatch.setattr(ssrf, "vetted_addresses", lambda *_: ["127.0.0.1"])
-
-    with Receiver(certificate=chain) as receiver:
-        right = send(make_message(f"https://runner.example:{receiver.port}/hook"))
-        wrong = send(make_message(f"https://other.example:{receiver.port}/hook"))
-
-        assert right.is_delivered
-        assert receiver.received[0].headers["host"] == f"runner.example:{receiver.port}"
-        assert receiver.server_names == ["runner.example", "other.example"]
-        assert wrong.status is None
-        assert "certificate" in wrong.error.lower()
-        assert len(receiver.received) == 1
 
 
 def test_the_body_is_sent_byte_for_byte():

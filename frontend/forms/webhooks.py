@@ -17,7 +17,6 @@ from common.models import DeliveryStatus, WebhookEndpoint
 from common.services.endpoints import (
     DESCRIPTION_LENGTH,
     TIMEOUT_MAX,
-    URL_LENGTH,
     EndpointSettings,
     list_endpoints,
 )
@@ -44,7 +43,6 @@ class EndpointForm(forms.Form):
 
     url = forms.CharField(
         label="URL",
-        max_length=URL_LENGTH,
         help_text="Events are sent there by POST, as signed JSON.",
         widget=forms.URLInput(
             attrs={"autocomplete": "off", "placeholder": "https://runner.example.org/hook"}

@@ -113,7 +113,9 @@ register.filter("waits", waits)
 
 @register.filter
 def header_lines(headers: dict[str, str]) -> str:
-    return "\n".join(f"{name}: {value}" for name, value in headers.items())
+    """By name: jsonb kept them by the length of theirs."""
+    names = sorted(headers, key=str.lower)
+    return "\n".join(f"{name}: {headers[name]}" for name in names)
 
 
 @register.filter

@@ -113,3 +113,14 @@ def test_an_endpoint_that_is_not_on_offer_is_refused(grace: Client, endpoint: st
 def test_an_event_that_is_gone_is_a_404(grace: Client):
     assert grace.get(f"/app/events/{uuid7()}/").status_code == 404
     assert grace.post(f"/app/events/{uuid7()}/resend/").status_code == 404
+
+
+def test_the_link_to_a_file_is_shown_to_those_who_may_read_it(grace: Client, viewer: Client):
+    endpoint = make_endpoint()
+    event = OutboxEvent.objects.get(aggregate_id=make_stored().id)
+    delivery = WebhookDelivery.objects.get(event=event, endpoint=endpoint)
+    for page in (page_of(event), f"/app/webhooks/deliveries/{delivery.id}/"):
+        assert event.payload["file"]["url"] in grace.get(page).content.decode()
+        content = viewer.get(page).content.decode()
+        assert event.payload["file"]["url"] not in content
+        assert "(hidden)" in content

@@ -94,3 +94,9 @@ def test_a_query_is_left_out_of_lists():
 def test_an_event_is_named_by_what_it_is_about(aggregate_type: str, payload, shown: str):
     event = OutboxEvent(aggregate_type=aggregate_type, aggregate_id=UUID(int=1), payload=payload)
     assert portal.subject(event) == shown
+
+
+def test_headers_are_listed_by_name():
+    assert portal.header_lines({"X-B": "2", "host": "a", "accept": "1"}) == (
+        "accept: 1\nhost: a\nX-B: 2"
+    )

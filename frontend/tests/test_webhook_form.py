@@ -29,6 +29,12 @@ def test_only_who_may_change_webhooks_gets_the_form(
     assert WebhookEndpoint.objects.count() == 1
 
 
+def test_an_address_that_is_too_long_is_refused_not_cut(grace: Client):
+    page = grace.post(NEW, {"url": f"http://127.0.0.1:9/{'x' * 2048}"}).content.decode()
+    assert "The URL is longer than 2048 characters." in page
+    assert 'maxlength="2048"' not in page
+
+
 def test_an_address_is_enough(grace: Client, admin_user: User):
     response = grace.post(NEW, VALUES)
     endpoint = WebhookEndpoint.objects.get()

@@ -1,6 +1,5 @@
 """One delivery for staff: its attempts, what was sent and what came back."""
 
-import json
 from uuid import UUID
 
 from django.conf import settings
@@ -13,9 +12,10 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common import selectors
 from common.errors import Conflict
-from common.services import outbox, replay
+from common.services import replay
 from frontend.views.access import SignedInRequest, is_fragment, permitted
 from frontend.views.lists import pace
+from uploads.selectors import envelope_for
 
 
 @require_safe
@@ -32,7 +32,7 @@ def delivery(request: SignedInRequest, delivery_id: UUID) -> HttpResponse:
     }
     if is_fragment(request):
         return render(request, "partials/delivery.html", context)
-    context["body"] = json.loads(outbox.body(found.event))
+    context["body"] = envelope_for(request.user, found.event)
     return render(request, "pages/delivery.html", context)
 
 

@@ -10,12 +10,11 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common import selectors
 from common.errors import Conflict
-from common.models import OutboxEvent
-from common.services import outbox, replay
+from common.services import replay
 from frontend.forms.webhooks import EventFilterForm, RedeliverForm
 from frontend.views.access import SignedInRequest, is_fragment, permitted
 from frontend.views.lists import chosen, pace, page_of, template_of
-from uploads.selectors import ACCESS_ALL
+from uploads.selectors import envelope_for, may_read_file_of
 
 
 @require_safe
@@ -53,18 +52,11 @@ def event(request: SignedInRequest, event_id: UUID) -> HttpResponse:
     if is_fragment(request):
         return render(request, "partials/event_deliveries.html", context)
     context |= {
-        "envelope": outbox.envelope(found),
+        "envelope": envelope_for(request.user, found),
         "form": RedeliverForm(),
-        "may_open_file": _may_open_file(request, found),
+        "may_open_file": found.aggregate_type == "file" and may_read_file_of(request.user, found),
     }
     return render(request, "pages/event.html", context)
-
-
-def _may_open_file(request: SignedInRequest, event: OutboxEvent) -> bool:
-    user = request.user
-    return event.aggregate_type == "file" and (
-        event.user_id == user.id or user.has_perm(ACCESS_ALL)
-    )
 
 
 @require_POST

@@ -85,6 +85,9 @@ function refreshTimes() {
   }
 }
 
+// A form that came back: on to the first field that is wrong, which may be far down.
+document.querySelector("[aria-invalid='true']")?.focus();
+
 refreshTimes();
 setInterval(refreshTimes, 10_000);
 
@@ -94,6 +97,17 @@ document.addEventListener("click", (event) => {
   const details = event.target.closest("details[data-keep] > summary")?.parentElement;
   if (details) unfolded.set(details.dataset.keep, !details.open);
 });
+// "Load more" is replaced by what it loaded: whoever pressed it goes on at the first of that.
+let lastRow = null;
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const pressed = event.detail.requestConfig.elt.closest("[data-more] a");
+  lastRow = pressed && pressed.closest("tr").previousElementSibling;
+});
+document.addEventListener("htmx:afterSwap", () => {
+  lastRow?.nextElementSibling?.querySelector("a")?.focus();
+  lastRow = null;
+});
+
 document.addEventListener("htmx:afterSwap", () => {
   for (const details of document.querySelectorAll("details[data-keep]")) {
     if (unfolded.has(details.dataset.keep)) details.open = unfolded.get(details.dataset.keep);

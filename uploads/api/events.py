@@ -7,10 +7,12 @@ from ninja import Query, Router, Schema, Status
 
 from accounts.authentication import AuthenticatedRequest
 from common import selectors
-from common.services import replay
+from common.errors import InvalidInput
+from common.services import outbox, replay
 from uploads.api.problems import PROBLEMS
 from uploads.api.staff import may_change_webhooks, may_see_webhooks
 from uploads.api.webhook_schemas import EventDetailOut, EventList, RedeliverIn, RedeliveryOut
+from uploads.selectors import envelope_for
 
 router = Router(tags=["Events"])
 
@@ -25,6 +27,9 @@ class EventListQuery(Schema):
 @router.get("", response={200: EventList} | PROBLEMS, auth=may_see_webhooks)
 def list_events(request: AuthenticatedRequest, query: Query[EventListQuery]) -> EventList:
     """All events that are kept, newest first."""
+    if query.type and query.type not in outbox.EVENT_TYPES:
+        choices = ", ".join(sorted(outbox.EVENT_TYPES))
+        raise InvalidInput("invalid_type", f"type is one of {choices}")
     page = selectors.events_page(
         event_type=query.type, status=query.status, cursor=query.cursor, limit=query.limit
     )
@@ -34,7 +39,8 @@ def list_events(request: AuthenticatedRequest, query: Query[EventListQuery]) -> 
 @router.get("/{uuid:event_id}", response={200: EventDetailOut} | PROBLEMS, auth=may_see_webhooks)
 def get_event(request: AuthenticatedRequest, event_id: UUID) -> EventDetailOut:
     """The event as receivers get it, and its deliveries."""
-    return EventDetailOut.of(selectors.get_event(event_id=event_id))
+    event = selectors.get_event(event_id=event_id)
+    return EventDetailOut.of_envelope(event, envelope_for(request.user, event))
 
 
 @router.post(

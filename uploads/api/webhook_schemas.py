@@ -18,7 +18,6 @@ from common.models import (
 )
 from common.pagination import Page
 from common.selectors import Health
-from common.services import outbox
 from common.services.endpoints import EndpointSettings
 
 _EVENT_TYPES = "Types, or `file.*` for all of a kind. Empty takes all."
@@ -224,16 +223,19 @@ class EventOut(Schema):
 
 
 class EventDetailOut(EventOut):
-    """`envelope` is the body that receivers get."""
+    """`envelope` is the body that receivers get.
+
+    `data.file.url` in it is hidden from those who may not read that file.
+    """
 
     envelope: dict[str, Any]
     deliveries: list[DeliveryOut]
 
     @classmethod
-    def of(cls, event: OutboxEvent) -> "EventDetailOut":
+    def of_envelope(cls, event: OutboxEvent, envelope: dict[str, Any]) -> "EventDetailOut":
         return cls(
             **_event_values(event),
-            envelope=outbox.envelope(event),
+            envelope=envelope,
             deliveries=[DeliveryOut.of(delivery) for delivery in event.deliveries.all()],
         )
 

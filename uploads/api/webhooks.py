@@ -4,10 +4,12 @@
 from uuid import UUID
 
 from django.http import HttpResponse
+from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 
 from accounts.authentication import AuthenticatedRequest
 from common import selectors
+from common.errors import InvalidInput
 from common.models import WebhookEndpoint
 from common.pagination import paginate
 from common.services import dispatch, endpoints, recovery, replay
@@ -172,6 +174,8 @@ def enable_webhook(request: AuthenticatedRequest, webhook_id: UUID) -> WebhookOu
 )
 def recover_webhook(request: AuthenticatedRequest, webhook_id: UUID, body: RecoverIn) -> Status:
     """Send, in the background, what failed or was missed since then. Safe to repeat."""
+    if body.since > timezone.now():
+        raise InvalidInput("invalid_since", "since is yet to come.")
     recovery.start(endpoint_id=webhook_id, since=body.since)
     return Status(202, _webhook(webhook_id))
 

@@ -3,7 +3,9 @@
 from functools import partial
 
 import pytest
+from django.contrib.auth.models import Permission
 
+from accounts.models import User
 from accounts.tests.factories import make_user
 from common.ids import uuid7
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery
@@ -47,6 +49,11 @@ def test_events_can_be_chosen_by_type_and_status(staff):
     assert_problem(staff.get(EVENTS, status="lost"), 400, "invalid_status")
 
 
+@pytest.mark.parametrize("event_type", ["file.uplaoded", "file.*", "\x00"])
+def test_a_type_that_does_not_exist_is_refused(staff, event_type):
+    assert_problem(staff.get(EVENTS, type=event_type), 400, "invalid_type")
+
+
 def test_an_event_tells_what_it_is_about(staff):
     make_endpoint()
     file = make_stored(content_type="text/plain")
@@ -70,6 +77,20 @@ def test_an_event_is_shown_as_receivers_get_it_with_its_deliveries(staff):
         str(endpoint.id) for endpoint in endpoints
     }
     assert {each["event_type"] for each in shown["deliveries"]} == {"file.uploaded"}
+
+
+def test_the_link_to_a_file_is_for_those_who_may_read_it(staff):
+    owner, viewer = make_user(), make_user()
+    for user in (owner, viewer):
+        User.objects.filter(id=user.id).update(is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="view_webhookendpoint"))
+    event = OutboxEvent.objects.get(aggregate_id=make_stored(user=owner).id)
+
+    def link(api):
+        return api.get(f"{EVENTS}/{event.id}").json()["envelope"]["data"]["file"]["url"]
+
+    assert link(Api(owner)) == link(staff) == event.payload["file"]["url"]
+    assert link(Api(viewer)) == "(hidden)"
 
 
 def test_an_event_is_sent_again_to_all_that_it_was_meant_for(staff):

@@ -144,6 +144,14 @@ def test_recovery_reaches_back_to_before_all_time(staff):
     assert statuses() == {"pending"}
 
 
+def test_a_recovery_since_a_time_that_is_yet_to_come_is_refused(staff):
+    tomorrow = (timezone.now() + timedelta(days=1)).isoformat()
+
+    reply = staff.post(at(make_endpoint(), "recover"), {"since": tomorrow})
+
+    assert_problem(reply, 400, "invalid_since")
+
+
 @pytest.mark.parametrize("body", [{}, {"since": "yesterday"}, {"since": "2026-11-20T10:00:00"}])
 def test_recovery_needs_a_moment_with_its_time_zone(staff, body):
     reply = staff.post(at(make_endpoint(), "recover"), body)

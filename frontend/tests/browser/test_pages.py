@@ -112,6 +112,7 @@ def test_the_list_is_filtered_while_typing_and_loads_more(ada: Window):
     expect(page.locator("tbody tr:not([data-more])")).to_have_count(50)
     page.get_by_role("link", name="Load more").click()
     expect(page.locator("tbody tr")).to_have_count(61)
+    expect(page.locator("tbody tr:nth-child(51) a")).to_be_focused()
 
     page.get_by_label("Search by name").fill("holi")
     expect(page.locator("tbody tr")).to_have_count(1)

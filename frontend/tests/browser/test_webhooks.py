@@ -63,6 +63,19 @@ def test_an_endpoint_is_created_tested_mended_and_sent_to_again(grace: Window, r
     expect(page.get_by_text("The endpoint Transcriber is removed.")).to_be_visible()
 
 
+def test_a_form_that_is_refused_goes_on_at_the_field_that_is_wrong(grace: Window):
+    page = grace.open("/app/webhooks/new/")
+    page.get_by_label("URL").fill("http://127.0.0.1:9/hook")
+    page.get_by_label("Retry schedule").fill("soon")
+    page.get_by_role("button", name="Add endpoint").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing is saved yet")
+    wrong = page.get_by_label("Retry schedule")
+    expect(wrong).to_be_focused()
+    right = page.get_by_label("Headers")
+    colour = "element => getComputedStyle(element).borderTopColor"
+    assert wrong.evaluate(colour) != right.evaluate(colour)
+
+
 def test_what_an_endpoint_missed_while_it_was_disabled_is_recovered(
     grace: Window, receiver: Receiver
 ):
