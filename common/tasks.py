@@ -1,15 +1,17 @@
 """Celery's side of announcing: thin tasks, and the kick that starts one."""
 
+import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
 from celery import current_app, shared_task
-from celery.signals import worker_ready
+from celery.signals import worker_ready, worker_shutting_down
 
 from common.models import KickLane
 from common.services import broker, dispatch, endpoints, health, kicks, outbox
 
 PURGE_BATCH = 1000
+_stopping = multiprocessing.get_context("fork").Event()  # shared with the worker's processes
 
 
 def kick(lane: KickLane, delay: float) -> None:
@@ -22,7 +24,7 @@ def kick(lane: KickLane, delay: float) -> None:
 @shared_task(name="common.tasks.deliver_events")
 def deliver_events(lane: str) -> None:
     kicks.withdraw(KickLane(lane))
-    dispatch.run()
+    dispatch.run(must_stop=_stopping.is_set)
 
 
 @shared_task(name="common.tasks.sweep_outbox")
@@ -30,12 +32,20 @@ def sweep_outbox() -> None:
     """Send what a lost kick or a killed worker left; look after endpoints that fail or ended."""
     endpoints.remove_expired()
     health.review()
-    dispatch.run()
+    dispatch.run(must_stop=_stopping.is_set)
+
+
+@worker_shutting_down.connect
+def end_the_runs(**_: Any) -> None:
+    """The worker waits for its processes, which hear of the stop by this alone."""
+    _stopping.set()
 
 
 @worker_ready.connect
 def take_up_the_work(**_: Any) -> None:
     """A worker that comes back after a kill need not wait for the sweep: kicks died with it."""
+    for lane in KickLane:
+        kicks.withdraw(lane)
     sweep_outbox.delay()
 
 

@@ -9,7 +9,9 @@ over two connections of the loop's own.
 """
 
 import asyncio
+import logging
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import timedelta
@@ -19,14 +21,14 @@ from uuid import UUID
 import psycopg
 import uvloop
 from django.conf import settings
-from django.db import transaction
+from django.db import Error, transaction
 from django.db.models import Min, OuterRef, Subquery
 from django.utils import timezone
 from psycopg import AsyncConnection
 
 from common import events
 from common.ids import uuid7
-from common.models import OutboxEvent, WebhookAttempt, WebhookEndpoint
+from common.models import KickLane, OutboxEvent, WebhookAttempt, WebhookEndpoint
 from common.services import endpoints, guarded_http, kicks, recovery, results, webhook
 from common.services.claims import (
     FAILING_SHARE,
@@ -41,6 +43,8 @@ from common.services.claims import (
 from common.services.event_loop_db import connected, execute_all, in_thread
 from common.services.results import Finished
 
+logger = logging.getLogger(__name__)
+
 RUN_SECONDS = 30.0  # then the run ends, so that a worker can be stopped; another kick goes on
 # For so long, what is under way then may keep it; it serves only endpoints that do not fail.
 CLOSING_SECONDS = endpoints.TIMEOUT_MAX
@@ -49,14 +53,16 @@ BATCH_SECONDS = 0.0005  # what ends within is claimed anew, and recorded, in one
 LOOK_AFTER_SECONDS = 1.0
 SIGNAL_SECONDS = 1.0
 GRACE_SECONDS = 2.0
+STOP_SECONDS = 8.0  # for what is under way when the worker is told to stop
 STOPPED = "The worker was stopped during the attempt."
 
 
-def run(*, seconds: float = RUN_SECONDS) -> int:
+def run(*, seconds: float = RUN_SECONDS, must_stop: Callable[[], bool] = lambda: False) -> int:
     """Send what is due until nothing is, or `seconds` are over; how many results were recorded.
 
     Asks for another run at the time of the next retry, when the sweep would come later. When it is
-    interrupted (a task's time limit), what is under way is given up, and recorded as that.
+    interrupted (a task's time limit), or told so by `must_stop`, what is under way has a moment to
+    end; the rest is given up, and recorded as that.
     """
     dispatcher = _Dispatcher(ends_at=monotonic() + seconds)
     # In a thread of its own: a signal's exception must not land inside the event loop.
@@ -65,11 +71,13 @@ def run(*, seconds: float = RUN_SECONDS) -> int:
         try:
             # In short waits, so that a signal's handler gets its turn.
             while not wait([running], timeout=SIGNAL_SECONDS).done:
-                pass
+                if must_stop():
+                    dispatcher.give_up(grace=STOP_SECONDS)
         except BaseException:
-            dispatcher.give_up()
+            dispatcher.give_up(grace=GRACE_SECONDS)
             raise
         recorded = running.result()
+    kicks.withdraw(KickLane.NOW)
     _ask_for_next_run()
     return recorded
 
@@ -96,6 +104,7 @@ class _Dispatcher:
         self._loop = asyncio.get_running_loop()
         async with guarded_http.client() as client, connected() as one, connected() as other:
             recorder = asyncio.create_task(self._record_results(other))
+            recorder.add_done_callback(self._end)  # nothing more is to be sent without it
             try:
                 await self._claim_and_send(client, one)
             finally:
@@ -107,11 +116,17 @@ class _Dispatcher:
                 await self._note_health()
         return recorded
 
-    def give_up(self) -> None:
+    def give_up(self, *, grace: float) -> None:
         """End the attempts under way, from another thread, but those that are about to end."""
+        if self._is_given_up:
+            return
         self._is_given_up = True
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.call_later, GRACE_SECONDS, self._cancel)
+            self._loop.call_soon_threadsafe(self._loop.call_later, grace, self._cancel)
+
+    def _end(self, _: object) -> None:
+        self._is_given_up = True
+        self._ended.set()
 
     def _cancel(self) -> None:
         for send in self._sends:
@@ -135,6 +150,8 @@ class _Dispatcher:
         while not self._is_over:
             self._ended.clear()
             is_recovering = await self._look_after()
+            if self._is_over:
+                break
             failing_share = self._failing_share()
             claims = await claim(
                 database,
@@ -163,6 +180,8 @@ class _Dispatcher:
         if monotonic() < self._look_after_at:
             return False
         await in_thread(fail_hopeless)
+        if len(self._sends) < settings.PORTAL_WEBHOOK_CONCURRENCY:
+            await in_thread(kicks.hold)
         await self._note_health()
         is_recovering = await in_thread(recovery.advance) is not None
         self._look_after_at = 0.0 if is_recovering else monotonic() + LOOK_AFTER_SECONDS
@@ -229,7 +248,10 @@ class _Dispatcher:
 
 async def _record(database: AsyncConnection, batch: list[Finished]) -> int:
     if any(result.is_gone for _, result in batch):
-        await in_thread(results.disable_gone, batch)
+        try:
+            await in_thread(results.disable_gone, batch)
+        except Error:  # it will answer 410 again
+            logger.exception("An endpoint that answered 410 could not be disabled")
     try:
         counts = await execute_all(database, results.statements(batch))
     except (psycopg.Error, *results.RECORDING_FAULTS):
@@ -261,7 +283,8 @@ def send_test(*, endpoint_id: UUID) -> WebhookAttempt:
     """Send `webhook.test` to one endpoint, once and at once; what came of it.
 
     It is an event like any other in the lists, except that it is not tried again. A disabled
-    endpoint can be tested. Raises NotFound `webhook_not_found`.
+    endpoint can be tested. A test that fails says nothing of its health: it may be under repair.
+    Raises NotFound `webhook_not_found`.
     """
     endpoint = endpoints.get(endpoint_id=endpoint_id)
     with transaction.atomic():
@@ -275,6 +298,10 @@ def send_test(*, endpoint_id: UUID) -> WebhookAttempt:
             payload=events.webhook_test(endpoint).to_json(),
         )
         held = claim_for_test(event, endpoint)
-    if not results.record([(held, asyncio.run(_attempt_alone(held)))]):
+    result = asyncio.run(_attempt_alone(held))
+    results.disable_gone([(held, result)])
+    if not results.write_each([(held, result)]):
         raise endpoints.not_found(endpoint_id)
+    if result.is_delivered:
+        results.note_health([(held, result)])
     return WebhookAttempt.objects.get(delivery=held.delivery_id)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -418,4 +419,5 @@ def keep_alive(*, endpoint_id: UUID, until: datetime) -> None:
 def remove_expired() -> None:
     """Remove the temporary endpoints whose listener went away without doing so."""
     for endpoint in WebhookEndpoint.objects.filter(expires_at__lte=timezone.now()):
-        remove_endpoint(endpoint_id=endpoint.id)
+        with suppress(NotFound):  # another removed it meanwhile
+            remove_endpoint(endpoint_id=endpoint.id)

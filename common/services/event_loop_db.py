@@ -9,10 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
 import psycopg
 from django.db import connection
-from psycopg.types.json import set_json_loads
 
 Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
 
@@ -45,7 +43,6 @@ async def connected() -> AsyncIterator[psycopg.AsyncConnection]:
         autocommit=True,
         prepare_threshold=1,
     )
-    set_json_loads(orjson.loads, opened)
     async with opened:
         yield opened
 

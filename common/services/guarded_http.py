@@ -252,6 +252,7 @@ class _GuardedResolver(AbstractResolver):
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver")
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def resolve(
         self,
@@ -259,8 +260,7 @@ class _GuardedResolver(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
     ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        addresses = await loop.run_in_executor(self._threads, ssrf.vetted_addresses, host, port)
+        addresses = await self._looked_up(host, port)
         return [
             ResolveResult(
                 hostname=host,
@@ -272,6 +272,15 @@ class _GuardedResolver(AbstractResolver):
             )
             for address in addresses
         ]
+
+    async def _looked_up(self, host: str, port: int) -> list[str]:
+        """One look-up at a time for a name: one that is slow holds one thread, not all."""
+        if (host, port) not in self._under_way:
+            loop = asyncio.get_running_loop()
+            looking = loop.run_in_executor(self._threads, ssrf.vetted_addresses, host, port)
+            self._under_way[host, port] = looking
+            looking.add_done_callback(lambda _: self._under_way.pop((host, port)))
+        return await asyncio.shield(self._under_way[host, port])
 
     async def close(self) -> None:
         """It is shared by two connectors, each of which closes it; see `shut_down`."""

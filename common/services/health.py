@@ -6,6 +6,7 @@ review, and the pages warn in any case.
 
 import logging
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from django.db.models.functions import Coalesce
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from common.errors import NotFound
 from common.models import DisabledReason, HealthNotice, WebhookAttempt, WebhookEndpoint
 from common.services import endpoints
 
@@ -74,16 +76,17 @@ def in_trouble() -> QuerySet[WebhookEndpoint]:
 def review() -> None:
     """Disable what failed for too long, and tell staff of it and of what is half-way there."""
     for endpoint_id in WebhookEndpoint.objects.filter(_failing(1)).values_list("id", flat=True):
-        endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.FAILING)
+        with suppress(NotFound):  # it was removed meanwhile
+            endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.FAILING)
     for endpoint in in_trouble():
-        try:
-            _tell(endpoint)
-        except OSError:  # SMTP's errors are among them; the sweep must go on with its other work
-            logger.exception("Staff were not told of webhook %s: the next review will", endpoint.id)
+        _tell(endpoint)
 
 
 def _tell(endpoint: WebhookEndpoint) -> None:
-    """Mail staff once for each state. Sent before it is noted: rather twice than never."""
+    """Mail staff once for each state. Sent before it is noted: rather twice than never.
+
+    When nobody could be told, the next review tries again.
+    """
     notice = HealthNotice.WARNED if endpoint.is_active else HealthNotice.DISABLED
     if endpoint.notice == notice:
         return
@@ -97,11 +100,22 @@ def _tell(endpoint: WebhookEndpoint) -> None:
     }
     subject = render_to_string("mail/webhook_health_subject.txt", context).strip()
     text = render_to_string("mail/webhook_health.txt", context)
-    for email in _staff():
-        EmailMessage(subject=subject, body=text, to=[email]).send()
-    WebhookEndpoint.objects.filter(id=endpoint.id, is_active=endpoint.is_active).update(
-        notice=notice
-    )
+    staff = _staff()
+    told = [email for email in staff if _mailed(EmailMessage(subject, text, to=[email]))]
+    if told or not staff:
+        WebhookEndpoint.objects.filter(id=endpoint.id, is_active=endpoint.is_active).update(
+            notice=notice
+        )
+
+
+def _mailed(message: EmailMessage) -> bool:
+    """A mailbox that refuses keeps nobody else from being told; a server that is down, all."""
+    try:
+        message.send()
+    except OSError:  # SMTP's errors are among them
+        logger.exception("%s was not told of a webhook in trouble", message.to[0])
+        return False
+    return True
 
 
 def _last_error(endpoint: WebhookEndpoint) -> str:

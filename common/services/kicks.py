@@ -35,16 +35,31 @@ def install(sender: Sender) -> None:
 
 def request(at: datetime) -> bool:
     """Make sure that a run starts at `at` or soon after; whether a message was sent for it."""
-    delay = (at - timezone.now()).total_seconds()
+    now = timezone.now()
+    at = max(at, now)  # what is overdue is for now, and its kick is not late from the start
+    delay = (at - now).total_seconds()
     lane = KickLane.LATER if delay > SLACK.total_seconds() else KickLane.NOW
     if not _announce(lane, at):
         return False
     try:
-        _senders[0](lane, max(delay, 0.0))
+        _senders[0](lane, delay if lane == KickLane.LATER else 0.0)
     except BaseException:
         withdraw(lane)
         raise
     return True
+
+
+def hold() -> None:
+    """A run that looks for due rows all the time is under way: nobody needs a message meanwhile.
+
+    To be repeated within LOST_AFTER, and withdrawn before the run looks for the last time.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO outbox_kick (lane, at) VALUES (%s, %s)"
+            " ON CONFLICT (lane) DO UPDATE SET at = EXCLUDED.at",
+            [KickLane.NOW, timezone.now()],
+        )
 
 
 def withdraw(lane: KickLane) -> None:

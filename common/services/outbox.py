@@ -1,13 +1,14 @@
 """The event outbox: facts and their deliveries, written in the transaction of the change."""
 
+import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-import orjson
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Prefetch
 from django.utils import timezone
@@ -179,7 +180,13 @@ def envelope(event: Fact) -> dict[str, Any]:
 
 def body(event: Fact) -> bytes:
     """The envelope's bytes, the same on every attempt: jsonb keeps no order, so keys are sorted."""
-    return orjson.dumps(envelope(event), option=orjson.OPT_SORT_KEYS)
+    return json.dumps(
+        envelope(event),
+        cls=DjangoJSONEncoder,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    ).encode()
 
 
 def events_of(*, aggregate_type: str, aggregate_id: UUID, limit: int = 50) -> list[OutboxEvent]:

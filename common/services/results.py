@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import sleep
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import orjson
 from django.db import Error, connection, transaction
 from django.utils import timezone
 
+from common.db import DATABASE_GONE
 from common.errors import NotFound
 from common.ids import uuid7
 from common.models import DeliveryStatus, DisabledReason
@@ -28,6 +30,8 @@ JITTER = 0.2
 # What recording can raise; a stop from outside, such as a task's time limit, is none of these.
 RECORDING_FAULTS = (Error, ArithmeticError, TypeError, ValueError)
 
+RETRY_SECONDS = 0.5
+
 Finished = tuple[Claim, webhook.Result]
 
 
@@ -40,29 +44,30 @@ class _Outcome:
     delivered_at: datetime | None = None
 
 
-def record(finished: Sequence[Finished]) -> int:
+def write_each(finished: Sequence[Finished]) -> int:
     """Write attempts and what follows from them; how many. Those without their lease are dropped.
 
-    What the database does not take costs no other result: it is recorded as a failure.
+    All at once if the database takes them, else one by one. What it does not take is recorded as a
+    failure, unless it is the database that fails: then the lease will end.
     """
-    disable_gone(finished)
-    recorded = write_each(finished)
-    note_health(finished)
-    return recorded
-
-
-def write_each(finished: Sequence[Finished]) -> int:
-    """All at once if the database takes them, else one by one."""
     try:
         return _write(finished)
     except RECORDING_FAULTS as fault:
         if len(finished) > 1:
             return sum(write_each([one]) for one in finished)
-        claim, _ = finished[0]
+        return _write_with_care(finished[0], fault)
+
+
+def _write_with_care(finished: Finished, fault: Exception) -> int:
+    claim, _ = finished
+    if isinstance(fault, DATABASE_GONE):
+        sleep(RETRY_SECONDS)
+    else:
         logger.error("Delivery %s has no usable result", claim.delivery_id, exc_info=fault)
-        failure = webhook.failure(webhook.internal_error(fault), started_at=timezone.now())
+        error = webhook.internal_error(fault)
+        finished = (claim, webhook.failure(error, started_at=timezone.now()))
     try:
-        return _write([(claim, failure)])
+        return _write([finished])
     except RECORDING_FAULTS:
         logger.exception("Delivery %s is left to the end of its lease", claim.delivery_id)
         return 0

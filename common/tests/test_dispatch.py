@@ -46,7 +46,8 @@ def claim(limit=100, flows=None, receivers=None, **options):
 
 
 def record(*finished):
-    return results.record(finished)
+    results.disable_gone(finished)
+    return results.write_each(finished)
 
 
 SHARE = claims.FIRST_SHARE

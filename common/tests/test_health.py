@@ -326,7 +326,7 @@ def test_a_mail_that_could_not_be_sent_is_sent_by_the_next_review(settings, monk
     endpoint = make_failing(failures=10, hours=2)
 
     health.review()
-    assert "Staff were not told" in caplog.text
+    assert "was not told" in caplog.text
     assert not fresh(endpoint).is_active
     assert fresh(endpoint).notice == ""
     monkeypatch.setattr(FailingFor, "refused", set())

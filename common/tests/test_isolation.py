@@ -1,4 +1,4 @@
-"""Of a review: each of these tests fails for a defect."""
+"""Faults of one thing that must not be paid for by others."""
 
 import time
 from collections import Counter
