@@ -31,6 +31,7 @@ def test_every_event_arrives_although_the_worker_is_killed():
         assert emitted.returncode == 0, emitted.stderr
         for kill in range(KILLS):
             receiver.wait_for((kill + 1) * 2 * SHARE, timeout=60)
+            portal.wait()  # it may just be starting after the last time
             portal.kill("worker")
 
         give_up = time.monotonic() + 150
