@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 from uuid import UUID
@@ -62,7 +63,7 @@ def run(*, seconds: float = RUN_SECONDS, must_stop: Callable[[], bool] = lambda:
 
     Asks for another run at the time of the next retry, when the sweep would come later. When it is
     interrupted (a task's time limit), or told so by `must_stop`, what is under way has a moment to
-    end; the rest is given up, and recorded as that.
+    end; the rest is given up, to be sent again by the next run.
     """
     dispatcher = _Dispatcher(ends_at=monotonic() + seconds)
     # In a thread of its own: a signal's exception must not land inside the event loop.
@@ -218,7 +219,7 @@ class _Dispatcher:
         try:
             result = await _attempt(claim, client)
         except asyncio.CancelledError:
-            result = webhook.failure(STOPPED, started_at=started_at)
+            result = replace(webhook.failure(STOPPED, started_at=started_at), is_interrupted=True)
         self._flows[claim.endpoint_id].note(is_delivered=result.is_delivered)
         self._finished.append((claim, result))
         self._to_record.set()

@@ -41,6 +41,7 @@ class _Outcome:
 
     status: DeliveryStatus
     due_at: datetime | None = None
+    step_back: int = 0  # of the schedule
     delivered_at: datetime | None = None
 
 
@@ -96,16 +97,20 @@ def disable_gone(finished: Sequence[Finished]) -> None:
 _WRITE = """
     WITH new AS MATERIALIZED (
         SELECT * FROM json_to_recordset(%s::json) AS row(id uuid, delivery_id uuid, lease_id uuid,
-            status text, due_at timestamptz, delivered_at timestamptz, number int,
+            status text, due_at timestamptz, step_back int, delivered_at timestamptz, number int,
             started_at timestamptz, duration_ms int, request_headers jsonb, response_status int,
             response_headers jsonb, response_body text, error text)
     ), held AS (
         UPDATE webhook_delivery AS delivery SET
-            status = new.status, due_at = coalesce(new.due_at, delivery.due_at), lease_id = NULL,
-            delivered_at = new.delivered_at, last_error = new.error, updated_at = now()
-        FROM new
+            status = new.status, lease_id = NULL, delivered_at = new.delivered_at,
+            -- One that was disabled meanwhile gets no other attempt: what waits is failed soon.
+            due_at = CASE WHEN endpoint.is_active THEN coalesce(new.due_at, delivery.due_at)
+                ELSE now() END,
+            schedule_step = schedule_step - new.step_back,
+            last_error = new.error, updated_at = now()
+        FROM new, webhook_endpoint AS endpoint
         WHERE delivery.id = new.delivery_id AND delivery.lease_id = new.lease_id
-            AND delivery.status = 'sending'
+            AND endpoint.id = delivery.endpoint_id AND delivery.status = 'sending'
         RETURNING new.id AS attempt_id, delivery.endpoint_id
     )
     INSERT INTO webhook_attempt (id, created_at, updated_at, delivery_id, endpoint_id, number,
@@ -140,6 +145,7 @@ def _row(claim: Claim, result: webhook.Result) -> dict[str, Any]:
         "lease_id": claim.lease_id,
         "status": outcome.status,
         "due_at": outcome.due_at,
+        "step_back": outcome.step_back,
         "delivered_at": outcome.delivered_at,
         "number": claim.attempt,
         "started_at": result.started_at,
@@ -156,6 +162,8 @@ def _outcome(claim: Claim, result: webhook.Result) -> _Outcome:
     now = timezone.now()
     if result.is_delivered:
         return _Outcome(DeliveryStatus.DELIVERED, delivered_at=now)
+    if result.is_interrupted:
+        return _Outcome(DeliveryStatus.PENDING, due_at=now, step_back=1)
     if result.is_gone or claim.next_wait is None:
         return _Outcome(DeliveryStatus.FAILED)
     return _Outcome(DeliveryStatus.PENDING, due_at=now + retry_pause(claim.next_wait, result))
@@ -178,6 +186,8 @@ def note_health(finished: Sequence[Finished]) -> None:
     succeeded: set[UUID] = set()
     failures: Counter[UUID] = Counter()
     for claim, result in finished:
+        if result.is_interrupted:
+            continue
         if result.is_delivered:
             succeeded.add(claim.endpoint_id)
             failures.pop(claim.endpoint_id, None)

@@ -60,6 +60,7 @@ class Result:
     body: str = ""
     error: str = ""
     retry_after: int | None = None  # seconds
+    is_interrupted: bool = False  # by us: it says nothing of the receiver
     request_headers: Mapping[str, str] = field(default_factory=dict)
 
     @property

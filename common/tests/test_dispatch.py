@@ -18,6 +18,7 @@ from common.models import (
     RetiredSecret,
     WebhookAttempt,
     WebhookDelivery,
+    WebhookEndpoint,
 )
 from common.services import claims, dispatch, endpoints, kicks, results, webhook
 from common.services.event_loop_db import connected
@@ -385,6 +386,18 @@ def test_410_disables_the_endpoint_and_fails_what_waits_for_it():
     assert reloaded(waiting).last_error == endpoints.DISABLED
 
 
+def test_what_was_being_sent_when_its_endpoint_was_disabled_fails_soon():
+    delivery = make_delivery()
+    (claimed,) = claim()
+    endpoints.disable(endpoint_id=delivery.endpoint_id)
+
+    record((claimed, result(status=500)))
+    claims.fail_hopeless()
+
+    row = reloaded(delivery)
+    assert (row.status, row.attempt_count, row.event.status) == (FAILED, 1, FAILED)
+
+
 def test_deliveries_to_a_disabled_endpoint_fail_without_an_attempt():
     """Written by a transaction that was under way while the endpoint was disabled."""
     disabled = make_endpoint(is_active=False)
@@ -524,6 +537,10 @@ def test_a_run_that_is_told_to_stop_gives_up_what_hangs_and_records_the_rest(set
     given_up = WebhookDelivery.objects.filter(status=PENDING)
     assert {delivery.last_error for delivery in given_up} == {dispatch.STOPPED}
     assert given_up.count() == WebhookAttempt.objects.filter(error=dispatch.STOPPED).count() == 4
+    # That was not the receiver's fault: it is tried again at once, with all of its schedule.
+    assert {delivery.schedule_step for delivery in given_up} == {0}
+    assert all(delivery.due_at <= timezone.now() for delivery in given_up)
+    assert set(WebhookEndpoint.objects.values_list("consecutive_failures", flat=True)) == {0}
 
 
 @pytest.mark.parametrize("fault", [DataError, OverflowError])
