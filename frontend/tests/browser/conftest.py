@@ -15,6 +15,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Route,
+    expect,
     sync_playwright,
 )
 
@@ -33,7 +34,10 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+PATIENCE = 15_000  # milliseconds: on a busy machine even a good page is slow
+
 _numbers = count(1)
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +137,7 @@ class Window:
 def window(chromium: Browser, product: Portal) -> Iterator[Window]:
     """Nobody is logged in yet."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     window = Window(url=product.url, context=context, page=context.new_page())
     window.watch(window.page)
     yield window
