@@ -58,6 +58,7 @@ class TokenScope(models.TextChoices):
     READ = "read", "List and download files"
     CONSUME = "consume", "Consume and delete files"
     WEBHOOKS = "webhooks", "Manage webhooks"
+    WORKFLOWS = "workflows", "Run workflows"
 
 
 class ApiToken(TimeStampedModel):

@@ -1,6 +1,7 @@
-"""Who may see and change webhooks and events: one rule for pages, the API and the admin.
+"""What only staff may do: one rule for pages, the API and the admin.
 
-They tell of everybody's files, so it takes staff with the permission; superusers have all.
+Webhooks and events tell of everybody's files, a workflow's configuration binds everybody, and
+tracebacks tell of the machine: that takes staff with the permission; superusers have all.
 """
 
 from django.contrib.auth.models import AnonymousUser
@@ -10,6 +11,8 @@ from common.errors import Forbidden
 
 SEE_WEBHOOKS = "common.view_webhookendpoint"
 CHANGE_WEBHOOKS = "common.change_webhookendpoint"
+CHANGE_WORKFLOWS = "uploads.change_workflow"
+SEE_TRACEBACKS = "uploads.view_workflowattempt"
 
 
 def allows(user: User | AnonymousUser, permission: str) -> bool:

@@ -12,6 +12,7 @@ from configurations import importer
 from kombu.transport import TRANSPORT_ALIASES
 
 from boot import lifeline
+from common.processes import end_with_parent
 
 # Celery sets Django up itself, once the settings can be found.
 importer.install()
@@ -34,7 +35,7 @@ def _end_with_supervisor(**_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _end_with_worker(**_: Any) -> None:
-    lifeline.end_with_parent()
+    end_with_parent()
 
 
 @signals.worker_process_init.connect

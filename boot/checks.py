@@ -28,6 +28,11 @@ _RANGES = {
     "PORTAL_STALL_TIMEOUT_SECONDS": (1, None),
     "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, None),
     "EMAIL_PORT": (1, 65535),
+    "WORKFLOW_CONCURRENCY": (1, 256),
+    "PORTAL_WORKFLOW_MEMORY": (64 * 2**20, None),
+    "PORTAL_WORKFLOW_RESULT_MAX": (1, None),
+    "PORTAL_WORKFLOW_OUTPUT_MAX": (1, 2**20),
+    "PORTAL_WORKFLOW_RETENTION_DAYS": (1, None),
 }
 _STORAGES = ("local",)
 
@@ -38,6 +43,7 @@ def check_settings(**_: Any) -> list[Error]:
         *_out_of_range(),
         *_chunk_sizes(),
         *_lifetimes(),
+        *_workflows(),
         *_storage(),
         *_addresses(),
         *_administrator(),
@@ -78,6 +84,16 @@ def _lifetimes() -> Iterator[tuple[str, str]]:
             "PORTAL_MAX_TTL_HOURS",
             f"PORTAL_MAX_TTL_HOURS ({settings.PORTAL_MAX_TTL_HOURS}) must not be less than "
             f"FILE_UPLOAD_TTL_HOURS ({settings.FILE_UPLOAD_TTL_HOURS}).",
+        )
+
+
+def _workflows() -> Iterator[tuple[str, str]]:
+    schedule = settings.PORTAL_WORKFLOW_RETRY_SCHEDULE
+    if not schedule or min(schedule) < 0:
+        yield (
+            "PORTAL_WORKFLOW_RETRY_SCHEDULE",
+            "PORTAL_WORKFLOW_RETRY_SCHEDULE must name at least one wait, in seconds, "
+            "and none below 0.",
         )
 
 

@@ -21,6 +21,8 @@ APP_COMMANDS = {
     "webhook": "common.cli.webhook:webhook",
     "events": "common.cli.events:events",
     "listen": "common.cli.listen:listen",
+    "workflow": "uploads.cli.workflow:workflow",
+    "run": "uploads.cli.run:run",
 }
 
 
@@ -66,8 +68,10 @@ def check() -> None:
     startup.refuse_bad_settings()
     with startup.database():
         pending = startup.pending_migrations()
-    if pending:
-        raise CannotRunError(f"The database lacks {pending} migrations: run `make migrate`.")
+        if pending:
+            raise CannotRunError(f"The database lacks {pending} migrations: run `make migrate`.")
+        if problems := startup.bad_rows():
+            raise CannotRunError(" ".join(problems))
     click.echo("No problems found.")
 
 

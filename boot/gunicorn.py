@@ -15,6 +15,7 @@ configurations.setup()
 from django.conf import settings  # noqa: E402
 
 from boot import gunicorn_worker, lifeline, startup  # noqa: E402
+from common.processes import end_with_parent  # noqa: E402
 
 bind = f"127.0.0.1:{settings.WEB_PORT}"
 worker_class = "boot.gunicorn_worker.ThreadWorker"
@@ -48,7 +49,7 @@ def on_starting(_server: Any) -> None:
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
-    lifeline.end_with_parent()
+    end_with_parent()
 
 
 pre_request = gunicorn_worker.head_was_read

@@ -1,24 +1,15 @@
-"""Processes that do not outlive their parent, even one that was killed.
+"""The portal's processes end with their supervisor, even one that was killed.
 
 A web worker that outlived its master would keep the port, and a task would run beside its own
-repetition. The kernel can prevent it on Linux (prctl(2), PR_SET_PDEATHSIG); elsewhere this does
-nothing, and an orphan ends by its server's own means.
+repetition.
 """
 
-import ctypes
 import os
 import signal
-import sys
+
+from common.processes import end_with_parent
 
 SUPERVISOR_VARIABLE = "DOORITO_SUPERVISOR_PID"
-
-_PR_SET_PDEATHSIG = 1
-
-
-def end_with_parent() -> None:
-    """Be killed when the parent dies. Work in hand is lost as in any crash, and done again."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end_with_supervisor() -> None:

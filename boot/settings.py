@@ -75,6 +75,18 @@ class Base(Configuration):
     PORTAL_WEBHOOK_DETAIL_HOURS = values.Integer(72)  # headers and bodies of attempts are kept
     CLEANUP_UPLOADS_INTERVAL_HOURS = values.Integer(6)
 
+    # --- Workflows -----------------------------------------------------------------------------
+    WORKFLOW_CONCURRENCY = values.Integer(2)  # attempts that one worker has under way at once
+    PORTAL_WORKFLOW_MEMORY = values.Size(2**30)  # bytes that an attempt may allocate
+    PORTAL_WORKFLOW_RESULT_MAX = values.Size(256 * 2**20)  # bytes of a result, or temporary, file
+    PORTAL_WORKFLOW_OUTPUT_MAX = values.Integer(65_536)  # characters of a run's output text
+    # Seconds to wait after each failed attempt that may be repeated; the last one stays.
+    PORTAL_WORKFLOW_RETRY_SCHEDULE = values.IntegerList([5, 60, 300])
+    PORTAL_WORKFLOW_RETENTION_DAYS = values.Integer(90)  # records of ended runs are kept
+    PORTAL_CURRENCY = values.Text("USD")  # of prices and costs
+    # Further Django apps, by module; their AppConfig registers workflow tasks of their own.
+    PORTAL_EXTRA_APPS = values.TextList([])
+
     # --- Django --------------------------------------------------------------------------------
     ROOT_URLCONF = "boot.urls"
     WSGI_APPLICATION = "boot.wsgi.application"
@@ -92,7 +104,7 @@ class Base(Configuration):
     )
     CSRF_TRUSTED_ORIGINS = values.TextList([], environ_name="DJANGO_CSRF_TRUSTED_ORIGINS")
 
-    INSTALLED_APPS = [
+    _APPS = [
         "boot.apps.BootConfig",
         "boot.apps.DooritoAdminConfig",
         "django.contrib.auth",
@@ -182,6 +194,8 @@ class Base(Configuration):
 
     # --- Celery: messages are hints, durable work stands in rows ---------------------------------
     CELERY_TASK_DEFAULT_QUEUE = "default"
+    # Runs take long: they have a queue, and workers, of their own.
+    CELERY_TASK_ROUTES = {"uploads.tasks.run_workflows": {"queue": "workflows"}}
     CELERY_TASK_SERIALIZER = "json"
     CELERY_ACCEPT_CONTENT = ["json"]
     CELERY_TASK_IGNORE_RESULT = True
@@ -192,6 +206,10 @@ class Base(Configuration):
     CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
     CELERY_BEAT_SCHEDULER = "boot.beat:Scheduler"
     CELERY_TIMEZONE = "UTC"
+
+    @property
+    def INSTALLED_APPS(self) -> list[str]:
+        return [*self._APPS, *self.PORTAL_EXTRA_APPS]
 
     @property
     def DATABASE_URL(self) -> str:
@@ -268,6 +286,14 @@ class Base(Configuration):
                 "task": "uploads.tasks.abort_idle_sessions",
                 "schedule": 900.0,
             },
+            "sweep-runs": {
+                "task": "uploads.tasks.sweep_runs",
+                "schedule": 15.0,
+            },
+            "purge-runs": {
+                "task": "uploads.tasks.purge_runs",
+                "schedule": crontab(minute=40),
+            },
             "clean-up-uploads": {
                 "task": "uploads.tasks.clean_up_uploads",
                 "schedule": self.CLEANUP_UPLOADS_INTERVAL_HOURS * 3600.0,
@@ -339,6 +365,7 @@ class Test(Local):
     DOORITO_DATA_DIR = values.Directory(
         BASE_DIR / ".doorito" / "test", environ_name="DOORITO_TEST_DATA_DIR"
     )
+    PORTAL_EXTRA_APPS = values.TextList(["uploads.tests.third_party"])
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     ALLOWED_HOSTS = ["*"]  # type: ignore[assignment]

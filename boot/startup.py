@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,21 +26,29 @@ from accounts.services import create_user
 from boot import embedded_postgres
 from boot.errors import CannotRunError
 from common.version import VERSION
+from uploads.workflows.builtin import install_builtin
 
 DEFAULT_ADMIN_EMAIL = "admin@doorito.local"
 
 
 def refuse_bad_settings() -> None:
     """Run Django's system checks; errors end the start."""
-    problems = [
-        problem
-        for problem in checks.run_checks()
-        if problem.is_serious() and not problem.is_silenced()
+    problems = [problem for problem in checks.run_checks() if problem.is_serious()]
+    if said := _said(problems):
+        raise CannotRunError(" ".join(said))
+
+
+def bad_rows() -> list[str]:
+    """What the checks find wrong with the contents of a prepared database, a line each."""
+    return _said(checks.run_checks(tags=[checks.Tags.database], databases=["default"]))
+
+
+def _said(problems: Iterable[checks.CheckMessage]) -> list[str]:
+    return [
+        f"{problem.msg} {problem.hint or ''}".strip()
+        for problem in problems
+        if not problem.is_silenced()
     ]
-    if problems:
-        raise CannotRunError(
-            " ".join(f"{problem.msg} {problem.hint or ''}".strip() for problem in problems)
-        )
 
 
 @contextmanager
@@ -139,7 +147,10 @@ def _static_fingerprint() -> str:
 
 
 def create_first_admin() -> None:
-    """Create an administrator if there is none. A generated password is printed, once."""
+    """Create an administrator if there is none. A generated password is printed, once.
+
+    A portal without one is new: it gets the workflows that are offered, too.
+    """
     if User.objects.filter(is_superuser=True).exists():
         return
     email = settings.DOORITO_ADMIN_EMAIL or DEFAULT_ADMIN_EMAIL
@@ -150,6 +161,7 @@ def create_first_admin() -> None:
         )
     password = settings.DOORITO_ADMIN_PASSWORD or secrets.token_urlsafe(12)
     create_user(email=email, password=password, is_staff=True)
+    install_builtin()
     click.echo(f"Created the administrator {email}.")
     if not settings.DOORITO_ADMIN_PASSWORD:
         click.echo(f"Password of {email}, shown this once only: {password}")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import FrameType
 
+import click
 import httpx
 from django.conf import settings
 from honcho.colour import get_colours
@@ -42,15 +43,21 @@ def commands() -> dict[str, list[str]]:
     silence = ["-W", "ignore:You're running the worker with superuser"]
     celery = [python, *silence, "-m", "celery", "--app=boot.celery:app", "--quiet"]
     lonely = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    worker = [*celery, "worker", "--loglevel=WARNING", *lonely]
     return {
         "web": [python, "-m", "gunicorn", "--config=python:boot.gunicorn", "boot.wsgi"],
         "worker": [
-            *celery,
-            "worker",
+            *worker,
+            "--queues=default",
             "--pool=prefork",
             f"--concurrency={settings.WORKER_CONCURRENCY}",
-            "--loglevel=WARNING",
-            *lonely,
+        ],
+        # Threads, for each looks after a process of its own.
+        "workflows": [
+            *worker,
+            "--queues=workflows",
+            "--pool=threads",
+            f"--concurrency={settings.WORKFLOW_CONCURRENCY}",
         ],
         "beat": [*celery, "beat", "--pidfile=", "--loglevel=WARNING"],
     }
@@ -68,6 +75,8 @@ def up() -> None:
             startup.migrate()
             startup.collect_static()
             startup.create_first_admin()
+            for problem in startup.bad_rows():
+                click.echo(f"Warning: {problem}")
             startup.release_connections()
             Supervisor(commands(), stop_requested=stop_requested).run()
 

@@ -95,3 +95,10 @@ class EncryptedJSONField(EncryptedTextField):
 
     def decoded(self, text: str) -> Any:
         return json.loads(text)
+
+
+class MoneyField(models.DecimalField):
+    """An amount in the portal's currency (PORTAL_CURRENCY), to a millionth: calls cost little."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"max_digits": 19, "decimal_places": 6} | kwargs)

@@ -3,7 +3,17 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from frontend.views import accounts, deliveries, events, files, pages, schemas, tokens, webhooks
+from frontend.views import (
+    accounts,
+    deliveries,
+    events,
+    files,
+    pages,
+    runs,
+    schemas,
+    tokens,
+    webhooks,
+)
 
 app_name = "frontend"
 
@@ -32,6 +42,12 @@ urlpatterns = [
     path("app/uploads/<uuid:file_id>/events/", files.events, name="file_events"),
     path("app/uploads/<uuid:file_id>/extend/", files.extend, name="file_extend"),
     path("app/uploads/<uuid:file_id>/delete/", files.delete, name="file_delete"),
+    path("app/uploads/<uuid:file_id>/runs/", runs.of_file, name="file_runs"),
+    path("app/uploads/<uuid:file_id>/runs/new/<slug:slug>/", runs.configure, name="run_new"),
+    path("app/uploads/<uuid:file_id>/runs/<uuid:run_id>/", runs.run, name="run"),
+    path("app/uploads/<uuid:file_id>/runs/<uuid:run_id>/cancel/", runs.cancel, name="run_cancel"),
+    path("app/uploads/<uuid:file_id>/runs/<uuid:run_id>/retry/", runs.retry, name="run_retry"),
+    path("app/runs/", runs.runs, name="runs"),
     path("app/tokens/", tokens.tokens, name="tokens"),
     path("app/tokens/<uuid:token_id>/revoke/", tokens.revoke, name="token_revoke"),
     path("app/webhooks/", webhooks.webhooks, name="webhooks"),

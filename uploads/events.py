@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import Field
 
 from common.events import Payload
-from uploads.models import IngestFile, UploadBatch
+from uploads.models import IngestFile, UploadBatch, WorkflowRun
 
 OUTPUT_LENGTH = 16_384  # characters of a run's output that an event carries
 
@@ -190,3 +190,27 @@ def batch_event(batch: UploadBatch) -> BatchEvent:
         batch=BatchSnapshot.model_validate(batch, from_attributes=True),
         actor=Actor(user_id=owner.id if owner else None, email=owner.email if owner else None),
     )
+
+
+def run_event(event_type: str, run: WorkflowRun, *, output_url: str | None) -> WorkflowRunCompleted:
+    """Of a run that has ended; the payload's class is the one that PAYLOADS names."""
+    owner = run.owner
+    values: dict[str, Any] = {
+        "run": RunSnapshot(
+            id=run.id,
+            status=run.status,
+            attempt=run.attempt,
+            started_at=run.started_at or run.created_at,
+            completed_at=run.completed_at or run.updated_at,
+            output_text=run.output_text[:OUTPUT_LENGTH],
+            output_url=output_url,
+            cost=run.cost,
+        ),
+        "workflow": WorkflowReference.model_validate(run.workflow, from_attributes=True),
+        "file": FileReference.model_validate(run.file, from_attributes=True),
+        "actor": Actor(user_id=owner.id if owner else None, email=owner.email if owner else None),
+    }
+    if event_type == "workflow_run.failed":
+        error = FailureReason(code=run.error_code, message=run.error_message)
+        return WorkflowRunFailed(**values, error=error)
+    return WorkflowRunCompleted(**values)

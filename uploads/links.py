@@ -2,7 +2,8 @@
 
 A file link is good while the file is stored; a claim link, given to the one consumer, while the
 consumed file's bytes are kept. The signature covers the file's id and the kind of link; how long
-it is good follows from the file's row, so it never outlives the file.
+it is good follows from the file's row, so it never outlives the file. A callback link is good for
+the attempt that it names.
 """
 
 from enum import StrEnum
@@ -30,6 +31,25 @@ def file_id_of(kind: LinkKind, token: str) -> UUID:
         return UUID(_signer(kind).unsign(token))
     except (BadSignature, ValueError) as exc:
         raise NotFound("link_invalid", "This link is not valid.") from exc
+
+
+def callback_link(run_id: UUID, lease_id: UUID | None) -> str:
+    """Where an external runner reports to, for one attempt of a run."""
+    value = f"{run_id.hex}{lease_id.hex if lease_id else ''}"
+    return f"{settings.PUBLIC_URL}/api/v1/runs/callback/{_callback_signer().sign(value)}"
+
+
+def attempt_of(token: str) -> tuple[UUID, UUID]:
+    """The run and the lease that a callback link is for. Raises NotFound `link_invalid`."""
+    try:
+        value = _callback_signer().unsign(token)
+        return UUID(value[:32]), UUID(value[32:])
+    except (BadSignature, ValueError) as exc:
+        raise NotFound("link_invalid", "This link is not valid.") from exc
+
+
+def _callback_signer() -> Signer:
+    return Signer(salt="uploads.run.callback")
 
 
 def _signer(kind: LinkKind) -> Signer:

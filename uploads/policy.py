@@ -4,6 +4,7 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -127,11 +128,16 @@ def single_part_size(size_bytes: int) -> int:
 def check_detected_type(detected: str) -> None:
     """Refuse what FILE_UPLOAD_ALLOWED_TYPES does not list ("image/*" is a pattern)."""
     allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
-    if allowed and not any(fnmatchcase(detected, pattern.lower()) for pattern in allowed):
+    if allowed and not is_type_in(allowed, detected):
         raise UnsupportedType(
             "type_not_allowed",
             f"The file's content is {detected}; this portal takes {', '.join(allowed)}.",
         )
+
+
+def is_type_in(patterns: Iterable[str], content_type: str) -> bool:
+    """Whether a media type is one of `patterns`, such as application/pdf or image/*."""
+    return any(fnmatchcase(content_type, pattern.lower()) for pattern in patterns)
 
 
 def chunk_size_for(size_bytes: int, requested: int | None = None) -> int:

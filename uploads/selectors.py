@@ -59,8 +59,11 @@ def files_page(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[IngestFile]:
-    """A user's files. Raises InvalidInput `invalid_status` or `invalid_cursor`."""
-    files = IngestFile.objects.filter(uploaded_by=user)
+    """A user's files, without what workflows made of them.
+
+    Raises InvalidInput `invalid_status` or `invalid_cursor`.
+    """
+    files = IngestFile.objects.filter(uploaded_by=user, is_result=False)
     if status:
         if status not in FileStatus.values:
             raise InvalidInput("invalid_status", f"status is one of {', '.join(FileStatus.values)}")
@@ -190,7 +193,7 @@ def missing_ranges(session: UploadSession) -> str:
 
 def dashboard(*, user: User) -> Dashboard:
     """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
-    files = IngestFile.objects.filter(uploaded_by=user)
+    files = IngestFile.objects.filter(uploaded_by=user, is_result=False)
     stored = files.filter(status=FileStatus.STORED)
     soon = timezone.now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
     newest_stored = stored.order_by("-id")[:COUNT_CAP]

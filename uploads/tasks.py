@@ -1,12 +1,18 @@
 """Celery tasks of uploads: each repeats one bounded service until there is nothing left."""
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_ready, worker_shutting_down
 
-from uploads.services import retention
+from uploads.services import retention, run_claims, run_queue
+from uploads.workflows import engine
 
 _MOST_ROUNDS = 500  # a run ends; the next tick goes on
+_MOST_KICKS = 64  # of one sweep
+_stopping = threading.Event()
 
 
 @shared_task
@@ -29,7 +35,47 @@ def abort_idle_sessions() -> int:
 @shared_task
 def clean_up_uploads() -> int:
     """What kills left behind."""
-    return _drain(retention.remove_leftover_spools) + retention.remove_orphan_spools()
+    return (
+        _drain(retention.remove_leftover_spools)
+        + retention.remove_orphan_spools()
+        + _drain(retention.remove_leftover_results)
+        + engine.remove_leftover_folders()
+    )
+
+
+def kick(delay: float) -> None:
+    """Send the message that makes a worker look for due runs in `delay` seconds."""
+    run_workflows.apply_async(countdown=delay or None)
+
+
+@shared_task
+def run_workflows() -> int:
+    return engine.run_due(must_stop=_stopping.is_set)
+
+
+@shared_task
+def sweep_runs() -> None:
+    """Take up what a killed worker, a silent runner or a lost kick left."""
+    _drain(run_claims.sweep)
+    for _ in range(run_claims.due_runs(limit=_MOST_KICKS)):
+        run_queue.kick()
+
+
+@shared_task
+def purge_runs() -> int:
+    return _drain(retention.purge_runs)
+
+
+@worker_shutting_down.connect
+def end_the_runs(**_: Any) -> None:
+    """Attempts that are under way are given back, for another worker."""
+    _stopping.set()
+
+
+@worker_ready.connect
+def take_up_the_work(**_: Any) -> None:
+    """A worker that comes back after a kill need not wait for the sweep."""
+    sweep_runs.delay()
 
 
 def _drain(step: Callable[[], int]) -> int:

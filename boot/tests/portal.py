@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PROCESSES = {"web", "worker", "workflows", "beat"}
 # Of the one who runs the tests, none of these may reach the portal.
 _FOREIGN = ("DJANGO_", "DOORITO_", "PORTAL_", "FILE_UPLOAD_", "OUTBOX_", "WEB_", "EMAIL_")
 
@@ -46,6 +47,7 @@ class Portal:
             "DOORITO_ADMIN_PASSWORD": self.admin_password,
             "WEB_PORT": str(self.port),
             "WORKER_CONCURRENCY": "1",
+            "WORKFLOW_CONCURRENCY": "1",
             **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,9 +73,9 @@ class Portal:
             self.wait()
 
     def wait(self, timeout: float = 60) -> None:
-        """Until the web server answers and the worker and beat run."""
+        """Until the web server answers and the workers and beat run."""
         deadline = time.monotonic() + timeout
-        while not (self.is_healthy() and {"worker", "beat", "web"} <= self.processes.keys()):
+        while not (self.is_healthy() and self.processes.keys() >= PROCESSES):
             if self._process is None or self._process.poll() is not None:
                 raise AssertionError(f"The portal stopped:\n{self.logs()}")
             if time.monotonic() > deadline:
@@ -106,7 +108,7 @@ class Portal:
 
     @property
     def processes(self) -> dict[str, psutil.Process]:
-        """What runs now: supervisor, web (the master), worker, beat, postgres."""
+        """What runs now: supervisor, web (the master), worker, workflows, beat, postgres."""
         if self._process is None or self._process.poll() is not None:
             return {}
         supervisor = psutil.Process(self._process.pid)
@@ -172,4 +174,6 @@ def _name_of(process: psutil.Process) -> str | None:
         return None
     if "gunicorn" in words:
         return "web"
+    if "--queues=workflows" in words:
+        return "workflows"
     return next((name for name in ("worker", "beat") if name in words), None)

@@ -9,6 +9,7 @@ PAGES = [
     "/admin/",
     "/admin/accounts/user/",
     "/admin/uploads/ingestfile/",
+    "/admin/uploads/workflow/add/",
     "/admin/django_celery_beat/periodictask/",
     "/admin/django_celery_beat/periodictask/add/",
 ]

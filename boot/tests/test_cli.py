@@ -58,6 +58,29 @@ def test_check_is_content_with_a_prepared_portal(stopped):
     assert (done.returncode, done.stdout) == (0, "No problems found.\n")
 
 
+def test_check_names_a_workflow_that_cannot_run_in_one_line(stopped):
+    made = stopped.manage("shell", "--no-imports", "-c", _MAKE_ORPHAN)
+    assert made.returncode == 0, made.stderr
+    refused = stopped.run("check")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "The workflow orphan runs the task 'no_such_task'" in refused.stderr
+    assert "switch it off" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+    stopped.manage("shell", "--no-imports", "-c", _SWITCH_OFF)
+    assert stopped.run("check").stdout == "No problems found.\n"
+
+
+_MAKE_ORPHAN = """
+from uploads.models import Workflow
+Workflow.objects.create(name="Orphan", slug="orphan", task_name="no_such_task")
+"""
+_SWITCH_OFF = """
+from uploads.models import Workflow
+Workflow.objects.filter(slug="orphan").update(is_active=False)
+"""
+
+
 def test_check_and_other_commands_say_that_the_database_is_not_prepared():
     with Portal() as fresh:
         for command in (("check",), ("token", "list")):

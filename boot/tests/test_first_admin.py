@@ -3,6 +3,7 @@ import pytest
 from accounts.models import User
 from boot.errors import CannotRunError
 from boot.startup import DEFAULT_ADMIN_EMAIL, create_first_admin
+from uploads.models import Workflow
 
 pytestmark = pytest.mark.django_db
 
@@ -17,6 +18,14 @@ def test_a_password_is_generated_printed_once_and_works(client, capsys):
     create_first_admin()
     assert capsys.readouterr().out == ""
     assert User.objects.count() == 1
+
+
+def test_a_new_portal_gets_the_workflows_that_are_offered_once():
+    create_first_admin()
+    assert Workflow.objects.filter(is_active=False).count() == 5
+    Workflow.objects.all().delete()
+    create_first_admin()
+    assert not Workflow.objects.exists()
 
 
 def test_given_credentials_are_used_and_the_password_is_not_printed(settings, client, capsys):

@@ -136,7 +136,7 @@ def check(chosen: EndpointSettings) -> None:
     _check_description(chosen.description)
     _check_event_types(chosen.event_types)
     _check_content_types(chosen.content_types)
-    _check_headers(chosen.headers)
+    check_headers(chosen.headers)
     _check_schedule(chosen.retry_schedule)
     _check_timeout(chosen.timeout_seconds)
 
@@ -173,9 +173,14 @@ def _check_description(description: str) -> None:
         raise InvalidInput("webhook_description_invalid", problem, field="description")
 
 
+def is_type_pattern(pattern: str) -> bool:
+    """Whether it is a content type, in lower case, or a pattern such as image/*."""
+    return pattern == "*/*" or (len(pattern) <= 255 and bool(_CONTENT_TYPE.fullmatch(pattern)))
+
+
 def _check_content_types(patterns: Sequence[str]) -> None:
     for pattern in patterns:
-        if pattern != "*/*" and (len(pattern) > 255 or not _CONTENT_TYPE.fullmatch(pattern)):
+        if not is_type_pattern(pattern):
             raise InvalidInput(
                 "webhook_content_type_invalid",
                 f"{pattern} is not a content type such as application/pdf or image/*.",
@@ -183,7 +188,7 @@ def _check_content_types(patterns: Sequence[str]) -> None:
             )
 
 
-def _check_headers(headers: Mapping[str, str]) -> None:
+def check_headers(headers: Mapping[str, str]) -> None:
     problem = None
     if len(headers) > HEADERS_MAX or len({name.lower() for name in headers}) < len(headers):
         problem = f"At most {HEADERS_MAX} headers can be added, each name once."

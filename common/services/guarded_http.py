@@ -225,7 +225,7 @@ def _session(resolver: AbstractResolver, **options: Any) -> aiohttp.ClientSessio
         resolver=resolver,
         use_dns_cache=False,
         socket_factory=_guarded_socket,
-        ssl=_ssl_context(),
+        ssl=ssl_context(),
         limit=0,  # the caller bounds what it has under way
         **options,
     )
@@ -240,7 +240,7 @@ def _session(resolver: AbstractResolver, **options: Any) -> aiohttp.ClientSessio
 
 
 @cache
-def _ssl_context() -> ssl.SSLContext:
+def ssl_context() -> ssl.SSLContext:
     """The system's certificate authorities and certifi's."""
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())

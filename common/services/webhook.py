@@ -143,7 +143,7 @@ async def send(message: Message, client: guarded_http.Client) -> Result:
             error=(
                 "" if 200 <= response.status < 300 else f"The receiver answered {response.status}."
             ),
-            retry_after=_retry_after(response.headers.get("retry-after")),
+            retry_after=retry_after_seconds(response.headers.get("retry-after")),
             request_headers=sent,
         )
     except (guarded_http.RequestFailed, InvalidInput) as exc:
@@ -202,7 +202,7 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
-def _retry_after(value: str | None) -> int | None:
+def retry_after_seconds(value: str | None) -> int | None:
     """Seconds, from either form of the header (RFC 9110, section 10.2.3); None if it is neither."""
     if value is None:
         return None

@@ -987,7 +987,7 @@ def secured(tmp_path, monkeypatch):
     def make(host):
         authority, chain = make_certificates(tmp_path, host=host)
         context = ssl.create_default_context(cafile=authority)
-        monkeypatch.setattr(guarded_http, "_ssl_context", lambda: context)
+        monkeypatch.setattr(guarded_http, "ssl_context", lambda: context)
         return Receiver(certificate=chain)
 
     return make

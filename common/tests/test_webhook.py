@@ -205,7 +205,7 @@ def test_the_next_address_is_tried_when_one_refuses(names):
     ],
 )
 def test_retry_after_is_read_in_both_forms(value, expected):
-    assert webhook._retry_after(value) == expected
+    assert webhook.retry_after_seconds(value) == expected
 
 
 def test_a_retry_after_that_is_no_date_leaves_the_answer_as_it_is():

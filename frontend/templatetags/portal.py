@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django import template
@@ -12,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.models import User
-from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS, allows
+from accounts.permissions import CHANGE_WEBHOOKS, CHANGE_WORKFLOWS, SEE_WEBHOOKS, allows
 from common.models import OutboxEvent, WebhookEndpoint
 from common.selectors import BACKLOG_CAP
 from common.services import health
@@ -83,6 +84,11 @@ def may_change_webhooks(user: User) -> bool:
     return allows(user, CHANGE_WEBHOOKS)
 
 
+@register.filter
+def may_change_workflows(user: User) -> bool:
+    return allows(user, CHANGE_WORKFLOWS)
+
+
 @register.inclusion_tag("partials/webhook_trouble.html")
 def webhook_trouble(user: User) -> dict[str, Any]:
     """A warning of endpoints that fail or were disabled for it, for those who can help."""
@@ -101,6 +107,27 @@ def milliseconds(count: int | None) -> str:
     if count is None:
         return "—"
     return f"{count} ms" if count < 1000 else f"{count / 1000:.1f} s"
+
+
+@register.filter
+def took(start: datetime, end: datetime) -> str:
+    """How long something lasted: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 0 min`."""
+    seconds = (end - start).total_seconds()
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@register.filter
+def amount(value: Decimal) -> str:
+    """Money to the last digit that says something, and at least to a hundredth."""
+    places = max(2, -int(value.normalize().as_tuple().exponent))
+    return f"{value:,.{places}f}"
 
 
 @register.filter

@@ -3,6 +3,7 @@ from django.test import Client
 from accounts.models import User
 from uploads.models import FileStatus
 from uploads.tests.factories import make_rows, make_session, make_stored
+from uploads.tests.workflow_factories import make_completed, make_failed, make_run
 
 
 def test_the_root_leads_to_the_dashboard(ada: Client):
@@ -40,3 +41,14 @@ def test_administrators_see_the_way_to_the_admin(ada: Client, user: User):
     assert b'href="/admin/"' not in ada.get("/app/").content
     User.objects.filter(id=user.id).update(is_staff=True)
     assert b'href="/admin/"' in ada.get("/app/").content
+
+
+def test_runs_are_counted_once_there_are_any(ada: Client, user: User):
+    make_run()
+    assert b"Workflow runs" not in ada.get("/app/").content
+    for make in (make_run, make_completed, make_failed, make_failed):
+        make(user=user)
+    response = ada.get("/app/")
+    counts = response.context["runs"]
+    assert (counts.pending, counts.running, counts.completed, counts.failed) == (1, 0, 1, 2)
+    assert b'href="/app/runs/?status=failed"' in response.content

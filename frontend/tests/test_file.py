@@ -10,7 +10,23 @@ from common.models import DeliveryStatus, WebhookDelivery
 from common.services import kicks
 from common.tests.factories import make_attempt, make_endpoint
 from uploads.models import FileStatus, IngestFile
-from uploads.tests.factories import make_consumed, make_rows, make_session, make_stored
+from uploads.services import run_claims
+from uploads.services.batches import create_batch
+from uploads.tests.factories import (
+    make_consumed,
+    make_rows,
+    make_session,
+    make_stored,
+)
+from uploads.tests.workflow_factories import (
+    make_completed,
+    make_failed,
+    make_run,
+    make_running,
+    make_workflow,
+)
+
+HTMX = {"HX-Request": "true"}
 
 
 def page_of(file: IngestFile, part: str = "") -> str:
@@ -171,3 +187,97 @@ def test_staff_send_a_delivery_again_from_the_files_page(
     response = grace.post(address, {"next": page_of(file)}, follow=True)
     assert b"The event is being sent again." in response.content
     assert WebhookDelivery.objects.get().status == DeliveryStatus.PENDING
+
+
+def test_a_portal_without_workflows_says_what_they_are(ada: Client, user: User):
+    content = ada.get(page_of(make_stored(user=user))).content.decode()
+    assert "None is defined yet; an administrator can do that." in content
+    assert "/admin/" not in content
+
+
+def test_administrators_find_the_way_to_define_a_workflow(grace: Client, admin_user: User):
+    content = grace.get(page_of(make_stored(user=admin_user))).content.decode()
+    assert 'href="/admin/uploads/workflow/add/"' in content
+
+
+def test_the_workflows_that_take_the_type_are_offered(ada: Client, user: User):
+    fitting = make_workflow(
+        name="Read <it>", description="Says what it says.", accepted_types=["text/*"]
+    )
+    make_workflow(name="Not for text", accepted_types=["image/*"])
+    make_workflow(name="Switched off", is_active=False)
+    file = make_stored(user=user)
+    content = ada.get(page_of(file)).content.decode()
+    assert f'action="{page_of(file, "runs/")}"' in content
+    assert f'name="workflow" value="{fitting.slug}"' in content
+    assert "Read &lt;it&gt;" in content
+    assert "Says what it says." in content
+    assert "Not for text" not in content
+    assert "Switched off" not in content
+    assert "whole batch" not in content
+    in_batch = make_stored(user=user, batch_id=create_batch(user=user).id)
+    assert "Run on the whole batch" in ada.get(page_of(in_batch)).content.decode()
+
+
+def test_a_file_that_no_workflow_takes_says_so(ada: Client, user: User):
+    make_workflow(accepted_types=["image/*"])
+    content = ada.get(page_of(make_stored(user=user))).content
+    assert b"No workflow takes files of the type text/plain." in content
+
+
+def test_a_file_that_is_not_stored_is_offered_no_workflow(ada: Client, user: User):
+    make_workflow()
+    content = ada.get(page_of(make_session(user=user).file)).content
+    assert b"Run workflow" not in content
+    assert b"A workflow runs on a stored file." in content
+
+
+def test_its_runs_are_shown_and_refreshed_while_one_is_active(ada: Client, user: User):
+    file = make_stored(user=user)
+    failed = make_failed(file=file, message="It is empty.")
+    running = make_running(file=file, percent=30, message="page 3")
+    content = ada.get(page_of(file)).content.decode()
+    assert f'hx-get="{page_of(file, "runs/")}?seen=stored" hx-trigger="every 2s"' in content
+    for shown in ("It is empty.", "page 3", 'value="30.0"', page_of(file, f"runs/{failed.id}/")):
+        assert shown in content
+    assert run_claims.complete(running, output_text="", is_cut=False, result=None)
+    response = ada.get(page_of(file, "runs/"), {"seen": "stored"}, headers=HTMX)
+    fragment = response.content.decode()
+    assert "<html" not in fragment
+    assert "hx-get" not in fragment
+    assert "Completed" in fragment
+    assert "HX-Refresh" not in response.headers
+
+
+def test_a_file_that_its_run_consumed_reloads_the_page(ada: Client, user: User):
+    run = make_running(user=user, workflow=make_workflow(consumes_file=True))
+    assert run_claims.complete(run, output_text="", is_cut=False, result=None)
+    response = ada.get(page_of(run.file, "runs/"), {"seen": "stored"}, headers=HTMX)
+    assert response.headers["HX-Refresh"] == "true"
+
+
+def test_the_address_of_a_files_runs_leads_to_their_list(ada: Client, user: User):
+    file = make_stored(user=user)
+    address = ada.get(page_of(file, "runs/")).headers["Location"]
+    assert address == f"/app/runs/?file_id={file.id}"
+    assert ada.get(address).status_code == 200
+
+
+def test_of_many_runs_the_newest_are_shown(ada: Client, user: User):
+    file = make_stored(user=user)
+    runs = [make_run(file=file) for _ in range(12)]
+    content = ada.get(page_of(file)).content.decode()
+    assert str(runs[-1].id) in content
+    assert str(runs[0].id) not in content
+    assert f'href="/app/runs/?file_id={file.id}"' in content
+
+
+def test_a_result_says_of_which_run_it_is(ada: Client, user: User):
+    run = make_completed(user=user, result=b"# Report")
+    content = ada.get(page_of(run.result_file)).content.decode()
+    assert "result of a workflow" in content
+    assert f'href="{page_of(run.file, f"runs/{run.id}/")}"' in content
+    assert f"/api/v1/files/{run.result_file_id}/content" in content
+    assert "Events and deliveries" not in content
+    run.delete()
+    assert "result of a workflow" in ada.get(page_of(run.result_file)).content.decode()

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -100,3 +101,34 @@ def test_headers_are_listed_by_name():
     assert portal.header_lines({"X-B": "2", "host": "a", "accept": "1"}) == (
         "accept: 1\nhost: a\nX-B: 2"
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (12.9, "12 s"),
+        (60, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (7260, "2 h 1 min"),
+        (90_000, "25 h 0 min"),
+    ],
+)
+def test_how_long_something_took_is_short(seconds: float, shown: str):
+    start = timezone.now()
+    assert portal.took(start, start + timedelta(seconds=seconds)) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("0.000000", "0.00"),
+        ("0.001230", "0.00123"),
+        ("0.000001", "0.000001"),
+        ("12.500000", "12.50"),
+        ("1200.000000", "1,200.00"),
+    ],
+)
+def test_an_amount_has_the_digits_that_say_something(value: str, shown: str):
+    assert portal.amount(Decimal(value)) == shown

@@ -13,6 +13,7 @@ from common.services.outbox import events_of
 from frontend.forms.files import ExtendForm, FilterForm
 from frontend.views.access import SignedInRequest, is_fragment, signed_in
 from frontend.views.lists import chosen, pace, page_of, template_of
+from frontend.views.runs import file_context
 from uploads import selectors
 from uploads.models import FileStatus, IngestFile
 from uploads.services.files import delete_file, extend_file
@@ -46,12 +47,13 @@ def uploads(request: SignedInRequest) -> HttpResponse:
 def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
     found = selectors.get_file(user=request.user, file_id=file_id)
     context = {
-        "section": "uploads",
+        "section": "runs" if found.is_result else "uploads",
         "file": found,
         "is_stored": found.status == FileStatus.STORED,
         "can_be_deleted": found.status in (*IngestFile.WITH_POINTER, FileStatus.UPLOADING),
         "extend_form": ExtendForm(file=found),
         **_events_context(found),
+        **file_context(request, found),
     }
     return render(request, "pages/file.html", context)
 

@@ -7,13 +7,17 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from frontend.views.access import SignedInRequest, signed_in
-from uploads import selectors
+from uploads import run_selectors, selectors
 
 
 @require_safe
 @signed_in
 def dashboard(request: SignedInRequest) -> HttpResponse:
-    context = {"section": "dashboard", "dashboard": selectors.dashboard(user=request.user)}
+    context = {
+        "section": "dashboard",
+        "dashboard": selectors.dashboard(user=request.user),
+        "runs": run_selectors.run_counts(user=request.user),
+    }
     return render(request, "pages/dashboard.html", context)
 
 

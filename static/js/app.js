@@ -108,7 +108,19 @@ document.addEventListener("htmx:afterSwap", () => {
   lastRow = null;
 });
 
+// ... and stays where the reader scrolled it to; at its end it follows what is added.
+const scrolled = new Map();
+document.addEventListener("htmx:beforeSwap", () => {
+  for (const box of document.querySelectorAll("[data-scroll]")) {
+    const isAtEnd = box.scrollHeight - box.clientHeight - box.scrollTop < 4;
+    scrolled.set(box.id, isAtEnd ? Number.MAX_SAFE_INTEGER : box.scrollTop);
+  }
+});
+
 document.addEventListener("htmx:afterSwap", () => {
+  for (const box of document.querySelectorAll("[data-scroll]")) {
+    if (scrolled.has(box.id)) box.scrollTop = scrolled.get(box.id);
+  }
   for (const details of document.querySelectorAll("details[data-keep]")) {
     if (unfolded.has(details.dataset.keep)) details.open = unfolded.get(details.dataset.keep);
   }

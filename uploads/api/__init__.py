@@ -1,7 +1,7 @@
 """The JSON API, version 1."""
 
 from accounts.authentication import Authenticator
-from uploads.api import batches, events, files, problems, sessions, webhooks
+from uploads.api import batches, events, files, problems, runs, sessions, webhooks, workflows
 from uploads.api.openapi import DescribedAPI, read_only
 
 api = DescribedAPI(
@@ -18,6 +18,11 @@ api = DescribedAPI(
 api.add_router("/uploads/sessions", sessions.router)
 api.add_router("/files", files.router)
 api.add_router("/batches", batches.router)
+api.add_router("/workflows", workflows.router)
+api.add_router("/files", runs.file_router)
+api.add_router("/batches", runs.batch_router)
+api.add_router("/runs/callback", runs.callback_router)
+api.add_router("/runs", runs.router)
 api.add_router("/webhooks", webhooks.router)
 api.add_router("/deliveries", webhooks.deliveries_router)
 api.add_router("/events", events.router)

@@ -38,6 +38,9 @@ class IngestFile(TimeStampedModel):
         related_name="files",
         db_index=False,
     )
+    # What a workflow made: reached through its run, not listed among what was uploaded, and
+    # announced with the run.
+    is_result = models.BooleanField(default=False)
     original_filename = models.CharField(max_length=255)
     relative_path = models.CharField(max_length=4096, blank=True)
     content_type = models.CharField(max_length=255, blank=True)  # as declared
@@ -77,9 +80,17 @@ class IngestFile(TimeStampedModel):
         ]
         indexes = [
             # A user's files, newest first (list page, GET /files).
-            models.Index(fields=["uploaded_by", "-id"], name="ingest_file_of_user"),
+            models.Index(
+                fields=["uploaded_by", "-id"],
+                condition=models.Q(is_result=False),
+                name="ingest_file_of_user",
+            ),
             # The same of one status, and the dashboard's counts.
-            models.Index(fields=["uploaded_by", "status", "-id"], name="ingest_file_by_status"),
+            models.Index(
+                fields=["uploaded_by", "status", "-id"],
+                condition=models.Q(is_result=False),
+                name="ingest_file_by_status",
+            ),
             # A batch's files in order of arrival.
             models.Index(
                 fields=["batch", "id"],

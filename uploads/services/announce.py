@@ -4,14 +4,17 @@ from common.models import OutboxEvent
 from common.services.outbox import Subject, emit_event
 from uploads import events
 from uploads.links import LinkKind, link
-from uploads.models import FileStatus, IngestFile, UploadBatch
+from uploads.models import FileStatus, IngestFile, UploadBatch, WorkflowRun
 
 
-def announce_file(event_type: str, file: IngestFile) -> OutboxEvent:
+def announce_file(event_type: str, file: IngestFile) -> OutboxEvent | None:
     """One event per file and type (and expiry, for `file.expiring`), however often asked for.
 
-    Raises ValueError for `file.uploaded` of a file that is not stored and whole.
+    None of a workflow's result: its run tells of it. Raises ValueError for `file.uploaded` of a
+    file that is not stored and whole.
     """
+    if file.is_result:
+        return None
     if event_type == "file.uploaded":
         _require_stored(file)
     snapshot = events.file_snapshot(file, url=link(LinkKind.FILE, file.id))
@@ -47,6 +50,26 @@ def announce_batch_completed(batch: UploadBatch) -> OutboxEvent:
         payload=events.batch_event(batch).to_json(),
         subject=Subject(user_id=batch.created_by_id, batch_id=batch.id),
     )
+
+
+def announce_run(event_type: str, run: WorkflowRun) -> OutboxEvent:
+    """One event for each end of a run: one that is retried may end again."""
+    return emit_event(
+        event_type=event_type,
+        idempotency_key=f"{run.id}#{run.attempt}",
+        aggregate_type="workflow_run",
+        aggregate_id=run.id,
+        payload=events.run_event(event_type, run, output_url=_output_url(run)).to_json(),
+        subject=Subject(
+            user_id=run.owner_id,
+            batch_id=run.file.batch_id,
+            content_type=run.file.detected_type,
+        ),
+    )
+
+
+def _output_url(run: WorkflowRun) -> str | None:
+    return link(LinkKind.FILE, run.result_file_id) if run.result_file_id else None
 
 
 def _fact(event_type: str, file: IngestFile) -> str:

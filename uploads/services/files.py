@@ -1,11 +1,12 @@
 """Stored files: sent in one request, consumed, extended, deleted."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -13,10 +14,18 @@ from common.errors import Conflict, DooritoError, Gone, InvalidInput
 from common.models import TimeStampedQuerySet
 from uploads import policy, selectors
 from uploads.links import LinkKind, link
-from uploads.models import FileStatus, IngestFile, SessionStatus, UploadSession
+from uploads.models import (
+    FileStatus,
+    IngestFile,
+    RunStatus,
+    SessionStatus,
+    UploadSession,
+    WorkflowRun,
+)
 from uploads.services.announce import announce_file
 from uploads.services.expiry import latest_expiry, purge_after_consumption
 from uploads.services.parts import receive_part
+from uploads.services.run_queue import cancel_all
 from uploads.services.sessions import (
     abort_session,
     create_session,
@@ -140,13 +149,45 @@ def remove_file(*, file_id: UUID) -> None:
 
 
 def mark_expired(*, file_id: UUID) -> bool:
-    """Remove a file that nobody has extended or consumed meanwhile."""
-    return _mark_deleted(
-        IngestFile.objects.filter(
-            id=file_id, status=FileStatus.STORED, expires_at__lte=timezone.now()
-        ),
-        file_id=file_id,
+    """Remove a file that nobody has extended or consumed meanwhile, and that no run works on."""
+    with transaction.atomic():
+        # Who starts a run holds the file's row meanwhile: the run can be seen from here on.
+        IngestFile.objects.select_for_update().get(id=file_id)
+        return _mark_deleted(
+            IngestFile.objects.filter(
+                ~Exists(active_runs()),
+                id=file_id,
+                status=FileStatus.STORED,
+                expires_at__lte=timezone.now(),
+            ),
+            file_id=file_id,
+        )
+
+
+def active_runs(statuses: Collection[str] = WorkflowRun.ACTIVE) -> QuerySet[WorkflowRun]:
+    """Of the file of the outer query: what keeps it from expiring."""
+    return WorkflowRun.objects.filter(file=OuterRef("pk"), status__in=statuses)
+
+
+def consume_after_runs(*, file_id: UUID) -> None:
+    """Consume a file that a completed workflow is done with, once no run is active on it.
+
+    To be called at the end of a run, in the transaction that holds the file's row.
+    """
+    runs = WorkflowRun.objects.filter(file_id=file_id)
+    if (
+        runs.filter(status__in=WorkflowRun.ACTIVE).exists()
+        or not runs.filter(status=RunStatus.COMPLETED, consumes_file=True).exists()
+    ):
+        return
+    now = timezone.now()
+    consumed = IngestFile.objects.filter(id=file_id, status=FileStatus.STORED).change(
+        status=FileStatus.PROCESSED, processed_at=now, purge_at=purge_after_consumption(now)
     )
+    if consumed:
+        announce_file(
+            "file.processed", IngestFile.objects.select_related("uploaded_by").get(id=file_id)
+        )
 
 
 def _mark_deleted(if_still: TimeStampedQuerySet, *, file_id: UUID) -> bool:
@@ -155,6 +196,7 @@ def _mark_deleted(if_still: TimeStampedQuerySet, *, file_id: UUID) -> bool:
     with transaction.atomic():
         deleted = if_still.change(status=FileStatus.DELETED, deleted_at=now, purge_at=now)
         if deleted:
+            cancel_all(file_id=file_id)
             announce_file(
                 "file.deleted",
                 IngestFile.objects.select_related("uploaded_by").get(id=file_id),

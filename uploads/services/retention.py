@@ -7,15 +7,24 @@ its event), the bytes go, the row is finished.
 import logging
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 from django.utils import timezone
 
 from common.errors import Gone
-from uploads.models import FileStatus, IngestFile, SessionStatus, UploadSession
+from uploads.models import (
+    FileStatus,
+    IngestFile,
+    RunStatus,
+    SessionStatus,
+    UploadSession,
+    WorkflowRun,
+)
 from uploads.services.announce import announce_file
 from uploads.services.expiry import expiry_notice_from, idle_before
-from uploads.services.files import mark_expired
+from uploads.services.files import active_runs, mark_expired
+from uploads.services.run_results import discard_unfinished
 from uploads.services.sessions import end_session, remove_spool
 from uploads.storage import storage
 
@@ -47,9 +56,14 @@ def notify_expiring_files() -> int:
 
 
 def expire_files() -> int:
-    """Mark stored files past their expiry as deleted; `purge_files` removes the bytes."""
+    """Mark stored files past their expiry as deleted; `purge_files` removes the bytes.
+
+    A file that a run is active on stays until the run has ended.
+    """
     expired = (
-        IngestFile.objects.filter(status=FileStatus.STORED, expires_at__lte=timezone.now())
+        IngestFile.objects.filter(
+            ~Exists(active_runs()), status=FileStatus.STORED, expires_at__lte=timezone.now()
+        )
         .order_by("expires_at")
         .values_list("id", flat=True)
     )
@@ -57,9 +71,12 @@ def expire_files() -> int:
 
 
 def purge_files() -> int:
-    """Remove the bytes of deleted and consumed files whose time has come."""
+    """Remove the bytes of deleted and consumed files whose time has come; none is being read."""
     due = IngestFile.objects.filter(
-        purge_at__lte=timezone.now(), purge_at__isnull=False, purged_at__isnull=True
+        ~Exists(active_runs([RunStatus.RUNNING])),
+        purge_at__lte=timezone.now(),
+        purge_at__isnull=False,
+        purged_at__isnull=True,
     ).order_by("purge_at")[:BATCH]
     return sum(_purge(file) for file in list(due))
 
@@ -93,6 +110,24 @@ def remove_orphan_spools() -> int:
             removed += _remove_unowned(keys)
             keys = []
     return removed + _remove_unowned(keys)
+
+
+def remove_leftover_results() -> int:
+    """Free the bytes of results where a kill came between them and the end of their run."""
+    left = WorkflowRun.objects.exclude(result_key="").filter(completed_at__isnull=False)
+    runs = list(left.order_by("id")[:BATCH])
+    for run in runs:
+        discard_unfinished(run)
+    return len(runs)
+
+
+def purge_runs() -> int:
+    """Delete the records of runs that ended long ago, with their attempts and logs."""
+    before = timezone.now() - timedelta(days=settings.PORTAL_WORKFLOW_RETENTION_DAYS)
+    ended = WorkflowRun.objects.filter(completed_at__lt=before).order_by("completed_at")
+    old = list(ended.values_list("id", flat=True)[:BATCH])
+    WorkflowRun.objects.filter(id__in=old).delete()
+    return len(old)
 
 
 def _purge(file: IngestFile) -> bool:

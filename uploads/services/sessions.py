@@ -19,6 +19,7 @@ from uploads.services.content_types import detect_type
 from uploads.services.crashes import boot_id, distrust, survived_crash
 from uploads.services.digests import complete_digest
 from uploads.services.expiry import first_expiry
+from uploads.services.run_queue import auto_start
 from uploads.services.session_state import missing_spool_explained, original_error
 from uploads.services.upload_requests import UploadRequest
 from uploads.storage import StoredObject, storage
@@ -220,6 +221,7 @@ def _mark_stored(
         )
         file = IngestFile.objects.select_related("uploaded_by").get(id=session.file_id)
         announce_file("file.uploaded", file)
+        auto_start(file)
         batches.count_stored(file.batch_id)
     return True
 

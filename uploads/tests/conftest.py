@@ -8,6 +8,7 @@ import pytest
 from accounts.tests.factories import make_user
 from boot.tests.portal import Portal
 from common.services import kicks
+from uploads.services import run_queue
 from uploads.tests.factories import Api
 from uploads.tests.wire import Door
 
@@ -53,3 +54,11 @@ def staff(db) -> Api:
 def no_kicks(monkeypatch) -> None:
     """Deliveries stay as they are put: nothing starts the dispatcher."""
     monkeypatch.setattr(kicks, "_senders", [lambda *_: None])
+
+
+@pytest.fixture
+def no_run_kicks(monkeypatch) -> list[float]:
+    """Runs stay as they are put: kicks are noted, by their delay in seconds, and start nothing."""
+    sent: list[float] = []
+    monkeypatch.setattr(run_queue, "_senders", [sent.append])
+    return sent

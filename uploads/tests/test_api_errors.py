@@ -5,6 +5,7 @@ from django.test import Client
 
 from accounts.models import TokenScope
 from uploads.tests.factories import BATCHES, FILES, SESSIONS, Api, assert_problem
+from uploads.tests.workflow_factories import RUNS, WORKFLOWS
 
 ID = "01900000-0000-7000-8000-000000000000"
 
@@ -22,12 +23,23 @@ CALLS = [
     ("DELETE", f"{FILES}/{ID}", "consume", "file_not_found"),
     ("POST", f"{FILES}/{ID}/consume", "consume", "file_not_found"),
     ("POST", f"{FILES}/{ID}/extend", "upload", "file_not_found"),
+    ("POST", f"{FILES}/{ID}/runs", "workflows", None),
     ("POST", BATCHES, "upload", None),
     ("GET", BATCHES, "read", None),
     ("GET", f"{BATCHES}/{ID}", "read", "batch_not_found"),
     ("GET", f"{BATCHES}/{ID}/files", "read", "batch_not_found"),
     ("POST", f"{BATCHES}/{ID}/close", "upload", "batch_not_found"),
+    ("POST", f"{BATCHES}/{ID}/runs", "workflows", None),
+    ("GET", WORKFLOWS, "workflows", None),
+    ("GET", f"{WORKFLOWS}/none", "workflows", "workflow_not_found"),
+    ("GET", RUNS, "workflows", None),
+    ("GET", f"{RUNS}/{ID}", "workflows", "run_not_found"),
+    ("GET", f"{RUNS}/{ID}/log", "workflows", "run_not_found"),
+    ("GET", f"{RUNS}/{ID}/output", "workflows", "run_not_found"),
+    ("POST", f"{RUNS}/{ID}/cancel", "workflows", "run_not_found"),
+    ("POST", f"{RUNS}/{ID}/retry", "workflows", "run_not_found"),
 ]
+WITHOUT_ACCOUNT = f"{RUNS}/callback/"  # its link is the right to use it
 BODY = b'{"expires_at": "2099-01-01T00:00:00Z"}'
 
 
@@ -38,7 +50,7 @@ def call(client: Client, method: str, path: str):
 def test_the_table_names_every_call_of_the_api(db):
     schema = Client().get("/api/v1/openapi.json").json()
     known = {
-        (method, path.replace(ID, "*").replace("/parts/1", "/parts/*"))
+        (method, path.replace(ID, "*").replace("/parts/1", "/parts/*").replace("/none", "/*"))
         for method, path, *_ in CALLS
     }
     offered = {
@@ -48,7 +60,9 @@ def test_the_table_names_every_call_of_the_api(db):
         )
         for path, operations in schema["paths"].items()
         for method in operations
-        if path.startswith((SESSIONS, FILES, BATCHES)) and method != "head"
+        if path.startswith((SESSIONS, FILES, BATCHES, WORKFLOWS, RUNS))
+        and not path.startswith(WITHOUT_ACCOUNT)
+        and method != "head"
     }
     assert offered == known
 

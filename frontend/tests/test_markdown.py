@@ -1,0 +1,115 @@
+"""Markdown of strangers, in a page of ours."""
+
+import re
+
+import pytest
+
+from frontend.markdown import LONGEST, render
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("**bold** and *soft* and ~~gone~~", "<p><strong>bold</strong> and <em>soft</em> and <s>"),
+        ("- one\n- two", "<li>two</li>"),
+        ("3. three", '<ol start="3">'),
+        ("> said", "<blockquote>"),
+        ("```python\nx < 1\n```", "<pre><code>x &lt; 1\n</code></pre>"),
+        ("a | b\n--|--:\n1 | 2", '<td data-align="right">2</td>'),
+        ("line\n\n---\n\nline", "<hr>"),
+    ],
+)
+def test_markdown_becomes_html(text: str, html: str):
+    assert html in render(text)
+
+
+def test_headings_leave_the_first_two_levels_to_the_page():
+    html = render("\n\n".join(f"{'#' * level} h" for level in range(1, 7)))
+    assert re.findall(r"<h(\d)>", html) == ["3", "4", "5", "6", "6", "6"]
+
+
+def test_a_wide_table_scrolls_by_itself_and_by_the_keyboard():
+    assert '<div tabindex="0" role="region" aria-label="Table"><table>' in render("a|b\n-|-\n1|2")
+
+
+def test_links_lead_out_without_telling_where_from_and_without_weight():
+    html = render('[docs](https://docs.example.org/a?b=1 "Title") <mailto:ada@example.org>')
+    assert 'href="https://docs.example.org/a?b=1"' in html
+    assert 'href="mailto:ada@example.org"' in html
+    assert html.count('rel="nofollow noopener noreferrer"') == 2
+
+
+@pytest.mark.parametrize("target", ["/app/logout/", "//evil.example/", "#main", "other.md"])
+def test_links_within_the_text_do_not_lead_into_the_portal(target: str):
+    html = render(f"[words]({target})")
+    assert "href" not in html
+    assert "words" in html
+
+
+@pytest.mark.parametrize("target", ["https://evil.example/pixel.gif", "/app/", "data:image/gif,x"])
+def test_images_are_not_fetched_only_named(target: str):
+    html = render(f'![a "<b>chart</b>"]({target})')
+    assert "<img" not in html
+    assert "<b>" not in html
+    assert "chart" in html
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "<svg/onload=alert(1)>",
+        '<a href="javascript:alert(1)">x</a>',
+        "<iframe src='https://evil.example'></iframe>",
+        "<div style='position:fixed'>x</div>",
+        "<form action='/app/logout/'><button>x</button></form>",
+        "<details open ontoggle=alert(1)>",
+        "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+        "[x](javascript:alert(1))",
+        "[x](JaVaScRiPt:alert(1))",
+        "[x](java&#x0A;script:alert(1))",
+        "[x](&#106;avascript:alert(1))",
+        "[x](vbscript:msgbox(1))",
+        "[x](data:text/html;base64,PHNjcmlwdD4=)",
+        "[x](\x01javascript:alert(1))",
+        "<javascript:alert(1)>",
+        '[x]( https://a.example/"onmouseover=alert(1)// )',
+        "[x](https://a.example 'y\" onmouseover=\"alert(1)')",
+        '![x](x"onerror=alert(1))',
+        "```\n</code></pre><script>alert(1)</script>\n```",
+        '```"><script>alert(1)</script>\nx\n```',
+        "a|b\n-|-\n<script>alert(1)</script>|<td onclick=alert(1)>",
+        "<!--><script>alert(1)</script>-->",
+        "<![CDATA[><script>alert(1)</script>]]>",
+        "`<script>alert(1)</script>`",
+        "# <style>@import 'https://evil.example'</style>",
+    ],
+)
+def test_nothing_of_it_is_executed(text: str):
+    html = render(text)
+    tags = re.findall(r"<[^>]*>", html)
+    names = {re.match(r"</?([a-z0-9]*)", tag)[1] for tag in tags}
+    assert names <= {"p", "a", "pre", "code", "div", "h3", "blockquote"} | {
+        *("table", "thead", "tbody", "tr", "th", "td")
+    }
+    for tag in tags:
+        attributes = re.sub(r'"[^"]*"', '""', tag)
+        assert not re.search(r"\son\w+=|style=|class=|\sid=|src=", attributes), tag
+        link = re.search(r'href="([^"]*)"', tag)
+        assert link is None or link[1].startswith("https://a.example"), tag
+
+
+def test_a_definition_does_not_multiply_the_text():
+    text = f"[a]: https://a.example/{'u' * 30_000}\n\n" + "[a] " * 8_000
+    assert len(render(text)) < 2 * len(text)
+
+
+@pytest.mark.parametrize("piece", ["![", "[", "[a](", "<a ", "*a_ ", "> ", "- ", "|a", "``` "])
+def test_a_text_made_to_be_slow_makes_little_html(piece: str):
+    html = render(piece * (2 * LONGEST // len(piece)))
+    assert len(html) < 10 * LONGEST
+
+
+def test_what_is_too_long_is_left_out():
+    assert "end" not in render("a " * (LONGEST // 2) + "the end")

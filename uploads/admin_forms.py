@@ -1,0 +1,199 @@
+"""The admin's forms for workflows and their secrets."""
+
+import re
+from typing import Any, cast
+from uuid import UUID
+
+from django import forms
+from django.contrib.admin import widgets
+from django.core.exceptions import ValidationError
+
+from accounts.models import User
+from common.errors import InvalidInput
+from uploads.admin_config import PREFIX, config_values
+from uploads.models import UploadBatch, Workflow, WorkflowSecret
+from uploads.workflows import definitions
+from uploads.workflows.registry import TaskDefinition
+
+
+class TypesField(forms.CharField):
+    """Content types, one in a line or with commas between them, as a list."""
+
+    widget = widgets.AdminTextareaWidget(attrs={"rows": 5})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return value
+        return [pattern for pattern in re.split(r"[\s,;]+", value or "") if pattern]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return list(initial or []) != self.to_python(data)
+
+
+class WorkflowForm(forms.ModelForm):
+    """A workflow of `task`, whose configuration's fields are added (see `admin_config`)."""
+
+    task: TaskDefinition | None = None  # None: the workflow's task is gone
+
+    accepted_types = TypesField(required=False)
+    auto_start_user = forms.CharField(
+        label="Only files of",
+        required=False,
+        widget=widgets.AdminTextInputWidget(attrs={"type": "email"}),
+        help_text="The e-mail address of an account. Empty: files of everybody.",
+    )
+    auto_start_batch = forms.CharField(
+        label="Only files in the batch",
+        required=False,
+        widget=widgets.AdminTextInputWidget,
+        help_text="The id of a batch. Empty: all files.",
+    )
+
+    class Meta:
+        model = Workflow
+        fields = (
+            "name",
+            "slug",
+            "description",
+            "is_active",
+            "accepted_types",
+            "auto_start",
+            "time_limit_seconds",
+            "max_attempts",
+            "max_concurrent",
+            "on_success",
+            "consumes_file",
+        )
+        widgets = {"description": widgets.AdminTextareaWidget(attrs={"rows": 3})}
+        labels = {
+            "auto_start": "Start by itself",
+            "time_limit_seconds": "Time limit (seconds)",
+            "max_attempts": "Attempts at most",
+            "max_concurrent": "Runs at once, at most",
+            "on_success": "Next workflow",
+            "consumes_file": "Consume the file",
+        }
+        help_texts = {
+            "slug": "Names the workflow in addresses, the API and the command line.",
+            "is_active": "Only an active workflow can be started.",
+            "auto_start": "Starts on every file that is stored from now on, if its type is "
+            "accepted.",
+            "time_limit_seconds": "Of each attempt; then it is ended.",
+            "max_attempts": "An attempt that fails for now is followed by another.",
+            "max_concurrent": "On all workers together. Empty: as many as there is room for.",
+            "on_success": "Starts on the same file when a run of this one has completed.",
+            "consumes_file": "The file goes when a run has completed, and no other run needs it.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.task is not None:
+            self.instance.task_name = self.task.name
+        if "accepted_types" in self.fields:
+            self.fields["accepted_types"].help_text = self._types_help()
+        if "on_success" in self.fields:
+            self._limit_next()
+        self.initial["auto_start_user"] = _address_of(self.instance.auto_start_user_id)
+        self.initial["auto_start_batch"] = str(self.instance.auto_start_batch_id or "")
+
+    def _types_help(self) -> str:
+        told = "One in a line, such as application/pdf or image/*."
+        if self.task is None:
+            return told
+        some = ", ".join(self.task.accepts[:3]) + ("…" if len(self.task.accepts) > 3 else "")
+        return f"{told} Empty: all that the task takes ({some})."
+
+    def _limit_next(self) -> None:
+        field = cast(forms.ModelChoiceField, self.fields["on_success"])
+        field.queryset = Workflow.objects.exclude(id=self.instance.id).order_by("name", "id")
+        for option in ("can_add_related", "can_change_related", "can_delete_related"):
+            setattr(field.widget, option, False)
+
+    def clean_auto_start_user(self) -> UUID | None:
+        given = self.cleaned_data["auto_start_user"]
+        if "auto_start_user" not in self.changed_data:
+            return self.instance.auto_start_user_id
+        if not given:
+            return None
+        user = User.objects.filter(email__iexact=given).first()
+        if user is None:
+            raise ValidationError("No account has this e-mail address.")
+        return user.id
+
+    def clean_auto_start_batch(self) -> UUID | None:
+        given = self.cleaned_data["auto_start_batch"]
+        if "auto_start_batch" not in self.changed_data:
+            return self.instance.auto_start_batch_id
+        if not given:
+            return None
+        try:
+            batch = UploadBatch.objects.filter(id=UUID(given)).first()
+        except ValueError as exc:
+            raise ValidationError("This is not the id of a batch.") from exc
+        if batch is None:
+            raise ValidationError("There is no batch with this id.")
+        return batch.id
+
+    def _post_clean(self) -> None:
+        """After the model's own validation, what workflows must be: with every other mistake."""
+        super()._post_clean()  # type: ignore[misc]  # unknown to django-stubs
+        workflow = self.instance
+        for name in ("auto_start_user", "auto_start_batch"):
+            if name in self.cleaned_data:
+                setattr(workflow, f"{name}_id", self.cleaned_data[name])
+        if self.task is not None:
+            workflow.config = config_values(self.task, self.cleaned_data)
+        try:
+            definitions.check(workflow)
+        except InvalidInput as exc:
+            for problem in exc.extra["errors"]:
+                self._refuse(problem["field"], problem["message"])
+
+    def _refuse(self, place: str, message: str) -> None:
+        """Tell it at the form's field, unless that is known to be wrong."""
+        setting = place.removeprefix("config.")
+        field = PREFIX + setting.partition(".")[0] if place != setting else place
+        if field not in self.fields:
+            self.add_error(None, f"{place}: {message}")
+        elif field not in self.errors:
+            inner = setting.partition(".")[2]
+            self.add_error(field, f"{inner}: {message}" if inner else message)
+
+
+def _address_of(user_id: UUID | None) -> str:
+    """What the form shows of an account; of one that is gone the id."""
+    if user_id is None:
+        return ""
+    email = User.objects.filter(id=user_id).values_list("email", flat=True).first()
+    return email or str(user_id)
+
+
+class SecretForm(forms.ModelForm):
+    """The value goes in and never comes out."""
+
+    new_value = forms.CharField(
+        label="Value",
+        widget=forms.PasswordInput(attrs={"class": "vTextField", "autocomplete": "new-password"}),
+        max_length=10_000,
+    )
+
+    class Meta:
+        model = WorkflowSecret
+        fields = ("name", "description")
+        help_texts = {"name": "What configurations call it. It stays as it is."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding and "new_value" in self.fields:
+            self.fields["new_value"].required = False
+            self.fields[
+                "new_value"
+            ].help_text = "It is stored encrypted and not shown. Left empty, it stays as it is."
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # unknown to django-stubs
+        if self.cleaned_data.get("new_value"):
+            self.instance.value = self.cleaned_data["new_value"]

@@ -1,0 +1,158 @@
+"""Reads of workflows and runs, scoped to a user: what is not theirs does not exist."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from accounts.models import User
+from common.errors import InvalidInput, NotFound
+from common.pagination import Page, paginate
+from uploads import policy
+from uploads.models import (
+    IngestFile,
+    RunStatus,
+    Workflow,
+    WorkflowAttempt,
+    WorkflowLogLine,
+    WorkflowRun,
+)
+from uploads.selectors import ACCESS_ALL, COUNT_CAP
+
+LOG_PAGE = 200
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """A user's runs by state; each count stops at COUNT_CAP."""
+
+    pending: int
+    running: int
+    completed: int
+    failed: int
+    cancelled: int
+
+
+def active_workflows() -> list[Workflow]:
+    """What can be started, by name."""
+    return [workflow for workflow in all_workflows() if workflow.is_active]
+
+
+def all_workflows() -> list[Workflow]:
+    """Those that are switched off included, by name: for administrators."""
+    return list(Workflow.objects.select_related("on_success").order_by("name", "id"))
+
+
+def workflows_for(file: IngestFile) -> list[Workflow]:
+    """What can be started on a file, by name."""
+    return [
+        workflow
+        for workflow in active_workflows()
+        if policy.is_type_in(workflow.accepted_types, file.detected_type)
+    ]
+
+
+def get_workflow(slug: str) -> Workflow:
+    """Raises NotFound `workflow_not_found`, also for one that is inactive."""
+    workflow = (
+        Workflow.objects.select_related("on_success").filter(is_active=True, slug=slug).first()
+    )
+    if workflow is None:
+        raise NotFound(
+            "workflow_not_found", f"There is no active workflow {slug!r}; list them to see which."
+        )
+    return workflow
+
+
+def get_run(*, user: User, run_id: UUID) -> WorkflowRun:
+    """A run on the user's own file, or on anybody's for those who may read all files."""
+    run = find_run(run_id)
+    if not (run.owner_id == user.id or user.has_perm(ACCESS_ALL)):
+        raise NotFound("run_not_found", "There is no such run.")
+    return run
+
+
+def find_run(run_id: UUID) -> WorkflowRun:
+    """Anybody's run, for administrators at the shell."""
+    run = _runs().filter(id=run_id).first()
+    if run is None:
+        raise NotFound("run_not_found", "There is no such run.")
+    return run
+
+
+def find_runs(run_ids: Sequence[UUID]) -> list[WorkflowRun]:
+    """Those of them that are there, to see how far they are."""
+    return list(_runs().filter(id__in=run_ids).defer("output_text", "config").order_by("id"))
+
+
+def runs_page(
+    *,
+    user: User | None,
+    status: str | None = None,
+    workflow: str | None = None,
+    file_id: UUID | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[WorkflowRun]:
+    """A user's runs, newest first; None: everybody's, for administrators at the shell.
+
+    Raises InvalidInput `invalid_status` or `invalid_cursor`.
+    """
+    runs = _runs().defer("output_text", "config")
+    if user is not None:
+        runs = runs.filter(owner=user)
+    if status:
+        if status not in RunStatus.values:
+            raise InvalidInput("invalid_status", f"status is one of {', '.join(RunStatus.values)}")
+        runs = runs.filter(status=status)
+    if workflow:
+        runs = runs.filter(workflow__slug=workflow)
+    if file_id:
+        runs = runs.filter(file_id=file_id)
+    return paginate(runs, cursor=cursor, limit=limit)
+
+
+def runs_of_file(file: IngestFile, *, limit: int = 20) -> list[WorkflowRun]:
+    """Its newest runs; the file must be one that the caller may see."""
+    return list(_runs().filter(file=file).defer("output_text").order_by("-id")[:limit])
+
+
+def next_runs(run: WorkflowRun) -> list[WorkflowRun]:
+    """What its success started."""
+    return list(_runs().filter(previous=run).defer("output_text").order_by("id"))
+
+
+def run_of_result(file: IngestFile) -> WorkflowRun | None:
+    """The run that made a file; the file must be one that the caller may see."""
+    return _runs().filter(result_file=file).defer("output_text").first()
+
+
+def attempts_of(run: WorkflowRun) -> list[WorkflowAttempt]:
+    return list(WorkflowAttempt.objects.filter(run=run).order_by("number"))
+
+
+def log_page(
+    run: WorkflowRun, *, after: UUID | None = None, limit: int = LOG_PAGE
+) -> list[WorkflowLogLine]:
+    """The lines after one, oldest first: for a log that is followed."""
+    lines = WorkflowLogLine.objects.filter(run=run)
+    if after:
+        lines = lines.filter(id__gt=after)
+    return list(lines.order_by("id")[:limit])
+
+
+def latest_log(run: WorkflowRun, *, limit: int = LOG_PAGE) -> list[WorkflowLogLine]:
+    """The last lines, oldest first."""
+    return list(WorkflowLogLine.objects.filter(run=run).order_by("-id")[:limit])[::-1]
+
+
+def run_counts(*, user: User) -> RunCounts:
+    runs = WorkflowRun.objects.filter(owner=user)
+    return RunCounts(
+        **{value: runs.filter(status=value)[:COUNT_CAP].count() for value in RunStatus.values}
+    )
+
+
+def _runs() -> QuerySet[WorkflowRun]:
+    return WorkflowRun.objects.select_related("workflow", "file", "result_file", "started_by")

@@ -1,0 +1,132 @@
+"""Runs on their way to a worker: inserted, hinted at, taken back.
+
+Celery's messages may be lost, so a kick carries nothing and promises nothing: the rows say what
+is due, and the sweep finds what a lost kick left.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.models import User
+from uploads import policy
+from uploads.models import IngestFile, RunStatus, RunTrigger, Workflow, WorkflowRun
+
+MAX_CHAIN = 20  # workflows one after the other, should a loop have come about
+MAX_KICKS = 16  # for one transaction: a worker that is awake goes on until nothing is due
+
+# Sends the message that makes a worker look for due runs, in so many seconds.
+Sender = Callable[[float], None]
+_senders: list[Sender] = []
+
+
+def install(sender: Sender) -> None:
+    """Name the one way to send kicks. The composition does it; services know no queue."""
+    _senders[:] = [sender]
+
+
+def kick(at: datetime | None = None) -> None:
+    """Let a worker look for due runs, at `at` or at once."""
+    delay = (at - timezone.now()).total_seconds() if at else 0.0
+    _senders[0](max(0.0, delay))
+
+
+def kick_after_commit(runs: int = 1) -> None:
+    """Hint at so many new runs once they can be seen. A hint that fails costs a sweep's time."""
+    for _ in range(min(runs, MAX_KICKS)):
+        transaction.on_commit(kick, robust=True)
+
+
+def enqueue(
+    workflow: Workflow,
+    file: IngestFile,
+    *,
+    trigger: RunTrigger,
+    started_by: User | None = None,
+    previous: WorkflowRun | None = None,
+    config: dict[str, Any] | None = None,
+) -> WorkflowRun | None:
+    """A new run; None when one of this workflow is active on the file already.
+
+    To be called in a transaction that holds the file's row, so that it does not expire meanwhile,
+    and that asks for `kick_after_commit`.
+    """
+    run = _new_run(workflow, file, trigger=trigger, started_by=started_by)
+    if previous is not None:
+        run.previous = previous
+        run.chain_depth = previous.chain_depth + 1
+    if config is not None:
+        run.config = config
+    return run if _insert([run]) else None
+
+
+def enqueue_all(workflow: Workflow, files: Iterable[IngestFile], *, started_by: User) -> int:
+    """A new run for each file that the workflow accepts and is not at already; how many.
+
+    To be called as `enqueue`.
+    """
+    runs = [
+        _new_run(workflow, file, trigger=RunTrigger.USER, started_by=started_by)
+        for file in files
+        if accepts(workflow, file)
+    ]
+    return _insert(runs)
+
+
+def _new_run(
+    workflow: Workflow, file: IngestFile, *, trigger: RunTrigger, started_by: User | None
+) -> WorkflowRun:
+    return WorkflowRun(
+        workflow=workflow,
+        file=file,
+        owner_id=file.uploaded_by_id,
+        trigger=trigger,
+        started_by=started_by,
+        config=workflow.config,
+        consumes_file=workflow.consumes_file,
+        due_at=timezone.now(),
+        attempts_left=workflow.max_attempts,
+    )
+
+
+def _insert(runs: list[WorkflowRun]) -> int:
+    """Insert those whose workflow is not active on their file already; how many it were."""
+    WorkflowRun.objects.bulk_create(runs, ignore_conflicts=True)
+    return WorkflowRun.objects.filter(id__in=[run.id for run in runs]).count()
+
+
+def auto_start(file: IngestFile) -> None:
+    """Start what the rules say of a file that is just being stored, in its transaction."""
+    rules = Workflow.objects.filter(
+        Q(auto_start_user_id__isnull=True) | Q(auto_start_user_id=file.uploaded_by_id),
+        Q(auto_start_batch_id__isnull=True) | Q(auto_start_batch_id=file.batch_id),
+        is_active=True,
+        auto_start=True,
+    )
+    for workflow in rules:
+        if accepts(workflow, file) and enqueue(workflow, file, trigger=RunTrigger.RULE):
+            kick_after_commit()
+
+
+def accepts(workflow: Workflow, file: IngestFile) -> bool:
+    return policy.is_type_in(workflow.accepted_types, file.detected_type)
+
+
+def cancel_all(*, file_id: UUID) -> None:
+    """Take back what is to be done with a file that goes; what runs is told to stop."""
+    now = timezone.now()
+    runs = WorkflowRun.objects.filter(file_id=file_id)
+    runs.filter(status=RunStatus.PENDING).update(
+        status=RunStatus.CANCELLED,
+        completed_at=now,
+        error_code="file_deleted",
+        error_message="The file was deleted before the run began.",
+    )
+    runs.filter(status=RunStatus.RUNNING, cancel_requested_at__isnull=True).update(
+        cancel_requested_at=now
+    )

@@ -1,0 +1,238 @@
+"""Documents as people make them, and as attackers do."""
+
+import io
+import struct
+import zlib
+from email.message import EmailMessage
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import docx
+import openpyxl
+import pptx
+from fpdf import FPDF
+from PIL import Image
+from pptx.util import Inches
+
+DOCX_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+PPTX_TYPE = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+ODS_TYPE = "application/vnd.oasis.opendocument.spreadsheet"
+EPUB_TYPE = "application/epub+zip"
+
+
+def make_pdf(path: Path, *, pages: list[str], title: str = "", password: str = "") -> Path:
+    """A page for each text, its paragraphs apart by blank lines; an empty text is a blank page."""
+    pdf = FPDF()
+    pdf.set_font("Helvetica", size=12)
+    if title:
+        pdf.set_title(title)
+        pdf.set_author("Ada Lovelace")
+    if password:
+        pdf.set_encryption(owner_password="owner", user_password=password)
+    for text in pages:
+        pdf.add_page()
+        for paragraph in filter(None, text.split("\n\n")):
+            pdf.multi_cell(0, 6, paragraph, new_x="LMARGIN", new_y="NEXT")
+            pdf.ln(6)
+    pdf.output(str(path))
+    return path
+
+
+def make_pdf_of_many_pages(path: Path, *, pages: int) -> Path:
+    """Small: all entries of the page tree are one page object."""
+    kids = b" ".join([b"3 0 R"] * pages)
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Count %d /Kids [%s] >>" % (pages, kids),
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 100 100] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length 38 >>\nstream\nBT /F1 12 Tf 10 50 Td (Hello) Tj ET   \nendstream",
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    out = bytearray(b"%PDF-1.4\n")
+    offsets = []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    start = len(out)
+    out += b"xref\n0 6\n0000000000 65535 f \n"
+    out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    out += b"trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % start
+    path.write_bytes(out)
+    return path
+
+
+def make_docx(path: Path, *, picture: bool = False) -> Path:
+    document = docx.Document()
+    document.core_properties.title = "Harvest report"
+    document.core_properties.author = "Grace Hopper"
+    document.add_heading("Harvest report", level=1)
+    document.add_paragraph("Apples were plentiful this year.")
+    document.add_paragraph("sorted by hand", style="List Bullet")
+    table = document.add_table(rows=2, cols=2)
+    for cell, text in zip(
+        [cell for row in table.rows for cell in row.cells],
+        ["fruit", "kilograms", "apple | red", "120"],
+        strict=True,
+    ):
+        cell.text = text
+    if picture:
+        document.add_picture(io.BytesIO(image_bytes("PNG", (40, 30))))
+    document.save(str(path))
+    return path
+
+
+def make_pptx(path: Path) -> Path:
+    deck = pptx.Presentation()
+    deck.core_properties.title = "Roadmap"
+    first = deck.slides.add_slide(deck.slide_layouts[1])
+    first.shapes.title.text = "Where we are"
+    body = first.placeholders[1].text_frame
+    body.text = "Uploads work"
+    body.add_paragraph().text = "Workflows are next"
+    body.paragraphs[1].level = 1
+    first.notes_slide.notes_text_frame.text = "Say thanks first."
+    second = deck.slides.add_slide(deck.slide_layouts[5])
+    second.shapes.title.text = "Numbers"
+    table = second.shapes.add_table(2, 2, Inches(1), Inches(2), Inches(4), Inches(1)).table
+    for index, text in enumerate(["month", "files", "May", "1|200"]):
+        table.cell(index // 2, index % 2).text = text
+    deck.save(str(path))
+    return path
+
+
+def make_xlsx(path: Path, *, rows: int = 2) -> Path:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "Stock"
+    sheet.append(["item", "count", "price"])
+    for number in range(rows):
+        sheet.append([f"part {number} | A", number, number + 0.5])
+    other = book.create_sheet("Second")
+    other.append(["only", True])
+    book.properties.title = "Stock list"
+    book.save(str(path))
+    return path
+
+
+def make_ods(path: Path, *, cells: str = "") -> Path:
+    """One table; `cells` is the XML of its rows."""
+    rows = cells or (
+        '<table:table-row><table:table-cell office:value-type="string"><text:p>city</text:p>'
+        '</table:table-cell><table:table-cell office:value-type="float" office:value="42">'
+        "<text:p>42</text:p></table:table-cell></table:table-row>"
+    )
+    names = "urn:oasis:names:tc:opendocument:xmlns"
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content xmlns:office='
+        f'"{names}:office:1.0" xmlns:table="{names}:table:1.0" xmlns:text="{names}:text:1.0">'
+        f'<office:body><office:spreadsheet><table:table table:name="Towns">{rows}</table:table>'
+        "</office:spreadsheet></office:body></office:document-content>"
+    )
+    manifest = (
+        f'<manifest:manifest xmlns:manifest="{names}:manifest:1.0"><manifest:file-entry '
+        f'manifest:full-path="/" manifest:media-type="{ODS_TYPE}"/></manifest:manifest>'
+    )
+    return make_zip(
+        path,
+        {"mimetype": ODS_TYPE, "content.xml": content, "META-INF/manifest.xml": manifest},
+    )
+
+
+def make_epub(path: Path) -> Path:
+    """Two chapters; their names sort against their order."""
+    container = (
+        '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+        '<rootfile full-path="OPS/book.opf"/></rootfiles></container>'
+    )
+    package = (
+        '<package xmlns="http://www.idpf.org/2007/opf" version="3.0"><metadata '
+        'xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>A Small Book</dc:title></metadata>'
+        '<manifest><item id="a" href="a%20last.xhtml" media-type="application/xhtml+xml"/>'
+        '<item id="z" href="z.xhtml" media-type="application/xhtml+xml"/></manifest>'
+        '<spine><itemref idref="z"/><itemref idref="a"/></spine></package>'
+    )
+    page = "<html><body><h1>{}</h1><p>{}</p></body></html>"
+    return make_zip(
+        path,
+        {
+            "mimetype": EPUB_TYPE,
+            "META-INF/container.xml": container,
+            "OPS/book.opf": package,
+            "OPS/z.xhtml": page.format("Dawn", "It began &amp; went on."),
+            "OPS/a last.xhtml": page.format("Dusk", "It ended."),
+        },
+    )
+
+
+def make_email(path: Path) -> Path:
+    message = EmailMessage()
+    message["Subject"] = "Grüße aus Köln"
+    message["From"] = "Ada <ada@example.org>"
+    message["To"] = "grace@example.org"
+    message["Date"] = "Fri, 20 Nov 2026 10:00:00 +0000"
+    message.set_content("Hello Grace,\n\nsee the attachment.")
+    message.add_alternative("<p>Hello <b>Grace</b></p>", subtype="html")
+    message.add_attachment(b"%PDF-1.4", maintype="application", subtype="pdf", filename="a|b.pdf")
+    path.write_bytes(message.as_bytes())
+    return path
+
+
+def make_zip(path: Path, entries: dict[str, str | bytes]) -> Path:
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return path
+
+
+def add_entry(path: Path, name: str, *, zeros: int) -> Path:
+    """An entry of so many bytes that take next to no place."""
+    block = bytes(1024 * 1024)
+    with (
+        ZipFile(path, "a", ZIP_DEFLATED, compresslevel=9) as archive,
+        archive.open(name, "w", force_zip64=True) as entry,
+    ):
+        for _ in range(zeros // len(block)):
+            entry.write(block)
+    return path
+
+
+def replace_entry(path: Path, name: str, content: str | bytes) -> Path:
+    with ZipFile(path) as archive:
+        entries = {entry: archive.read(entry) for entry in archive.namelist()}
+    return make_zip(path, {**entries, name: content})
+
+
+def lie_about_size(path: Path, name: str, *, size: int) -> Path:
+    """Write another size of an unpacked entry into the archive's list."""
+    content = bytearray(path.read_bytes())
+    encoded = name.encode()
+    at = content.find(b"PK\x01\x02")
+    while content[at + 46 : at + 46 + len(encoded)] != encoded:
+        at = content.index(b"PK\x01\x02", at + 1)
+    struct.pack_into("<L", content, at + 24, size)  # APPNOTE.TXT 4.3.12
+    path.write_bytes(content)
+    return path
+
+
+def image_bytes(kind: str, size: tuple[int, int], **options: object) -> bytes:
+    out = io.BytesIO()
+    image = Image.linear_gradient("L").resize(size).convert("RGB")
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def make_image_bomb(path: Path, *, side: int = 50_000) -> Path:
+    """A PNG of a few bytes that says it is `side` pixels wide and high."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        check = struct.pack(">L", zlib.crc32(name + body))
+        return struct.pack(">L", len(body)) + name + body + check
+
+    header = struct.pack(">LLBBBBB", side, side, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(100_000))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
+    return path

@@ -1,0 +1,143 @@
+"""What an external runner may do with a callback link: say how far it is, and how it ended.
+
+The link is the runner's only right. It is good for one attempt, until that is over: the first
+answer that ends it is the only one.
+"""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.utils import timezone
+
+from common.errors import Conflict, Gone, InvalidInput, NotFound, PayloadTooLarge
+from uploads.links import attempt_of
+from uploads.models import RunStatus, WorkflowRun
+from uploads.services import run_claims
+from uploads.services.run_claims import Failure, Progress
+from uploads.services.run_results import (
+    LeaseLostError,
+    StoredResult,
+    discard_result,
+    store_result,
+)
+from uploads.storage import storage
+from uploads.workflows.answers import RunnerAnswer
+
+
+def take_answer(token: str, answer: RunnerAnswer) -> None:
+    """Note progress, or end the attempt.
+
+    Raises NotFound `link_invalid`, Gone `attempt_over`, InvalidInput `status_not_expected`.
+    """
+    run = _attempt(token)
+    if not _apply(run, answer):
+        raise _over()
+
+
+def take_result(
+    token: str, *, filename: str, size_bytes: int, blocks: Iterator[memoryview], output_text: str
+) -> StoredResult:
+    """Store a result file and complete the run with it.
+
+    Whatever goes wrong with the bytes leaves the attempt on, so that they may be sent again.
+    Raises what `take_answer` and `store_result` raise, PayloadTooLarge `result_too_large`,
+    Conflict `result_in_progress`, InvalidInput `body_incomplete`.
+    """
+    run = _attempt(token)
+    _check_size(size_bytes)
+    _make_way(run)
+    try:
+        result = store_result(
+            run, filename=filename, size_bytes=size_bytes, blocks=_whole(blocks, size_bytes)
+        )
+    except (LeaseLostError, NotFound) as exc:
+        raise _refusal(token) from exc
+    if not run_claims.complete(run, output_text=output_text, is_cut=False, result=result):
+        discard_result(run, result.stored.key)
+        raise _refusal(token)
+    return result
+
+
+def _attempt(token: str) -> WorkflowRun:
+    """The run, if the attempt that the link is for is on. Raises NotFound, Gone."""
+    run_id, lease_id = attempt_of(token)
+    run = WorkflowRun.objects.filter(id=run_id, status=RunStatus.RUNNING, lease_id=lease_id).first()
+    if run is None or _is_late(run):
+        raise _over()
+    return run
+
+
+def _is_late(run: WorkflowRun) -> bool:
+    """Whether the deadline has passed, although the sweep has yet to notice."""
+    deadline = run.lease_expires_at
+    return run.is_handed_over and deadline is not None and deadline <= timezone.now()
+
+
+def _apply(run: WorkflowRun, answer: RunnerAnswer) -> bool:
+    """Whether the attempt was still on."""
+    if answer.status == "progress":
+        return run_claims.note_answer(run, Progress(percent=answer.percent, message=answer.message))
+    if answer.status == "completed":
+        return run_claims.complete(run, output_text=answer.output_text, is_cut=False, result=None)
+    if answer.error is None:
+        raise InvalidInput(
+            "status_not_expected",
+            "Here, status is progress, completed or failed; accepted is said to the request.",
+        )
+    return run_claims.fail(
+        run, Failure(answer.error.code, answer.error.message, may_retry=answer.retry)
+    )
+
+
+def _check_size(size_bytes: int) -> None:
+    most = settings.PORTAL_WORKFLOW_RESULT_MAX
+    if size_bytes > most:
+        raise PayloadTooLarge(
+            "result_too_large",
+            f"The result has {size_bytes} bytes; at most {most} are taken.",
+            max_bytes=most,
+        )
+
+
+def _make_way(run: WorkflowRun) -> None:
+    """Free what a request left that was cut off hard. Raises Conflict while one is being served."""
+    if not run.result_key:
+        return
+    with storage().try_idle(run.result_key) as is_idle:
+        if not is_idle:
+            raise _in_progress()
+        discard_result(run, run.result_key)
+
+
+def _whole(blocks: Iterator[memoryview], size_bytes: int) -> Iterator[memoryview]:
+    """The same blocks. Raises InvalidInput when there is less in them than announced."""
+    received = 0
+    for block in blocks:
+        received += block.nbytes
+        yield block
+    if received < size_bytes:
+        raise InvalidInput(
+            "body_incomplete",
+            f"The result ended after {received} of {size_bytes} bytes; send it again.",
+        )
+
+
+def _refusal(token: str) -> Conflict | Gone:
+    """Why a result was not taken: the attempt is over, or another result came in between."""
+    try:
+        _attempt(token)
+    except Gone as exc:
+        return exc
+    return _in_progress()
+
+
+def _in_progress() -> Conflict:
+    return Conflict("result_in_progress", "Another request is sending the result of this attempt.")
+
+
+def _over() -> Gone:
+    return Gone(
+        "attempt_over",
+        "This attempt is over: it has ended, was cancelled, or its deadline has passed. "
+        "Nothing of this was kept.",
+    )

@@ -1,0 +1,72 @@
+"""What the process of an attempt says to its worker: JSON, checked before anything is believed."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+LINE_LENGTH = 2000  # characters of a line of the log
+NOTE_LENGTH = 200  # characters about progress
+MESSAGE_LENGTH = 500  # characters of an error, for users
+TRACEBACK_LENGTH = 20_000
+OUTPUT_LENGTH = 2**20  # characters; settings have less
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ProgressMade(_Said):
+    kind: Literal["progress"] = "progress"
+    percent: float | None
+    message: Annotated[str, Field(max_length=NOTE_LENGTH)]
+
+
+class Spent(_Said):
+    kind: Literal["spent"] = "spent"
+    amount: Annotated[Decimal, Field(ge=0, lt=10**12, max_digits=18, decimal_places=6)]
+
+
+class Logged(_Said):
+    kind: Literal["log"] = "log"
+    at: AwareDatetime
+    level: Annotated[str, Field(max_length=16)]
+    message: Annotated[str, Field(max_length=LINE_LENGTH)]
+
+
+class Completed(_Said):
+    """The task's good end. `file` is the path of the result, in the attempt's folder."""
+
+    kind: Literal["completed"] = "completed"
+    output_text: Annotated[str, Field(max_length=OUTPUT_LENGTH)]
+    is_cut: bool
+    file: str | None
+    filename: str
+
+
+class WentOn(_Said):
+    """The work goes on elsewhere; the answer is due in so many seconds."""
+
+    kind: Literal["handed_over"] = "handed_over"
+    seconds: Annotated[float, Field(gt=0, le=30 * 86_400)]
+
+
+class Failed(_Said):
+    kind: Literal["failed"] = "failed"
+    code: Annotated[str, Field(max_length=64)]
+    message: Annotated[str, Field(max_length=MESSAGE_LENGTH)]
+    traceback: Annotated[str, Field(max_length=TRACEBACK_LENGTH)] = ""
+    may_retry: bool = False
+    retry_after: float | None = None  # seconds
+
+
+News = ProgressMade | Spent | Logged
+Last = Completed | WentOn | Failed
+Message = News | Last
+
+_message: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+
+
+def decode(text: bytes) -> Message:
+    """Raises ValueError."""
+    return _message.validate_json(text)

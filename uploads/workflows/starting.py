@@ -1,0 +1,50 @@
+"""How people start a workflow: with its own configuration, or with one changed for this run."""
+
+from typing import Any
+from uuid import UUID
+
+from accounts.models import User
+from accounts.permissions import CHANGE_WORKFLOWS, allows
+from common.errors import Forbidden
+from uploads import run_selectors
+from uploads.models import Workflow, WorkflowRun
+from uploads.services import runs
+from uploads.workflows import registry
+
+
+def start(
+    *, user: User, file_id: UUID, slug: str, changes: dict[str, Any] | None = None
+) -> WorkflowRun:
+    """Start the workflow named `slug` on a file; `changes` are members of its configuration.
+
+    Raises NotFound, InvalidInput `config_invalid`, Forbidden `config_fixed`, and what
+    `uploads.services.runs.start_run` raises.
+    """
+    workflow = run_selectors.get_workflow(slug)
+    config = _changed(workflow, changes, user=user) if changes else None
+    return runs.start_run(user=user, file_id=file_id, workflow=workflow, config=config)
+
+
+def adjustable_fields(workflow: Workflow, *, user: User) -> list[str]:
+    """The members of the configuration that somebody may change for one run."""
+    task = registry.find(workflow.task_name)
+    if task is None:
+        return []
+    return [
+        name
+        for name, field in task.config.model_fields.items()
+        if allows(user, CHANGE_WORKFLOWS) or registry.is_marked(field, registry.ADJUSTABLE)
+    ]
+
+
+def _changed(workflow: Workflow, changes: dict[str, Any], *, user: User) -> dict[str, Any]:
+    task = registry.get(workflow.task_name)
+    fixed = set(changes).intersection(task.config.model_fields) - set(
+        adjustable_fields(workflow, user=user)
+    )
+    if fixed:
+        raise Forbidden(
+            "config_fixed",
+            f"{', '.join(sorted(fixed))}: only administrators change this for a run.",
+        )
+    return registry.check_config(task, workflow.config | changes)

@@ -1,0 +1,50 @@
+"""Text out of documents, as Markdown, piece by piece.
+
+Each format has a module of its own, loaded when a file needs it: a process that reads one PDF
+holds no library for spreadsheets.
+"""
+
+from collections.abc import Generator
+from importlib import import_module
+from typing import BinaryIO
+
+from uploads.workflows.errors import TaskFailed
+from uploads.workflows.text.base import Converter, Job, Piece, TextOptions, unreadable
+from uploads.workflows.text.clean import clean
+from uploads.workflows.text.kinds import ACCEPTED_TYPES, Kind, kind_of
+
+__all__ = ["ACCEPTED_TYPES", "Piece", "TextOptions", "pieces"]
+
+_DEFAULTS = TextOptions()
+
+
+def pieces(
+    *,
+    source: BinaryIO,
+    filename: str,
+    content_type: str,
+    options: TextOptions = _DEFAULTS,
+) -> Generator[Piece]:
+    """The file's text from its beginning; who has enough stops reading. `source` is seekable.
+
+    Raises TaskFailed: `type_not_supported`, `file_unreadable`, `file_encrypted`, `no_text`,
+    `file_too_large`, `too_many_pages`, `too_many_cells`, `archive_bomb`.
+    """
+    kind = kind_of(source, filename=filename, content_type=content_type)
+    source.seek(0)
+    job = Job(filename=filename, content_type=content_type, options=options)
+    has_text = False
+    try:
+        for piece in _converter(kind)(source, job):
+            text = clean(piece.text)
+            has_text = has_text or text.strip() != ""
+            yield Piece(text, piece.done)
+    except RecursionError as exc:
+        raise unreadable(kind.label, "its parts are nested too deeply") from exc
+    if not has_text:
+        raise TaskFailed("no_text", "There is no text in the file.")
+
+
+def _converter(kind: Kind) -> Converter:
+    converter: Converter = import_module(f"uploads.workflows.text.{kind.module}").convert
+    return converter

@@ -1,0 +1,85 @@
+"""PDF, page by page."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import BinaryIO
+
+import pypdfium2
+
+from uploads.workflows.errors import TaskFailed
+from uploads.workflows.text.base import Job, Piece, encrypted, reading
+
+_LABEL = "a PDF"
+# PDFium marks a word that goes on in the next line.
+_HYPHENATED = re.compile("[\ufffe\x02](?:\r\n)?")
+# A line further from the one above than this many times the usual distance begins a paragraph.
+_PARAGRAPH_GAP = 1.35
+_PASSWORD_ERROR = pypdfium2.raw.FPDF_ERR_PASSWORD
+
+
+def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
+    with reading(_LABEL), open_pdf(source) as document:
+        count = len(document)
+        if count > job.options.max_pages:
+            raise TaskFailed(
+                "too_many_pages",
+                f"The PDF has {count:,} pages; {job.options.max_pages:,} are allowed.",
+            )
+        has_text = False
+        for index in range(count):
+            text = _page_text(document, index)
+            has_text = has_text or text != ""
+            mark = f"\n---\n\n*Page {index + 1}*\n\n" if index else ""
+            yield Piece(f"{mark}{text}\n" if text else mark, (index + 1) / count)
+        if not has_text:
+            raise TaskFailed(
+                "no_text", "The PDF has no text layer; its pages may be scanned images."
+            )
+
+
+def open_pdf(source: BinaryIO) -> pypdfium2.PdfDocument:
+    try:
+        return pypdfium2.PdfDocument(source)
+    except pypdfium2.PdfiumError as exc:
+        if exc.err_code == _PASSWORD_ERROR:
+            raise encrypted() from exc
+        raise
+
+
+def _page_text(document: pypdfium2.PdfDocument, index: int) -> str:
+    page = document[index]
+    try:
+        text_page = page.get_textpage()
+        try:
+            text = text_page.get_text_bounded()
+            text = _with_paragraphs(text_page, text)
+        finally:
+            text_page.close()
+    finally:
+        page.close()
+    return _HYPHENATED.sub("", text).strip()
+
+
+def _with_paragraphs(text_page: pypdfium2.PdfTextPage, text: str) -> str:
+    """PDF knows lines only: put a blank line where the distance between two is large."""
+    lines = text.split("\r\n")
+    if len(lines) < 3 or len(text) != text_page.count_chars():
+        return text  # where indices into the text are none into the page, distances are unknown
+    tops = []
+    at = 0
+    for line in lines:
+        tops.append(text_page.get_charbox(at, loose=True)[3] if line else None)
+        at += len(line) + 2
+    gaps = [
+        above - top if above is not None and top is not None else 0.0
+        for above, top in pairwise(tops)
+    ]
+    # Not the median: in a page of short paragraphs most distances are large.
+    downwards = sorted(gap for gap in gaps if gap > 0) or [0.0]
+    usual = downwards[len(downwards) // 4]
+    pieces = [lines[0]]
+    for line, gap in zip(lines[1:], gaps, strict=True):
+        pieces.append("\r\n\r\n" if gap > usual * _PARAGRAPH_GAP else "\r\n")
+        pieces.append(line)
+    return "".join(pieces)

@@ -1,0 +1,20 @@
+"""Texts as they are."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from uploads.workflows.text.base import Job, Piece, size_of
+from uploads.workflows.text.decoding import decoded
+
+_PIECE_CHARACTERS = 64 * 1024
+
+
+def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
+    del job
+    size = size_of(source)
+    with decoded(source) as text:
+        while piece := text.read(_PIECE_CHARACTERS):
+            # A line's end may fall between two pieces.
+            if piece.endswith("\r"):
+                piece += text.read(1)
+            yield Piece(piece, min(1.0, source.tell() / size))
