@@ -1,5 +1,6 @@
 """What a file's bytes say they are (libmagic)."""
 
+from collections.abc import Iterator
 from threading import Lock
 
 import pylibmagic  # noqa: F401  (first: it brings libmagic and says where its database is)
@@ -11,6 +12,14 @@ from uploads.storage.base import UploadReader
 
 _HEAD_BYTES = 256 * 1024
 _EMPTY = "application/x-empty"
+_ENTRY = b"PK\x03\x04"  # a ZIP's local file header (APPNOTE 4.3.7)
+_UNSURE = {"application/zip", "application/octet-stream"}
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_OFFICE_TYPES = {
+    b"word/": f"{_OFFICE}.wordprocessingml.document",
+    b"xl/": f"{_OFFICE}.spreadsheetml.sheet",
+    b"ppt/": f"{_OFFICE}.presentationml.presentation",
+}
 
 _magic = magic.Magic(mime=True)
 _lock = Lock()
@@ -22,5 +31,26 @@ def detect_type(reader: UploadReader, *, size_bytes: int) -> str:
         return _EMPTY
     head = memoryview(bytearray(min(size_bytes, _HEAD_BYTES)))
     count = reader.read_into(head, offset=0)
+    content = bytes(head[:count])
     with _lock:
-        return str(_magic.from_buffer(bytes(head[:count]))).lower()
+        detected = str(_magic.from_buffer(content)).lower()
+    return _office_type(content) or detected if detected in _UNSURE else detected
+
+
+def _office_type(head: bytes) -> str | None:
+    """libmagic knows an Office document only by the order of its entries, which programs choose."""
+    names = list(_entry_names(head)) if head.startswith(_ENTRY) else []
+    if b"[Content_Types].xml" not in names:
+        return None
+    for folder, kind in _OFFICE_TYPES.items():
+        if any(name.startswith(folder) for name in names):
+            return kind
+    return None
+
+
+def _entry_names(head: bytes) -> Iterator[bytes]:
+    position = head.find(_ENTRY)
+    while position >= 0:
+        length = int.from_bytes(head[position + 26 : position + 28], "little")
+        yield head[position + 30 : position + 30 + length]
+        position = head.find(_ENTRY, position + len(_ENTRY))
