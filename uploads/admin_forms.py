@@ -10,10 +10,28 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import User
 from common.errors import InvalidInput
-from uploads.admin_config import PREFIX, config_values
 from uploads.models import UploadBatch, Workflow, WorkflowSecret
 from uploads.workflows import definitions
+from uploads.workflows.config_fields import config_fields, config_values, placed
 from uploads.workflows.registry import TaskDefinition
+
+_PREFIX = "config_"  # of the form's fields: a task may name its own as the workflow's are named
+_WIDGETS = {
+    forms.TextInput: widgets.AdminTextInputWidget,
+    forms.Textarea: widgets.AdminTextareaWidget,
+}
+
+
+def config_inputs(task: TaskDefinition, config: dict[str, Any]) -> dict[str, forms.Field]:
+    """The fields of a task's configuration as the admin's form has them."""
+    fields = config_fields(task, config)
+    for field in fields.values():
+        if type(field.widget) in _WIDGETS:
+            field.widget = _WIDGETS[type(field.widget)](field.widget.attrs)
+        if field.required:
+            field.required = False
+            field.help_text = f"{field.help_text} Required of an active workflow.".lstrip()
+    return {_PREFIX + name: field for name, field in fields.items()}
 
 
 class TypesField(forms.CharField):
@@ -34,7 +52,7 @@ class TypesField(forms.CharField):
 
 
 class WorkflowForm(forms.ModelForm):
-    """A workflow of `task`, whose configuration's fields are added (see `admin_config`)."""
+    """A workflow of `task`, whose configuration's fields are added (see `config_inputs`)."""
 
     task: TaskDefinition | None = None  # None: the workflow's task is gone
 
@@ -145,7 +163,12 @@ class WorkflowForm(forms.ModelForm):
             if name in self.cleaned_data:
                 setattr(workflow, f"{name}_id", self.cleaned_data[name])
         if self.task is not None:
-            workflow.config = config_values(self.task, self.cleaned_data)
+            entered = {
+                name.removeprefix(_PREFIX): value
+                for name, value in self.cleaned_data.items()
+                if name.startswith(_PREFIX)
+            }
+            workflow.config = config_values(self.task, entered)
         try:
             definitions.check(workflow)
         except InvalidInput as exc:
@@ -155,12 +178,13 @@ class WorkflowForm(forms.ModelForm):
     def _refuse(self, place: str, message: str) -> None:
         """Tell it at the form's field, unless that is known to be wrong."""
         setting = place.removeprefix("config.")
-        field = PREFIX + setting.partition(".")[0] if place != setting else place
+        field, told = placed(setting, message)
+        if setting != place:
+            field = _PREFIX + field
         if field not in self.fields:
             self.add_error(None, f"{place}: {message}")
         elif field not in self.errors:
-            inner = setting.partition(".")[2]
-            self.add_error(field, f"{inner}: {message}" if inner else message)
+            self.add_error(field, told)
 
 
 def _address_of(user_id: UUID | None) -> str:

@@ -17,8 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from common.admin_records import NoNulInFilters
 from common.errors import DooritoError
-from uploads.admin_config import config_fields
-from uploads.admin_forms import SecretForm, WorkflowForm
+from uploads.admin_forms import SecretForm, WorkflowForm, config_inputs
 from uploads.models import Workflow, WorkflowRun, WorkflowSecret
 from uploads.workflows import definitions, registry
 from uploads.workflows.registry import TaskDefinition
@@ -123,7 +122,7 @@ class WorkflowAdmin(NoNulInFilters):
             else ["types", "auto_start", "auto_start_user_id", "auto_start_batch_id"]
         )
         config = (
-            list(config_fields(task, {})) if task is not None and may_write else ["stored_config"]
+            list(config_inputs(task, {})) if task is not None and may_write else ["stored_config"]
         )
         return [
             (None, {"fields": ["task", *_MAIN]}),
@@ -140,7 +139,7 @@ class WorkflowAdmin(NoNulInFilters):
         attributes: dict[str, Any] = {"task": task, "Meta": WorkflowForm.Meta}
         if task is not None and self._may_write(request, obj):
             config = obj.config if obj is not None and obj.task_name == task.name else {}
-            attributes |= config_fields(task, config)
+            attributes |= config_inputs(task, config)
         form = type("ConfiguredWorkflowForm", (WorkflowForm,), attributes)
         return super().get_form(request, obj, change=change, form=form, **kwargs)
 

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
+
 from boot.supervisor import commands
 from boot.tests.portal import ROOT, Portal
 
-FILES = 24
+FILES = 12
 KILLS = 2
 
 BEGIN = f"""
@@ -17,12 +19,22 @@ from accounts.models import User
 from uploads.models import Workflow
 from uploads.tests.factories import make_stored
 Workflow.objects.create(
-    name="Echo", slug="echo", task_name="test_echo", config={{"pause": 0.5}},
+    name="Echo", slug="echo", task_name="test_echo", config={{"pause": 3}},
     accepted_types=["*/*"], auto_start=True, max_attempts=10,
 )
 admin = User.objects.get()
 for number in range({FILES}):
     make_stored(b"file %d" % number, user=admin)
+"""
+KILL = """
+import os, signal, time
+from datetime import timedelta
+from django.utils import timezone
+from uploads.models import WorkflowAttempt
+fresh = WorkflowAttempt.objects.filter(outcome="running", worker__endswith=":{pid}")
+while not fresh.filter(started_at__gt=timezone.now() - timedelta(seconds=1)).exists():
+    time.sleep(0.05)
+os.kill({pid}, signal.SIGKILL)
 """
 LOOK = """
 import json
@@ -48,16 +60,22 @@ def test_every_run_is_completed_once_although_workers_are_killed():
         begun = portal.manage("shell", "--no-imports", "-c", BEGIN)
         assert begun.returncode == 0, begun.stderr
         with another_worker(portal):
-            for kill in range(KILLS):
-                wait_for(portal, lambda runs, kill=kill: done(runs) > 3 * kill)
+            for _ in range(KILLS):
                 portal.wait()  # it may just be starting after the last time
-                portal.kill("workflows")
-            runs = wait_for(portal, lambda runs: done(runs) == FILES)
+                kill_in_the_middle_of_a_run(portal)
+            runs = all_done(portal)
 
     assert len(runs) == FILES
     assert {run["completions"] for run in runs} == {1}
     assert all(run["made"] == run["attempt"] == 1 + run["losses"] for run in runs)
-    assert sum(run["losses"] for run in runs) > 0
+    assert sum(run["losses"] for run in runs) >= KILLS
+
+
+def kill_in_the_middle_of_a_run(portal: Portal) -> None:
+    worker = portal.processes["workflows"]
+    killed = portal.manage("shell", "--no-imports", "-c", KILL.format(pid=worker.pid))
+    assert killed.returncode == 0, killed.stderr
+    psutil.wait_procs([worker], timeout=10)
 
 
 @contextmanager
@@ -74,13 +92,13 @@ def another_worker(portal: Portal) -> Iterator[None]:
         worker.wait(timeout=30)
 
 
-def wait_for(portal: Portal, condition) -> list[dict[str, int]]:
+def all_done(portal: Portal) -> list[dict[str, int]]:
     give_up = time.monotonic() + 180
     while time.monotonic() < give_up:
         looked = portal.manage("shell", "--no-imports", "-c", LOOK)
         assert looked.returncode == 0, looked.stderr
         runs = json.loads(looked.stdout)
-        if condition(runs):
+        if done(runs) == FILES:
             return runs
     raise AssertionError(f"{done(runs)} of {FILES} runs are completed:\n{portal.logs()}")
 

@@ -7,6 +7,7 @@ from typing import Literal
 from uuid import uuid4
 
 import pytest
+from django import forms
 from django.contrib.auth.models import Permission
 from django.test import Client
 from pydantic import Field
@@ -14,7 +15,7 @@ from pydantic import Field
 from accounts.models import User
 from accounts.tests.factories import make_user
 from frontend.tests.conftest import client_of
-from uploads.models import RunStatus, WorkflowRun
+from uploads.models import RunStatus, WorkflowRun, WorkflowSecret
 from uploads.services import run_claims
 from uploads.services.batches import create_batch
 from uploads.services.files import delete_file
@@ -322,7 +323,7 @@ def test_what_cannot_be_started_says_why(ada: Client, user: User):
     for slug, reason in (
         ("", "There is no active workflow"),
         (make_workflow(is_active=False).slug, "There is no active workflow"),
-        (make_workflow(accepted_types=["image/*"]).slug, "the file is text/plain"),
+        (make_workflow(accepted_types=["image/*"]).slug, "does not take text/plain"),
     ):
         response = ada.post(address, {"workflow": slug}, follow=True)
         assert reason in response.content.decode()
@@ -376,7 +377,6 @@ def test_a_run_is_made_again_with_other_settings(ada: Client, user: User):
     ("changed", "field"),
     [
         ({"pages": "99"}, "pages"),
-        ({"pages": ""}, "pages"),
         ({"pages": "many"}, "pages"),
         ({"warmth": "2"}, "warmth"),
         ({"format": "doc"}, "format"),
@@ -396,6 +396,33 @@ def test_a_wrong_setting_is_shown_at_its_field(
     assert list(response.context["form"].errors) == [field]
     assert 'aria-invalid="true"' in response.content.decode()
     assert not WorkflowRun.objects.exists()
+
+
+def test_an_emptied_setting_takes_the_tasks_default_and_is_proposed_so_again(
+    ada: Client, user: User
+):
+    workflow = make_workflow(task_name="test_letter", config={"pages": 5, "warmth": 0.5})
+    address = f"/app/uploads/{make_stored(user=user).id}/runs/new/{workflow.slug}/"
+    ada.post(address, LETTER | {"pages": ""})
+    run = WorkflowRun.objects.get()
+    assert not {"pages", "warmth"}.intersection(run.config)
+    form = ada.get(address, {"like": run.id}).context["form"]
+    assert (form["pages"].value(), form["warmth"].value()) == (2, None)
+
+
+def test_administrators_choose_among_the_secrets(
+    ada: Client, grace: Client, user: User, admin_user: User
+):
+    WorkflowSecret.objects.create(name="runner-key", value="whsec_s3cret")
+    workflow = make_workflow(task_name="http_runner", config={"secret": "runner-key"})
+
+    def form_for(client: Client, owner: User) -> forms.Form:
+        file = make_stored(user=owner)
+        return client.get(f"/app/uploads/{file.id}/runs/new/{workflow.slug}/").context["form"]
+
+    choices = form_for(grace, admin_user).fields["secret"].choices
+    assert [name for name, _ in choices] == ["", "runner-key"]
+    assert list(form_for(ada, user).fields) == ["parameters"]
 
 
 def test_only_administrators_set_the_rest(ada: Client, grace: Client, user: User, admin_user: User):

@@ -98,7 +98,7 @@ def configure(request: SignedInRequest, file_id: UUID, slug: str) -> HttpRespons
         request.POST if request.method == "POST" else None,
         task=task,
         names=starting.adjustable_fields(workflow, user=request.user),
-        values=workflow.config | _config_like(request, file),
+        values=_proposed_config(request, file, workflow),
     )
     if form.is_valid():
         run = _start_with(form, request, file, workflow)
@@ -264,14 +264,15 @@ def _start_on_batch(request: SignedInRequest, batch_id: UUID, workflow: Workflow
         messages.warning(request, f"{workflow.name} is started on no file.{skipped}")
 
 
-def _config_like(request: SignedInRequest, file: IngestFile) -> dict[str, Any]:
-    """The settings of an earlier run on the file, if the address names one."""
+def _proposed_config(
+    request: SignedInRequest, file: IngestFile, workflow: Workflow
+) -> dict[str, Any]:
+    """Of the earlier run on the file that the address names, or else the workflow's."""
     try:
         run_id = UUID(request.GET.get("like", ""))
     except ValueError:
-        return {}
-    config: dict[str, Any] = _run_of(request, file.id, run_id).config
-    return config
+        return workflow.config
+    return _run_of(request, file.id, run_id).config
 
 
 def _start_with(
@@ -280,7 +281,7 @@ def _start_with(
     """The new run, or None with the reason in the form."""
     try:
         return starting.start(
-            user=request.user, file_id=file.id, slug=workflow.slug, changes=form.cleaned_data
+            user=request.user, file_id=file.id, slug=workflow.slug, changes=form.changes()
         )
     except NotFound:
         raise

@@ -22,6 +22,7 @@ from uploads.services import run_claims
 from uploads.services.files import require_readable
 from uploads.services.run_queue import accepts, enqueue, enqueue_all, kick_after_commit
 
+_TYPES_SHOWN = 5
 _CHUNK = 500  # files of a batch that one transaction starts runs on
 
 
@@ -143,9 +144,17 @@ def _require_startable(workflow: Workflow, file: IngestFile) -> None:
     if not accepts(workflow, file):
         raise UnsupportedType(
             "type_not_accepted",
-            f"{workflow.name} takes {', '.join(workflow.accepted_types)}; "
-            f"the file is {file.detected_type}.",
+            f"{workflow.name} does not take {file.detected_type}, "
+            f"but {_shortly(workflow.accepted_types)}.",
+            accepted_types=workflow.accepted_types,
         )
+
+
+def _shortly(types: list[str]) -> str:
+    """The first few of a list that may be long."""
+    shown = ", ".join(types[:_TYPES_SHOWN])
+    others = len(types) - _TYPES_SHOWN
+    return f"{shown} and {others} more" if others > 0 else shown
 
 
 def _require_active(workflow: Workflow) -> None:

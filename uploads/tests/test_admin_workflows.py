@@ -253,6 +253,14 @@ def test_every_kind_of_value_is_kept_and_shown_again(root):
     assert workflow.config == expected
 
 
+def test_an_empty_field_takes_the_default_and_an_empty_text_replaces_it(root):
+    config = {"address": "here", "count": 7, "colour": "blue"}
+    workflow = make_workflow(task_name="test_every_kind", config=config)
+    page = address("workflow", f"{workflow.pk}/change/")
+    assert as_typed(root, page, config_count="", config_colour="").status_code == 302
+    assert Workflow.objects.get().config == {"address": "here", "colour": ""}
+
+
 def test_wrong_values_are_told_at_their_fields_all_at_once(root):
     answer = add_every_kind(
         root,

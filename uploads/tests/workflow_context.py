@@ -66,6 +66,7 @@ def context_for(
         file=input_file(path, content_type),
         previous=previous,
         config=registry.get(task_name).config.model_validate(config or {}),
+        output_max=65_536,
         folder=folder,
         seconds_left=lambda: started + seconds - monotonic(),
         callback_url=callback_url,

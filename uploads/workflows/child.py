@@ -98,7 +98,6 @@ def _confine(limits: Limits) -> None:
     os.umask(0o077)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each of its threads reserves memory
     seconds = int(limits.seconds * (os.cpu_count() or 1)) + 10
     most = _address_space() + limits.memory
     for kind, limit in (
@@ -262,6 +261,7 @@ def _context(job: Job, line: WorkerLine, task: registry.TaskDefinition) -> RunCo
         file=job.file,
         previous=job.previous,
         config=registry.load_config(task, job.config),
+        output_max=job.limits.output,
         folder=job.folder,
         seconds_left=lambda: end - monotonic(),
         callback_url=job.callback_url,

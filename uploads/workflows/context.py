@@ -54,6 +54,7 @@ class RunContext[Config: BaseModel]:
     file: InputFile
     previous: PreviousResult | None
     config: Config
+    output_max: int  # characters of output text that are kept; more of it is said to be cut
     folder: Path  # for temporary files and the result; removed after the attempt
     seconds_left: Callable[[], float]  # until the time limit
     callback_url: str  # where an external runner reports to, for as long as this attempt is on
@@ -93,7 +94,7 @@ class RunContext[Config: BaseModel]:
 class WorkflowResult:
     """What a task found out. The file lies in the context's folder and is stored by the worker."""
 
-    output_text: str = ""  # its beginning is kept, see PORTAL_WORKFLOW_OUTPUT_MAX
+    output_text: str = ""  # its beginning is kept, see `RunContext.output_max`
     file: Path | None = None
     filename: str = ""  # of the result file, as users see it
 

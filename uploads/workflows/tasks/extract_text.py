@@ -11,7 +11,6 @@ from uploads.workflows.registry import ADJUSTABLE, TaskConfig, workflow_task
 from uploads.workflows.text import ACCEPTED_TYPES, TextOptions, pieces
 
 _MIB = 1024 * 1024
-_OUTPUT_CHARACTERS = 65_536
 
 
 class ExtractTextConfig(TaskConfig):
@@ -65,8 +64,8 @@ def extract_text(context: RunContext[ExtractTextConfig]) -> WorkflowResult:
                 raise TaskFailed("cancelled", "The run was cancelled.")
             target.write(piece.text)
             count += len(piece.text)
-            if len(beginning) < _OUTPUT_CHARACTERS:
-                beginning = (beginning + piece.text)[:_OUTPUT_CHARACTERS]
+            if len(beginning) <= context.output_max:  # one more tells that it is not all
+                beginning = (beginning + piece.text)[: context.output_max + 1]
             if piece.done is not None and int(piece.done * 100) > percent:
                 percent = int(piece.done * 100)
                 context.progress(percent, f"{count:,} characters")

@@ -48,26 +48,37 @@ class HttpRunnerConfig(TaskConfig):
     url: outbound.Url = Field(title="URL", description="Where the runner takes requests.")
     secret: SecretName = Field(
         min_length=1,
+        title="Signing secret",
         description="Name of the secret (whsec_…) that signs requests, as webhooks are signed.",
     )
     authorization: SecretName = Field(
-        "", description="Name of a secret to send as the header Authorization, if any."
+        "",
+        title="Authorization",
+        description="Name of a secret to send as the header Authorization, if any.",
     )
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
-        default_factory=dict, description="Further headers, name to value; not for secrets."
+        default_factory=dict,
+        title="Headers",
+        description="Further headers, name to value; not for secrets.",
     )
     parameters: Annotated[dict[str, JsonValue], AfterValidator(_parameters)] = Field(
         default_factory=dict,
+        title="Parameters",
         description="What the runner gets as `parameters`.",
         json_schema_extra=ADJUSTABLE,
     )
     timeout_seconds: int = Field(
-        30, ge=1, le=600, description="The longest wait for the answer to the request."
+        30,
+        ge=1,
+        le=600,
+        title="Answer within (seconds)",
+        description="The longest wait for the answer to the request.",
     )
     deadline_seconds: int = Field(
         3600,
         ge=1,
         le=7 * 86_400,
+        title="End within (seconds)",
         description="The longest until a runner that took the request has ended it.",
     )
 

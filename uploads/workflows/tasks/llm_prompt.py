@@ -78,7 +78,12 @@ class LlmPromptConfig(TaskConfig):
         title="Base URL",
         description="Of any OpenAI-compatible API, such as https://api.openai.com/v1.",
     )
-    model: str = Field(min_length=1, max_length=200)
+    model: str = Field(
+        min_length=1,
+        max_length=200,
+        title="Model",
+        description="As the server calls it, for example gpt-4.1-mini.",
+    )
     api_key: SecretName = Field(
         "",
         title="API key",
@@ -87,19 +92,29 @@ class LlmPromptConfig(TaskConfig):
     prompt: Annotated[str, AfterValidator(_template)] = Field(
         min_length=1,
         max_length=PROMPT_LENGTH,
+        title="Prompt",
         description="A Jinja template with the variables text, filename, content_type, "
         "size_bytes and metadata.",
         json_schema_extra={**MULTILINE, **ADJUSTABLE},
     )
-    system_prompt: str = Field("", max_length=PROMPT_LENGTH, json_schema_extra=MULTILINE)
+    system_prompt: str = Field(
+        "",
+        max_length=PROMPT_LENGTH,
+        title="System prompt",
+        description="Sent before the prompt, as it is. Empty: none.",
+        json_schema_extra=MULTILINE,
+    )
     temperature: float | None = Field(
         None,
         ge=0,
         le=2,
+        title="Temperature",
         description="Empty: as the model has it. Some models take no other.",
         json_schema_extra=ADJUSTABLE,
     )
-    stream: bool = Field(True, description="Take the answer as it is written.")
+    stream: bool = Field(
+        True, title="Stream the answer", description="Take the answer as it is written."
+    )
     json_output: bool = Field(
         False, title="JSON output", description="The answer must be a JSON object."
     )
@@ -107,31 +122,50 @@ class LlmPromptConfig(TaskConfig):
         120,
         ge=1,
         le=3600,
+        title="Silence at most (seconds)",
         description="The longest that the server may say nothing. The workflow's time limit is "
         "for everything.",
     )
     max_input_characters: int = Field(
-        100_000, ge=1, le=10_000_000, description="A longer text is cut there."
+        100_000,
+        ge=1,
+        le=10_000_000,
+        title="Input at most (characters)",
+        description="A longer text is cut there.",
     )
     max_input_tokens: int | None = Field(
         None,
         ge=1,
+        title="Input at most (tokens)",
         description="A prompt that is estimated to have more (4 bytes each) is not sent.",
     )
-    max_output_tokens: int = Field(2048, ge=1, le=1_000_000)
+    max_output_tokens: int = Field(
+        2048,
+        ge=1,
+        le=1_000_000,
+        title="Output at most (tokens)",
+        description="The server ends a longer answer there.",
+    )
     max_tokens_parameter: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_tokens",
+        title="Parameter of the output's limit",
         description="What the server calls the limit: OpenAI's newer models want "
         "max_completion_tokens.",
     )
     price_per_million_input_tokens: Price = Field(
-        Decimal(0), description="In the portal's currency."
+        Decimal(0),
+        title="Price of a million input tokens",
+        description="In the portal's currency.",
     )
     price_per_million_output_tokens: Price = Field(
-        Decimal(0), description="In the portal's currency."
+        Decimal(0),
+        title="Price of a million output tokens",
+        description="In the portal's currency.",
     )
     cost_limit: Price | None = Field(
-        None, description="An attempt that could cost more, at worst, is not made."
+        None,
+        title="Cost at most",
+        description="An attempt that could cost more, at worst, is not made.",
     )
 
     def cost(self, *, input_tokens: int, output_tokens: int) -> Decimal:
