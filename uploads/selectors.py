@@ -33,6 +33,7 @@ SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that
 COUNT_CAP = 10_000
 ACCESS_ALL = "uploads.access_all_files"
 HIDDEN = "(hidden)"
+_READERS_ONLY = ("url", "output_url", "output_text")  # of events
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
 
 
@@ -106,10 +107,16 @@ def envelope_for(user: User, event: OutboxEvent) -> dict[str, Any]:
     read that file: to see webhooks is another permission.
     """
     envelope = outbox.envelope(event)
-    file = envelope["data"].get("file", {})
-    if "url" not in file or may_read_file_of(user, event):
+    if may_read_file_of(user, event):
         return envelope
-    return envelope | {"data": envelope["data"] | {"file": file | {"url": HIDDEN}}}
+    return envelope | {"data": {name: _hidden(part) for name, part in envelope["data"].items()}}
+
+
+def _hidden(part: Any) -> Any:
+    """A part of an event without what only readers of its file may have."""
+    if not isinstance(part, dict):
+        return part
+    return part | {name: HIDDEN for name in _READERS_ONLY if part.get(name)}
 
 
 def may_read_file_of(user: User, event: OutboxEvent) -> bool:

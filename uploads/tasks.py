@@ -11,7 +11,7 @@ from uploads.services import retention, run_claims, run_queue
 from uploads.workflows import engine
 
 _MOST_ROUNDS = 500  # a run ends; the next tick goes on
-_MOST_KICKS = 64  # of one sweep
+_KICK_EXPIRES = 60  # seconds; the sweep has sent others by then
 _stopping = threading.Event()
 
 
@@ -45,7 +45,7 @@ def clean_up_uploads() -> int:
 
 def kick(delay: float) -> None:
     """Send the message that makes a worker look for due runs in `delay` seconds."""
-    run_workflows.apply_async(countdown=delay or None)
+    run_workflows.apply_async(countdown=delay or None, expires=delay + _KICK_EXPIRES)
 
 
 @shared_task
@@ -57,7 +57,7 @@ def run_workflows() -> int:
 def sweep_runs() -> None:
     """Take up what a killed worker, a silent runner or a lost kick left."""
     _drain(run_claims.sweep)
-    for _ in range(run_claims.due_runs(limit=_MOST_KICKS)):
+    if run_claims.is_any_due():
         run_queue.kick()
 
 

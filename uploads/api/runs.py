@@ -171,6 +171,7 @@ def take_answer(request: HttpRequest, token: str) -> Status:
     410 `attempt_over` once the attempt has ended, was cancelled, or its deadline has passed.
     Progress does not move the deadline.
     """
+    callbacks.check(token)
     callbacks.take_answer(token, _answer(request))
     return Status(204, None)
 

@@ -1,11 +1,12 @@
 """A worker's side of runs: claim one, keep it, bring it to its end.
 
 Every change is conditional on the attempt's lease, so that a worker which lost it writes nothing
-over another's. Locks are taken in one order: the file's row, then the run's.
+over another's. Leases are by the database's clock, for workers may be on several machines. Locks
+are taken in one order: the file's row, then the run's.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -13,13 +14,14 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from common.fields import MoneyField
+from common.ids import uuid7
 from common.models import TimeStampedQuerySet
 from uploads.models import (
     AttemptOutcome,
+    FileStatus,
     IngestFile,
     RunStatus,
     RunTrigger,
@@ -30,7 +32,7 @@ from uploads.models import (
 from uploads.services.announce import announce_run
 from uploads.services.files import consume_after_runs
 from uploads.services.run_queue import MAX_CHAIN, accepts, enqueue, kick, kick_after_commit
-from uploads.services.run_results import StoredResult, discard_unfinished, insert_result
+from uploads.services.run_results import StoredResult, discard_result, insert_result
 
 LEASE = timedelta(seconds=20)  # a worker that says nothing for so long is dead
 MAX_LOG_LINES = 1000  # of one run; what a task says beyond is dropped
@@ -44,6 +46,7 @@ class LogLine:
     at: datetime
     level: str
     message: str
+    id: UUID = field(default_factory=uuid7)  # so that telling it twice changes nothing
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Progress:
 
     percent: float | None = None
     message: str = ""
-    spent: Decimal = Decimal(0)
+    cost: Decimal | None = None  # of the whole run, so that telling it twice changes nothing
     lines: Sequence[LogLine] = ()
 
 
@@ -68,11 +71,13 @@ class Failure:
     outcome: AttemptOutcome = AttemptOutcome.FAILED
 
 
+_CANCELLED = Failure("cancelled", "The run was cancelled.", outcome=AttemptOutcome.CANCELLED)
+
 _NEXT_DUE = """
     SELECT due.id FROM workflow
     CROSS JOIN LATERAL (
         SELECT run.id, run.due_at FROM workflow_run run
-        WHERE run.workflow_id = workflow.id AND run.status = 'pending' AND run.due_at <= %s
+        WHERE run.workflow_id = workflow.id AND run.status = 'pending' AND run.due_at <= now()
         ORDER BY run.due_at, run.id LIMIT 1
     ) due
     WHERE workflow.max_concurrent IS NULL OR workflow.max_concurrent > (
@@ -88,13 +93,26 @@ def claim(*, worker: str) -> WorkflowRun | None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIMS])
-            cursor.execute(_NEXT_DUE, [timezone.now()])
-            row = cursor.fetchone()
-        if row is None or not _lease(run_id=row[0], worker=worker):
-            return None
+        run_id = _next_due()
+        while run_id is not None and not _lease(run_id=run_id, worker=worker):
+            run_id = _next_due()  # that one was cancelled just now
+    if run_id is None:
+        return None
     return WorkflowRun.objects.select_related(
         "workflow", "file", "owner", "previous__workflow", "previous__result_file"
-    ).get(id=row[0])
+    ).get(id=run_id)
+
+
+def is_any_due() -> bool:
+    """Whether `claim` would find a run."""
+    return _next_due() is not None
+
+
+def _next_due() -> UUID | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT_DUE)
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def _lease(*, run_id: UUID, worker: str) -> bool:
@@ -102,7 +120,7 @@ def _lease(*, run_id: UUID, worker: str) -> bool:
     leased = WorkflowRun.objects.filter(id=run_id, status=RunStatus.PENDING).change(
         status=RunStatus.RUNNING,
         lease_id=uuid4(),
-        lease_expires_at=now + LEASE,
+        lease_expires_at=Now() + LEASE,
         is_handed_over=False,
         attempt=F("attempt") + 1,
         attempts_left=F("attempts_left") - 1,
@@ -124,9 +142,7 @@ def keep(run: WorkflowRun, progress: Progress) -> bool | None:
     Else whether the run is to be cancelled.
     """
     with transaction.atomic():
-        kept = _held(run).change(
-            lease_expires_at=timezone.now() + LEASE, **_progress_values(progress)
-        )
+        kept = _held(run).change(lease_expires_at=Now() + LEASE, **_progress_values(progress))
         if not kept:
             return None
         _write_lines(run, progress.lines)
@@ -135,9 +151,10 @@ def keep(run: WorkflowRun, progress: Progress) -> bool | None:
 
 def hand_over(run: WorkflowRun, *, seconds: float) -> bool:
     """An external runner works on: silence until the deadline is the attempt's failure."""
-    return _held(run).change(
-        is_handed_over=True, lease_expires_at=timezone.now() + timedelta(seconds=seconds)
-    )
+    handed = _held(run).filter(cancel_requested_at=None)
+    return handed.change(
+        is_handed_over=True, lease_expires_at=Now() + timedelta(seconds=seconds)
+    ) or fail(run, _CANCELLED)
 
 
 def note_answer(run: WorkflowRun, progress: Progress) -> bool:
@@ -191,7 +208,10 @@ def fail(run: WorkflowRun, failure: Failure) -> bool:
         if current is None:
             return False
         _end_attempt(run, failure.outcome, failure)
-        error = {"error_code": failure.code[:64], "error_message": _text(failure.message, 500)}
+        error = {
+            "error_code": _text(failure.code, 64),
+            "error_message": _text(failure.message, 500),
+        }
         if current.cancel_requested_at is not None:
             _end(run, RunStatus.CANCELLED)
         elif failure.may_retry and current.attempts_left > 0:
@@ -209,6 +229,9 @@ def fail(run: WorkflowRun, failure: Failure) -> bool:
 def release(run: WorkflowRun) -> bool:
     """Give an attempt back that a stopping worker cut short; it does not count."""
     with transaction.atomic():
+        IngestFile.objects.select_for_update().get(id=run.file_id)
+        if _held(run).filter(cancel_requested_at__isnull=False).exists():
+            return fail(run, _CANCELLED)
         released = _pend(run, due_at=timezone.now(), attempts_left=F("attempts_left") + 1)
         if released:
             _end_attempt(run, AttemptOutcome.RELEASED)
@@ -238,25 +261,19 @@ def cancel(*, run_id: UUID) -> None:
 def sweep() -> int:
     """End the attempts whose worker died or whose runner was silent; how many it were."""
     lost = WorkflowRun.objects.filter(
-        status=RunStatus.RUNNING, lease_expires_at__lte=timezone.now()
+        status=RunStatus.RUNNING, lease_expires_at__lte=Now()
     ).order_by("lease_expires_at")[:SWEEP_BATCH]
     return sum(_end_silent(run) for run in list(lost))
-
-
-def due_runs(*, limit: int) -> int:
-    """How many runs could be claimed now, at most `limit`; their limits aside."""
-    due = WorkflowRun.objects.filter(status=RunStatus.PENDING, due_at__lte=timezone.now())
-    return due[:limit].count()
 
 
 def _end_silent(run: WorkflowRun) -> bool:
     """Fail the attempt unless it was heard of since it was listed."""
     with transaction.atomic():
         IngestFile.objects.select_for_update().get(id=run.file_id)
-        silent = _held(run).filter(lease_expires_at__lte=timezone.now()).select_for_update()
+        silent = _held(run).filter(lease_expires_at__lte=Now()).select_for_update()
         ended = silent.exists() and fail(run, _silence(run))
-    if ended:
-        discard_unfinished(run)
+    if ended and run.result_key:
+        discard_result(run, run.result_key)
     return ended
 
 
@@ -310,7 +327,7 @@ def _end_attempt(run: WorkflowRun, outcome: AttemptOutcome, failure: Failure | N
     WorkflowAttempt.objects.filter(run=run, number=run.attempt).update(
         outcome=outcome,
         ended_at=timezone.now(),
-        error_code=failure.code[:64] if failure else "",
+        error_code=_text(failure.code, 64) if failure else "",
         error_message=_text(failure.message, 500) if failure else "",
         traceback=_text(failure.traceback, 20_000) if failure else "",
     )
@@ -322,9 +339,8 @@ def _progress_values(progress: Progress) -> dict[str, object]:
         values["progress_percent"] = min(100.0, max(0.0, progress.percent))
     if progress.message:
         values["progress_message"] = _text(progress.message, 200)
-    if progress.spent:
-        none = Value(Decimal(0), output_field=MoneyField())
-        values["cost"] = Coalesce("cost", none) + progress.spent
+    if progress.cost is not None:
+        values["cost"] = progress.cost
     return values
 
 
@@ -332,8 +348,9 @@ def _write_lines(run: WorkflowRun, lines: Sequence[LogLine]) -> None:
     if not lines:
         return
     room = MAX_LOG_LINES - WorkflowLogLine.objects.filter(run=run).count()
-    WorkflowLogLine.objects.bulk_create(
+    rows = [
         WorkflowLogLine(
+            id=line.id,
             run=run,
             attempt=run.attempt,
             at=line.at,
@@ -341,13 +358,15 @@ def _write_lines(run: WorkflowRun, lines: Sequence[LogLine]) -> None:
             message=_text(line.message, 2000),
         )
         for line in lines[: max(0, room)]
-    )
+    ]
+    WorkflowLogLine.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _wait(run: WorkflowRun, failure: Failure) -> timedelta:
     """Until the next attempt: what the failure asks for, else by the schedule."""
     if failure.retry_after is not None:
-        return min(timedelta(seconds=max(0.0, failure.retry_after)), LONGEST_WAIT)
+        longest = LONGEST_WAIT.total_seconds()
+        return timedelta(seconds=min(max(0.0, failure.retry_after), longest))
     schedule = settings.PORTAL_WORKFLOW_RETRY_SCHEDULE
     made = max(1, run.workflow.max_attempts - run.attempts_left)
     return timedelta(seconds=schedule[min(made, len(schedule)) - 1])
@@ -359,7 +378,9 @@ def _start_next(run: WorkflowRun, file: IngestFile) -> None:
     if following is None:
         return
     reason = ""
-    if not following.is_active:
+    if file.status != FileStatus.STORED:
+        reason = "the file is gone"
+    elif not following.is_active:
         reason = "it is switched off"
     elif not accepts(following, file):
         reason = f"it does not take {file.detected_type}"

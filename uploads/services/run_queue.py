@@ -15,7 +15,15 @@ from django.utils import timezone
 
 from accounts.models import User
 from uploads import policy
-from uploads.models import IngestFile, RunStatus, RunTrigger, Workflow, WorkflowRun
+from uploads.models import (
+    AttemptOutcome,
+    IngestFile,
+    RunStatus,
+    RunTrigger,
+    Workflow,
+    WorkflowAttempt,
+    WorkflowRun,
+)
 
 MAX_CHAIN = 20  # workflows one after the other, should a loop have come about
 MAX_KICKS = 16  # for one transaction: a worker that is awake goes on until nothing is due
@@ -121,11 +129,19 @@ def cancel_all(*, file_id: UUID) -> None:
     """Take back what is to be done with a file that goes; what runs is told to stop."""
     now = timezone.now()
     runs = WorkflowRun.objects.filter(file_id=file_id)
-    runs.filter(status=RunStatus.PENDING).update(
+    without_worker = runs.filter(
+        Q(status=RunStatus.PENDING) | Q(status=RunStatus.RUNNING, is_handed_over=True)
+    )
+    attempts = WorkflowAttempt.objects.filter(outcome=AttemptOutcome.RUNNING)
+    attempts.filter(run__in=without_worker).update(outcome=AttemptOutcome.CANCELLED, ended_at=now)
+    without_worker.update(
         status=RunStatus.CANCELLED,
         completed_at=now,
+        lease_id=None,
+        lease_expires_at=None,
+        is_handed_over=False,
         error_code="file_deleted",
-        error_message="The file was deleted before the run began.",
+        error_message="The file was deleted.",
     )
     runs.filter(status=RunStatus.RUNNING, cancel_requested_at__isnull=True).update(
         cancel_requested_at=now

@@ -13,6 +13,7 @@ from common.services import outbox
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.threads import at_once
 from uploads.tests.factories import Api, assert_problem, make_stored
+from uploads.tests.workflow_factories import make_completed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_kicks")]
 
@@ -91,6 +92,23 @@ def test_the_link_to_a_file_is_for_those_who_may_read_it(staff):
 
     assert link(Api(owner)) == link(staff) == event.payload["file"]["url"]
     assert link(Api(viewer)) == "(hidden)"
+
+
+@pytest.mark.usefixtures("no_run_kicks")
+def test_what_a_workflow_made_is_for_those_who_may_read_the_file(staff):
+    owner, viewer = make_user(), make_user(is_staff=True)
+    User.objects.filter(id=viewer.id).update(is_superuser=False)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_webhookendpoint"))
+    run = make_completed(user=owner, output_text="private words", result=b"private too")
+    event = OutboxEvent.objects.get(event_type="workflow_run.completed")
+
+    def told(api):
+        shown = api.get(f"{EVENTS}/{event.id}").json()["envelope"]["data"]["run"]
+        return shown["id"], shown["output_text"], shown["output_url"]
+
+    url = event.payload["run"]["output_url"]
+    assert told(staff) == (str(run.id), "private words", url)
+    assert told(Api(viewer)) == (str(run.id), "(hidden)", "(hidden)")
 
 
 def test_an_event_is_sent_again_to_all_that_it_was_meant_for(staff):

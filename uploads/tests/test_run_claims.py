@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts.tests.factories import make_user
 from common.tests.threads import at_once
+from uploads import tasks
 from uploads.models import (
     AttemptOutcome,
     IngestFile,
@@ -16,7 +17,7 @@ from uploads.models import (
     WorkflowAttempt,
     WorkflowRun,
 )
-from uploads.services import retention, run_claims, run_results
+from uploads.services import retention, run_claims, run_queue, run_results
 from uploads.services.run_claims import Failure, Progress
 from uploads.services.run_results import LeaseLostError, store_result
 from uploads.storage import storage
@@ -68,6 +69,32 @@ def test_what_is_due_for_longest_is_first_and_what_is_not_due_waits():
     ):
         WorkflowRun.objects.filter(id=run.id).update(due_at=due_at)
     assert [claim().id, claim().id, claim()] == [first.id, second.id, None]
+
+
+def test_a_run_that_is_cancelled_while_it_is_claimed_leaves_the_others_to_be_claimed(monkeypatch):
+    first, second = make_run(), make_run()
+    real = run_claims._lease
+
+    def lease(*, run_id, worker):
+        if run_id == first.id:
+            at_once([lambda: run_claims.cancel(run_id=first.id)])
+        return real(run_id=run_id, worker=worker)
+
+    monkeypatch.setattr(run_claims, "_lease", lease)
+    assert claim().id == second.id
+
+
+def test_the_sweep_hints_once_and_only_at_what_can_be_claimed(no_run_kicks):
+    workflow = make_workflow(max_concurrent=1)
+    running = make_running(workflow=workflow)
+    for _ in range(5):
+        make_run(workflow=workflow)
+    no_run_kicks.clear()
+    tasks.sweep_runs()
+    assert no_run_kicks == []
+    run_claims.complete(running, output_text="", is_cut=False, result=None)
+    tasks.sweep_runs()
+    assert len(no_run_kicks) == 1
 
 
 def test_a_dead_workers_run_is_taken_up_again_and_the_dead_one_writes_nothing():
@@ -139,6 +166,22 @@ def test_a_result_that_is_left_by_a_killed_worker_is_freed():
     run_claims.sweep()
     assert not is_there(result.stored.key)
     assert not IngestFile.objects.filter(is_result=True).exists()
+
+
+def test_the_sweep_leaves_the_result_of_the_next_attempt_alone(monkeypatch):
+    run = make_running(workflow=make_workflow(max_attempts=2))
+    let_lease_pass(run)
+    taken_up = []
+
+    def take_up(_delay):
+        if not taken_up:
+            (again,) = at_once([claim])
+            taken_up.extend([again, store(again)])
+
+    monkeypatch.setattr(run_queue, "_senders", [take_up])
+    run_claims.sweep()
+    again, result = taken_up
+    assert run_claims.complete(again, output_text="", is_cut=False, result=result)
 
 
 def test_a_result_that_a_kill_left_on_an_ended_run_is_cleaned_up():
@@ -226,7 +269,7 @@ def test_the_claim_costs_the_same_however_many_runs_there_are():
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE workflow_run")
-        cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + run_claims._NEXT_DUE, [now])
+        cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + run_claims._NEXT_DUE)
         (plan,) = cursor.fetchone()[0]
     assert "workflow_run_due" in str(plan)
     blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]

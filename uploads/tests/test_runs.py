@@ -11,7 +11,14 @@ from common.errors import Conflict, DooritoError, Gone, NotFound, UnsupportedTyp
 from common.models import OutboxEvent
 from common.tests.threads import at_once, results_and_errors
 from uploads import selectors
-from uploads.models import FileStatus, IngestFile, RunStatus, RunTrigger, WorkflowRun
+from uploads.models import (
+    AttemptOutcome,
+    FileStatus,
+    IngestFile,
+    RunStatus,
+    RunTrigger,
+    WorkflowRun,
+)
 from uploads.services import batches, files, retention, run_claims, run_queue, runs
 from uploads.services.run_claims import Failure
 from uploads.tests.factories import make_expired, make_session, make_stored
@@ -20,6 +27,7 @@ from uploads.tests.workflow_factories import (
     make_cancelled,
     make_completed,
     make_failed,
+    make_handed_over,
     make_run,
     make_running,
     make_workflow,
@@ -195,6 +203,20 @@ def test_cancelling_and_claiming_at_once_leaves_no_run_behind():
         assert run.status == RunStatus.CANCELLED
 
 
+def test_a_cancel_that_crosses_the_hand_over_counts():
+    run = make_running()
+    run_claims.cancel(run_id=run.id)
+    run_claims.hand_over(run, seconds=600)
+    assert reloaded(run).status == RunStatus.CANCELLED
+
+
+def test_a_cancelled_run_is_not_taken_up_again_when_its_worker_stops():
+    run = make_running()
+    run_claims.cancel(run_id=run.id)
+    run_claims.release(run)
+    assert reloaded(run).status == RunStatus.CANCELLED
+
+
 @pytest.mark.parametrize("make", [make_failed, make_cancelled])
 def test_a_run_that_failed_or_was_cancelled_is_tried_again_with_all_its_attempts(make):
     run = make(workflow=make_workflow(max_attempts=2))
@@ -280,6 +302,23 @@ def test_deleting_a_file_takes_back_what_waits_and_stops_what_runs():
     assert retention.purge_files() == 0  # it is being read
     run_claims.fail(running, Failure("cancelled", "Cancelled."))
     assert retention.purge_files() == 1
+
+
+def test_deleting_a_file_ends_what_an_external_runner_does_with_it():
+    run = make_handed_over(seconds=7 * 86_400)
+    files.delete_file(user=run.owner, file_id=run.file_id)
+    assert reloaded(run).status == RunStatus.CANCELLED
+    assert run.attempts.get().outcome == AttemptOutcome.CANCELLED
+    assert retention.purge_files() == 1
+
+
+def test_no_workflow_follows_on_a_file_that_is_gone():
+    following = make_workflow()
+    run = make_running(workflow=make_workflow(on_success=following))
+    files.delete_file(user=run.owner, file_id=run.file_id)
+    run_claims.complete(run, output_text="", is_cut=False, result=None)
+    assert not WorkflowRun.objects.filter(workflow=following).exists()
+    assert "the file is gone" in run.log_lines.get().message
 
 
 def test_a_file_is_consumed_when_its_last_run_ends_however_that_ends():

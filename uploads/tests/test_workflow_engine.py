@@ -9,7 +9,7 @@ from decimal import Decimal
 import psutil
 import pytest
 from django.conf import settings as original
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from accounts.tests.factories import make_user
@@ -166,15 +166,16 @@ def test_a_task_that_fails_ends_its_run_and_the_worker_goes_on(kind, code):
     assert failing.file.status == FileStatus.STORED
 
 
-@pytest.mark.parametrize("kind", ["loop", "sleep"])
+@pytest.mark.parametrize("kind", ["loop", "sleep", "half_a_message"])
 def test_a_task_that_hangs_is_killed_at_its_time_limit(kind):
     run = ended(kind, time_limit_seconds=1, max_attempts=3)
     assert error_of(run) == (RunStatus.FAILED, "time_limit")
     assert run.attempt == 1
 
 
-def test_what_a_task_started_is_killed_with_it(tmp_path):
-    ended("others", time_limit_seconds=2, config={"path": str(tmp_path / "pid")})
+@pytest.mark.parametrize("kind", ["others", "leave_another"])
+def test_what_a_task_started_is_killed_with_it(kind, tmp_path):
+    ended(kind, time_limit_seconds=2, config={"path": str(tmp_path / "pid")})
     pid = int((tmp_path / "pid").read_text())
     for _ in range(200):
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
@@ -224,13 +225,59 @@ def test_long_text_is_cut_and_whole_in_a_result_file():
     assert run.result_file.size_bytes == 300_000
 
 
-@pytest.mark.parametrize("kind", ["outside", "link"])
+@pytest.mark.parametrize("kind", ["outside", "link", "link_to_itself"])
 def test_a_result_outside_of_its_folder_is_refused(kind, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("not yours")
     run = ended(kind, config={"path": str(secret)})
     assert error_of(run) == (RunStatus.FAILED, "task_error")
     assert run.result_file is None
+
+
+def test_what_a_task_said_before_it_crashed_is_kept():
+    run = ended("tell_and_exit")
+    assert error_of(run) == (RunStatus.FAILED, "task_crashed")
+    assert [line.message for line in run.log_lines.all()] == ["about to read page 7"]
+    assert run.cost == Decimal("1.5")
+
+
+def test_no_wait_and_no_code_that_a_task_names_is_too_odd():
+    run = ended("ask_for_ever", max_attempts=2)
+    assert (run.status, run.error_code) == (RunStatus.PENDING, "busy\ufffd")
+    assert run.due_at - timezone.now() <= run_claims.LONGEST_WAIT
+
+
+def test_an_attempt_that_cannot_be_made_fails_and_the_worker_goes_on(monkeypatch):
+    def refuse(_job):
+        raise OSError("no more processes")
+
+    run = start()
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "TaskProcess", refuse)
+        after(run)
+    assert error_of(run) == (RunStatus.FAILED, "portal_error")
+    assert "no more processes" in run.attempts.get().traceback
+    again = runs.retry_run(user=run.owner, run_id=run.id)
+    assert after(again).status == RunStatus.COMPLETED
+
+
+def test_an_answer_of_the_database_that_is_lost_counts_no_cost_twice(monkeypatch):
+    real = run_claims.keep
+    lost = []
+
+    def keep(run, progress):
+        answer = real(run, progress)
+        if not lost:
+            lost.append(progress)
+            raise OperationalError("the connection was lost")
+        return answer
+
+    monkeypatch.setattr(run_claims, "keep", keep)
+    monkeypatch.setattr(engine, "PAUSE", 0)
+    run = ended("tell_and_exit")
+    assert lost
+    assert run.cost == Decimal("1.5")
+    assert run.log_lines.count() == 1
 
 
 def test_a_flood_of_lines_is_bounded_and_odd_characters_are_kept_out():
@@ -267,13 +314,23 @@ def test_a_cancelled_run_ends_whether_its_task_asks_or_not(kind, monkeypatch):
     assert not OutboxEvent.objects.filter(event_type__startswith="workflow_run").exists()
 
 
-def test_a_worker_that_stops_gives_its_run_back():
+def test_a_worker_that_stops_gives_its_run_back(monkeypatch):
     run = start("sleep", max_attempts=1)
+    monkeypatch.setattr(engine, "STOP_GRACE", 0.5)
     looks = iter([False, True])
     engine.run_due(must_stop=lambda: next(looks, True))
     run.refresh_from_db()
     assert (run.status, run.attempts_left) == (RunStatus.PENDING, 1)
     assert run.attempts.get().outcome == AttemptOutcome.RELEASED
+
+
+def test_a_task_may_say_what_it_spent_when_its_worker_stops(monkeypatch):
+    monkeypatch.setattr(engine, "STOP_GRACE", 10)
+    run = start("spend_when_cancelled", max_attempts=1)
+    looks = iter([False, True])
+    engine.run_due(must_stop=lambda: next(looks, True))
+    run.refresh_from_db()
+    assert (run.status, run.cost) == (RunStatus.PENDING, Decimal("0.75"))
 
 
 def test_an_attempt_whose_lease_was_lost_writes_nothing(monkeypatch):

@@ -7,7 +7,8 @@ answer that ends it is the only one.
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.utils import timezone
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from common.errors import Conflict, Gone, InvalidInput, NotFound, PayloadTooLarge
 from uploads.links import attempt_of
@@ -18,10 +19,17 @@ from uploads.services.run_results import (
     LeaseLostError,
     StoredResult,
     discard_result,
+    fitting_name,
     store_result,
 )
 from uploads.storage import storage
 from uploads.workflows.answers import RunnerAnswer
+from uploads.workflows.context import INLINE_OUTPUT, output_name
+
+
+def check(token: str) -> None:
+    """To be called before a body is read. Raises NotFound `link_invalid`, Gone `attempt_over`."""
+    _attempt(token)
 
 
 def take_answer(token: str, answer: RunnerAnswer) -> None:
@@ -61,16 +69,13 @@ def take_result(
 def _attempt(token: str) -> WorkflowRun:
     """The run, if the attempt that the link is for is on. Raises NotFound, Gone."""
     run_id, lease_id = attempt_of(token)
-    run = WorkflowRun.objects.filter(id=run_id, status=RunStatus.RUNNING, lease_id=lease_id).first()
-    if run is None or _is_late(run):
+    runs = WorkflowRun.objects.filter(id=run_id, status=RunStatus.RUNNING, lease_id=lease_id)
+    # One whose deadline has passed is over, although the sweep has yet to notice.
+    late = Q(is_handed_over=True, lease_expires_at__lte=Now())
+    run = runs.exclude(late).select_related("workflow", "file").first()
+    if run is None:
         raise _over()
     return run
-
-
-def _is_late(run: WorkflowRun) -> bool:
-    """Whether the deadline has passed, although the sweep has yet to notice."""
-    deadline = run.lease_expires_at
-    return run.is_handed_over and deadline is not None and deadline <= timezone.now()
 
 
 def _apply(run: WorkflowRun, answer: RunnerAnswer) -> bool:
@@ -78,7 +83,7 @@ def _apply(run: WorkflowRun, answer: RunnerAnswer) -> bool:
     if answer.status == "progress":
         return run_claims.note_answer(run, Progress(percent=answer.percent, message=answer.message))
     if answer.status == "completed":
-        return run_claims.complete(run, output_text=answer.output_text, is_cut=False, result=None)
+        return _complete(run, answer.output_text)
     if answer.error is None:
         raise InvalidInput(
             "status_not_expected",
@@ -87,6 +92,26 @@ def _apply(run: WorkflowRun, answer: RunnerAnswer) -> bool:
     return run_claims.fail(
         run, Failure(answer.error.code, answer.error.message, may_retry=answer.retry)
     )
+
+
+def _complete(run: WorkflowRun, text: str) -> bool:
+    """Long text is a result file as well: events and pages have its beginning only."""
+    if len(text) <= INLINE_OUTPUT:
+        return run_claims.complete(run, output_text=text, is_cut=False, result=None)
+    content = text.encode()
+    try:
+        result = store_result(
+            run,
+            filename=fitting_name(output_name(run.file.original_filename, run.workflow.slug)),
+            size_bytes=len(content),
+            blocks=iter([memoryview(content)]),
+        )
+    except LeaseLostError:
+        return False
+    if run_claims.complete(run, output_text=text, is_cut=False, result=result):
+        return True
+    discard_result(run, result.stored.key)
+    return False
 
 
 def _check_size(size_bytes: int) -> None:

@@ -9,26 +9,29 @@ import logging
 import os
 import resource
 import signal
+import socket
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_UP, Decimal
-from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from common.errors import DooritoError
+from common.errors import DooritoError, InvalidInput
 from common.processes import end_with_parent
 from uploads.storage import storage
 from uploads.workflows import registry
 from uploads.workflows.context import (
+    INLINE_OUTPUT,
     HandedOver,
     InputFile,
     PreviousResult,
     RunContext,
     WorkflowResult,
+    output_name,
 )
 from uploads.workflows.errors import TaskFailed, TryAgain
 from uploads.workflows.messages import (
@@ -46,7 +49,6 @@ from uploads.workflows.messages import (
     WentOn,
 )
 
-INLINE_OUTPUT = 16_384  # characters of output text; longer ones are a result file as well
 MOST_LINES = 1000  # of an attempt's log
 _PROGRESS_PAUSE = 0.2  # seconds between two messages about progress
 _NICENESS = 5  # answering people comes before parsing their files
@@ -81,7 +83,7 @@ class Job:
     limits: Limits
 
 
-def main(job: Job, connection: Connection) -> None:
+def main(job: Job, connection: socket.socket) -> None:
     """Where the process begins. Its last message says how the attempt ended."""
     _confine(job.limits)
     line = WorkerLine(connection)
@@ -99,14 +101,15 @@ def _confine(limits: Limits) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     seconds = int(limits.seconds * (os.cpu_count() or 1)) + 10
-    most = _address_space() + limits.memory
     for kind, limit in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, limits.file_size),
         (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_AS, most),
+        (resource.RLIMIT_AS, _address_space() + limits.memory),
     ):
-        resource.setrlimit(kind, (limit, limit))
+        allowed = resource.getrlimit(kind)[1]
+        most = limit if allowed == resource.RLIM_INFINITY else min(limit, allowed)
+        resource.setrlimit(kind, (most, most))
 
 
 def _address_space() -> int:
@@ -118,14 +121,14 @@ def _address_space() -> int:
 class WorkerLine:
     """The process's end of the connection to the worker."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._held: ProgressMade | None = None
         self._progress_at = 0.0
         self._is_cancelled = False
 
     def send(self, message: Message) -> None:
-        self._connection.send_bytes(message.model_dump_json().encode())
+        self._connection.sendall(message.model_dump_json().encode() + b"\n")
 
     def progress(self, percent: float | None, message: str) -> None:
         self._held = ProgressMade(percent=percent, message=_text(message, NOTE_LENGTH))
@@ -143,8 +146,9 @@ class WorkerLine:
         self.send(Spent(amount=amount.quantize(_MILLIONTH, rounding=ROUND_UP)))
 
     def cancelled(self) -> bool:
-        while not self._is_cancelled and self._connection.poll(0):
-            self._is_cancelled = self._connection.recv_bytes() == b"cancel"
+        if not self._is_cancelled:
+            with suppress(BlockingIOError):
+                self._is_cancelled = self._connection.recv(1, socket.MSG_DONTWAIT) != b""
         return self._is_cancelled
 
 
@@ -183,9 +187,15 @@ def _attempt(job: Job, line: WorkerLine) -> Last:
     try:
         return _worked(job, line)
     except TryAgain as exc:
-        return _failed(exc.code, exc.message, may_retry=True, retry_after=exc.retry_after)
+        return _failed(
+            exc.code,
+            exc.message,
+            may_retry=True,
+            retry_after=exc.retry_after,
+            details=_cause(exc),
+        )
     except TaskFailed as exc:
-        return _failed(exc.code, exc.message)
+        return _failed(exc.code, exc.message, details=_cause(exc))
     except DooritoError as exc:
         return _failed(exc.code, exc.message, details=traceback.format_exc())
     except MemoryError:
@@ -201,6 +211,11 @@ def _worked(job: Job, line: WorkerLine) -> Completed | WentOn:
     if isinstance(outcome, HandedOver):
         return WentOn(seconds=outcome.seconds)
     return _completed(job, outcome)
+
+
+def _cause(error: TaskFailed) -> str:
+    """What a task had from elsewhere and put in its own words."""
+    return "".join(traceback.format_exception(error)) if error.__cause__ else ""
 
 
 def _fault(error: Exception, limits: Limits) -> Failed:
@@ -238,7 +253,7 @@ def _completed(job: Job, result: WorkflowResult) -> Completed:
     if path is None and len(result.output_text) > INLINE_OUTPUT:
         path = job.folder / "output.txt"
         path.write_text(result.output_text, encoding="utf-8", errors="replace")
-        name = f"{Path(job.file.filename).stem}.{job.workflow_slug}.txt"
+        name = output_name(job.file.filename, job.workflow_slug)
     return Completed(
         output_text=_text(result.output_text, job.limits.output),
         is_cut=len(result.output_text) > job.limits.output,
@@ -252,6 +267,16 @@ def _text(text: str, length: int) -> str:
     return text[:length].encode(errors="replace").decode()
 
 
+def _config(task: registry.TaskDefinition, values: dict[str, Any]) -> registry.TaskConfig:
+    """What is wrong with it may be no news for users: staff find it in the traceback."""
+    try:
+        return registry.load_config(task, values)
+    except InvalidInput as exc:
+        raise TaskFailed(
+            exc.code, "The configuration is not valid any more; an administrator can correct it."
+        ) from exc
+
+
 def _context(job: Job, line: WorkerLine, task: registry.TaskDefinition) -> RunContext[Any]:
     end = monotonic() + job.limits.seconds
     return RunContext(
@@ -260,7 +285,7 @@ def _context(job: Job, line: WorkerLine, task: registry.TaskDefinition) -> RunCo
         workflow_slug=job.workflow_slug,
         file=job.file,
         previous=job.previous,
-        config=registry.load_config(task, job.config),
+        config=_config(task, job.config),
         output_max=job.limits.output,
         folder=job.folder,
         seconds_left=lambda: end - monotonic(),

@@ -10,6 +10,13 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+INLINE_OUTPUT = 16_384  # characters of output text; what is longer is a result file as well
+
+
+def output_name(filename: str, workflow_slug: str) -> str:
+    """Of the result file that long output text becomes."""
+    return f"{Path(filename).stem}.{workflow_slug}.txt"
+
 
 @dataclass(frozen=True)
 class InputFile:

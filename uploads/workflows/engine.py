@@ -14,8 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from time import monotonic
+from traceback import format_exc
 from typing import Any, BinaryIO
 from uuid import UUID
 
@@ -25,7 +27,7 @@ from common.db import DATABASE_GONE, release_connection, renew_connections
 from common.errors import DooritoError
 from uploads.links import LinkKind, callback_link, link
 from uploads.models import FileStatus, IngestFile, RunStatus, WorkflowRun, WorkflowSecret
-from uploads.services import run_claims
+from uploads.services import run_claims, run_queue
 from uploads.services.run_claims import LEASE, Failure, LogLine, Progress
 from uploads.services.run_results import (
     LeaseLostError,
@@ -55,6 +57,7 @@ logger = logging.getLogger(__name__)
 BEAT = 1.0  # seconds between two looks at the process
 QUIET_BEAT = 3.0  # seconds until the lease is prolonged although there is nothing new
 CANCEL_GRACE = 5.0  # seconds that a cancelled task may take to end by itself
+STOP_GRACE = 3.0  # seconds that it may take when the worker stops
 EXIT_GRACE = 5.0  # seconds from a task's last message to its process's end
 PAUSE = 1.0  # seconds, while the database does not answer
 _BLOCK = 2**20
@@ -67,22 +70,36 @@ def run_due(*, must_stop: MustStop) -> int:
     made = 0
     worker = f"{socket.gethostname()}:{os.getpid()}"
     while not must_stop() and (run := run_claims.claim(worker=worker)):
+        if run_claims.is_any_due():  # for who has nothing to do
+            run_queue.kick()
         execute(run, must_stop=must_stop)
         made += 1
     return made
 
 
 def execute(run: WorkflowRun, *, must_stop: MustStop) -> None:
-    """Make one attempt of a run that this worker has claimed."""
-    discard_unfinished(run)
-    with _folder(run) as folder:
-        try:
+    """Make one attempt of a run that this worker has claimed.
+
+    Whatever is wrong with it, the worker can go on with the next.
+    """
+    try:
+        discard_unfinished(run)
+        with _folder(run) as folder:
             job = _prepare(run, folder)
-        except _CannotRunError as exc:
-            run_claims.fail(run, exc.failure)
-            return
-        release_connection()
-        _Attempt(run, job, must_stop=must_stop).make()
+            release_connection()
+            _Attempt(run, job, must_stop=must_stop).make()
+    except _CannotRunError as exc:
+        run_claims.fail(run, exc.failure)
+    except _LostError:
+        logger.warning("Run %s is not this worker's any more", run.id)
+    except DATABASE_GONE:
+        logger.exception("Run %s is left to the sweep", run.id)
+        renew_connections()
+    except Exception:
+        logger.exception("Run %s: the attempt could not be made", run.id)
+        said = "The portal could not make the attempt; an administrator finds out why."
+        fault = Failure("portal_error", said, traceback=format_exc(), may_retry=True)
+        run_claims.fail(run, fault)
 
 
 class _CannotRunError(Exception):
@@ -193,6 +210,7 @@ class _Attempt:
         self._job = job
         self._must_stop = must_stop
         self._news = Progress()  # what was not written down yet
+        self._cost = run.cost or Decimal(0)  # of the run; the attempt alone adds to it
         now = monotonic()
         self._kept_at = now
         self._lease_end = now + LEASE.total_seconds()
@@ -201,23 +219,48 @@ class _Attempt:
         self._cancelled_at = 0.0
 
     def make(self) -> None:
+        """Raises _LostError."""
         process = TaskProcess(self._job)
         try:
+            self._see_through(process)
+        finally:
+            process.end()
+
+    def _see_through(self, process: TaskProcess) -> None:
+        try:
             last = self._follow(process)
-            process.end(grace=EXIT_GRACE)
-            self._conclude(last)
         except EOFError:
             self._fail(_death(process.end(grace=EXIT_GRACE), self._job.limits))
         except _EndedError as exc:
             process.end()
             self._fail(exc.failure)
         except _StoppedError:
-            process.end()
+            self._stop(process)
+        else:
+            process.end(grace=EXIT_GRACE)
+            self._conclude(last)
+
+    def _stop(self, process: TaskProcess) -> None:
+        """Give the attempt back, unless it is about to end anyhow."""
+        process.cancel()
+        last = self._last_words(process)
+        process.end()
+        if isinstance(last, Completed | WentOn):
+            self._conclude(last)
+        else:
+            self._write(self._keep)
             self._write(lambda: run_claims.release(self._run))
-        except _LostError:
-            logger.warning("Run %s is not this worker's any more", self._run.id)
-        finally:
-            process.end()
+
+    def _last_words(self, process: TaskProcess) -> Last | None:
+        """What a task says when it is asked to stop: what it has spent, for one."""
+        try:
+            for message in process.messages(timeout=STOP_GRACE):
+                if isinstance(message, Last):
+                    return message
+                self._note(message)
+        except EOFError:
+            return None
+        return None
 
     def _follow(self, process: TaskProcess) -> Last:
         """Listen until the last message. Raises EOFError when the process ends without one."""
@@ -239,7 +282,8 @@ class _Attempt:
             case ProgressMade():
                 self._news = replace(news, percent=message.percent, message=message.message)
             case Spent():
-                self._news = replace(news, spent=news.spent + message.amount)
+                self._cost += message.amount
+                self._news = replace(news, cost=self._cost)
             case Logged() if len(news.lines) < MOST_LINES:
                 line = LogLine(message.at, message.level, message.message)
                 self._news = replace(news, lines=(*news.lines, line))
@@ -277,7 +321,8 @@ class _Attempt:
             raise _EndedError(Failure("cancelled", "The run was cancelled."))
 
     def _conclude(self, last: Last) -> None:
-        self._write(self._keep)
+        if not isinstance(last, Failed):
+            self._write(self._keep)
         match last:
             case Failed():
                 self._fail(_failure(last))
@@ -321,6 +366,7 @@ class _Attempt:
             self._beat()
 
     def _fail(self, failure: Failure) -> None:
+        self._write(self._keep)
         if not self._write(lambda: run_claims.fail(self._run, failure)):
             raise _LostError
 
@@ -364,8 +410,7 @@ def _death(code: int | None, limits: Limits) -> Failure:
 @contextmanager
 def _opened(path: Path, job: Job) -> Iterator[BinaryIO]:
     """A result file. Raises DooritoError when it is no file of this attempt's folder."""
-    inside = path.resolve().is_relative_to(job.folder.resolve())
-    if not inside or not path.is_file():
+    if not path.is_file() or not path.resolve().is_relative_to(job.folder.resolve()):
         raise DooritoError("task_error", "The task named a result file that is not there.")
     if path.stat().st_size > job.limits.file_size:
         raise DooritoError("result_too_large", "The task's result is too large.")

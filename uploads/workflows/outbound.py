@@ -48,7 +48,8 @@ def requests(*, silence: float, total: float) -> Iterator[httpx.Client]:
             yield client
     except InvalidInput as exc:
         if exc.code == _NOT_PUBLIC:
-            raise TaskFailed("address_refused", exc.message) from exc
+            said = "The portal does not connect to the address of this server."
+            raise TaskFailed("address_refused", said) from exc
         raise TryAgain("unreachable", exc.message) from exc
     except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
         raise TryAgain("unreachable", f"The server cannot be reached: {_cause(exc)}") from exc

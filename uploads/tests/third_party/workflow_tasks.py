@@ -122,6 +122,45 @@ def _exit(_context):
     os._exit(3)
 
 
+def _tell_and_exit(context):
+    context.logger.info("about to read page 7")
+    context.spend(Decimal("1.5"))
+    os._exit(3)
+
+
+def _leave_another(context):
+    other = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(3600)"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    Path(context.config.path).write_text(str(other.pid))
+    return WorkflowResult("left")
+
+
+def _half_a_message(context):
+    os.write(context.line._connection.fileno(), b'{"kind": "comp')
+    time.sleep(3600)
+
+
+def _link_to_itself(context):
+    path = context.folder / "link"
+    path.symlink_to(path)
+    return WorkflowResult(file=path)
+
+
+def _ask_for_ever(_context):
+    raise TryAgain("busy\x00", "Busy.", retry_after=1e20)
+
+
+def _spend_when_cancelled(context):
+    while not context.cancelled():
+        time.sleep(0.05)
+    context.spend(Decimal("0.75"))
+    raise TaskFailed("stopped", "I was asked to stop.")
+
+
 def _outside(context):
     return WorkflowResult(file=Path(context.config.path))
 
@@ -174,4 +213,10 @@ _MISCHIEF = {
     "talk": _talk,
     "hand_over": _hand_over,
     "spend_and_fail": _spend_and_fail,
+    "tell_and_exit": _tell_and_exit,
+    "leave_another": _leave_another,
+    "half_a_message": _half_a_message,
+    "link_to_itself": _link_to_itself,
+    "ask_for_ever": _ask_for_ever,
+    "spend_when_cancelled": _spend_when_cancelled,
 }
