@@ -98,6 +98,12 @@ def _again(context):
     return WorkflowResult("at last")
 
 
+def _slow_at_first(context):
+    if context.attempt == 1:
+        time.sleep(600)
+    return WorkflowResult("at last")
+
+
 def _never(_context):
     raise TryAgain("busy", "Busy.", retry_after=0)
 
@@ -202,6 +208,7 @@ _MISCHIEF = {
     "raise": _raise,
     "fail": _fail,
     "again": _again,
+    "slow_at_first": _slow_at_first,
     "never": _never,
     "large_file": _large_file,
     "long_text": _long_text,
