@@ -24,7 +24,6 @@ import os
 import random
 import secrets
 import statistics
-import subprocess
 import sys
 import time
 import uuid
@@ -229,29 +228,12 @@ async def _bare(port: int, count: int) -> None:
 
 
 def portal_rate(portal: Portal, port: int, count: int) -> float:
-    manage(portal, _EMIT.format(count=count, payload=_PAYLOAD))
+    portal.manage(_EMIT.format(count=count, payload=_PAYLOAD))
     received = wait_for(port, count)
     ids = [id for _, id in received]
     if len(set(ids)) != count or len(ids) != count:
         sys.exit(f"{count} events, {len(ids)} receipts, {len(set(ids))} ids")
     return rate(received)
-
-
-def manage(portal: Portal, code: str) -> str:
-    """What a piece of code prints that runs inside the portal's project."""
-    environment = os.environ | {
-        "DOORITO_DATA_DIR": str(portal.data_folder),
-        "DJANGO_CONFIGURATION": "Local",
-        "WEB_PORT": str(portal.port),
-    }
-    return subprocess.run(
-        [sys.executable, benchlib.ROOT / "manage.py", "shell", "--no-imports", "-c", code],
-        env=environment,
-        cwd=benchlib.ROOT,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout
 
 
 def latencies(portal: Portal, port: int, count: int) -> list[float]:
@@ -358,7 +340,7 @@ def run(portal: Portal, port: int, options: Any) -> None:
     print(f"latency: {benchlib.percentiles(spans)}")
     fairness(portal, port, options)
     print(f"the claim's plan with {options.rows:,} deliveries in the table:")
-    print(manage(portal, _PLAN.format(rows=options.rows)))
+    print(portal.manage(_PLAN.format(rows=options.rows)))
 
 
 if __name__ == "__main__":

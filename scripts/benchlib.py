@@ -206,6 +206,22 @@ class Portal:
         for path in self.data_folder.rglob(UUID(file_id).hex):
             path.unlink()
 
+    def manage(self, code: str) -> str:
+        """What a piece of code prints that runs inside the portal's project."""
+        environment = os.environ | {
+            "DOORITO_DATA_DIR": str(self.data_folder),
+            "DJANGO_CONFIGURATION": "Local",
+            "WEB_PORT": str(self.port),
+        }
+        return subprocess.run(
+            [sys.executable, ROOT / "manage.py", "shell", "--no-imports", "-c", code],
+            env=environment,
+            cwd=ROOT,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+
     def web_processes(self) -> list[int]:
         """The web server's master and workers."""
         found = (pid for pid in _descendants(self.process_id) if b"boot.wsgi" in _command(pid))

@@ -366,6 +366,10 @@ class _Attempt:
             self._beat()
 
     def _fail(self, failure: Failure) -> None:
+        run = self._run
+        logger.warning(
+            "Run %s, attempt %s: %s: %s", run.id, run.attempt, failure.code, failure.message
+        )
         self._write(self._keep)
         if not self._write(lambda: run_claims.fail(self._run, failure)):
             raise _LostError
