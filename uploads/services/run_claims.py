@@ -35,7 +35,7 @@ from uploads.services.run_queue import MAX_CHAIN, accepts, enqueue, kick, kick_a
 from uploads.services.run_results import StoredResult, discard_result, insert_result
 
 LEASE = timedelta(seconds=20)  # a worker that says nothing for so long is dead
-MAX_LOG_LINES = 1000  # of one run; what a task says beyond is dropped
+MAX_LOG_LINES = 1000  # of one attempt; what a task says beyond is dropped
 LONGEST_WAIT = timedelta(hours=6)  # that a failed attempt can ask for
 SWEEP_BATCH = 200
 _CLAIMS = 0x646F6F72  # of the advisory lock: claims take turns, so that limits are exact
@@ -347,7 +347,7 @@ def _progress_values(progress: Progress) -> dict[str, object]:
 def _write_lines(run: WorkflowRun, lines: Sequence[LogLine]) -> None:
     if not lines:
         return
-    room = MAX_LOG_LINES - WorkflowLogLine.objects.filter(run=run).count()
+    written = WorkflowLogLine.objects.filter(run=run, attempt=run.attempt).count()
     rows = [
         WorkflowLogLine(
             id=line.id,
@@ -357,7 +357,7 @@ def _write_lines(run: WorkflowRun, lines: Sequence[LogLine]) -> None:
             level=line.level[:16],
             message=_text(line.message, 2000),
         )
-        for line in lines[: max(0, room)]
+        for line in lines[: max(0, MAX_LOG_LINES - written)]
     ]
     WorkflowLogLine.objects.bulk_create(rows, ignore_conflicts=True)
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tracemalloc
 from datetime import timedelta
 from decimal import Decimal
 
@@ -570,6 +571,41 @@ def test_a_base_url_of_another_form_is_not_saved(make, url):
     ],
 )
 def test_a_template_that_cannot_work_is_not_saved(make, prompt, message):
+    with pytest.raises(ValidationError, match=message):
+        make("http://127.0.0.1:9/", prompt=prompt)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "{{ 'a' * 30000000 }}",
+        "{{ 'a'|center(30000000) }}",
+        "{% if 'a' * 30000000 %}{% endif %}",
+        "{% for x in '%30000000d' % 1 %}{% endfor %}",
+    ],
+)
+def test_nothing_of_a_template_is_computed_when_it_is_saved(make, prompt):
+    tracemalloc.start()
+    try:
+        make("http://127.0.0.1:9/", prompt=prompt)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("{% autoescape 'a' * 30000000 %}{% endautoescape %}", "no HTML"),
+        ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "nested too deeply"),
+        ("{% if 1 %}" * 900 + "{% endif %}" * 900, "nested too deeply"),
+        ("{% for i in '1' %}" * 30 + "{% endfor %}" * 30, "nested blocks"),
+        ("{{ " + "9" * 6000 + " }}", "4300 digits"),
+    ],
+)
+def test_a_template_that_is_too_much_for_python_is_refused(make, prompt, message):
     with pytest.raises(ValidationError, match=message):
         make("http://127.0.0.1:9/", prompt=prompt)
 

@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, BinaryIO, Literal
 
 from django.conf import settings
-from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, meta, nodes, pass_context
+from jinja2.runtime import Context as TemplateContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator, Field
 
@@ -50,18 +51,40 @@ _RENDER_ERRORS = (
 )
 
 
+@pass_context
+def _as_it_is(_context: TemplateContext, value: Any) -> Any:
+    """What depends on the context is not worked out before it is there."""
+    return value
+
+
 @cache
 def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+    """Compiling computes nothing: whoever saves `{{ 9 ** 9 ** 9 }}` would hold up the portal."""
+    return ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, optimized=False, finalize=_as_it_is
+    )
+
+
+def _variables(parsed: nodes.Template) -> set[str]:
+    """Those that it takes: `meta.find_undeclared_variables`, which would compute."""
+    tracker = meta.TrackingCodeGenerator(_environment())
+    tracker.optimizer = None
+    tracker.visit(parsed)
+    return tracker.undeclared_identifiers
 
 
 def _template(source: str) -> str:
     """Refuse, when it is saved, a template that cannot be rendered."""
     try:
-        unknown = meta.find_undeclared_variables(_environment().parse(source)) - VARIABLES
+        parsed = _environment().parse(source)
+        if parsed.find(nodes.EvalContextModifier):  # the one thing that is computed nevertheless
+            raise ValueError("The template is not valid: a prompt is no HTML to be escaped.")
+        unknown = _variables(parsed) - VARIABLES
         _environment().from_string(source)
-    except TemplateError as exc:
+    except (TemplateError, SyntaxError) as exc:  # Python's own: blocks nested too deeply
         raise ValueError(f"The template is not valid: {exc}") from exc
+    except (RecursionError, MemoryError) as exc:
+        raise ValueError("The template is not valid: it is nested too deeply.") from exc
     if unknown:
         raise ValueError(
             f"There is no variable {', '.join(sorted(unknown))}. "
@@ -214,7 +237,7 @@ def llm_prompt(context: Context) -> WorkflowResult:
 def _prompt(context: Context) -> _Prompt:
     config = context.config
     template = _environment().from_string(config.prompt)
-    used = meta.find_undeclared_variables(_environment().parse(config.prompt))
+    used = _variables(_environment().parse(config.prompt))
     file = context.file
     rendered = _rendered(
         template,
