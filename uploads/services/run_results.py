@@ -6,6 +6,7 @@ What may be uploaded (FILE_UPLOAD_ALLOWED_TYPES) does not bind what the portal i
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 from uuid import UUID
 
 from django.db import transaction
@@ -18,6 +19,8 @@ from uploads.models import FileStatus, IngestFile, RunStatus, WorkflowRun
 from uploads.services.content_types import detect_type
 from uploads.services.expiry import first_expiry
 from uploads.storage import StoredObject, storage
+
+_SUFFIX_BYTES = 32  # what is longer is none
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,12 @@ def store_result(
 def fitting_name(name: str) -> str:
     """A result's name as a file's can be: one line, at most 255 bytes, its suffix kept."""
     clean = "".join(char if char.isprintable() and char not in "/\\" else "_" for char in name)
-    stem, dot, suffix = clean.rpartition(".") if "." in clean else (clean, "", "")
-    room = policy.MAX_NAME_BYTES - len(f"{dot}{suffix}".encode())
-    return stem.encode(errors="replace")[:room].decode(errors="ignore") + dot + suffix or "result"
+    suffix = PurePath(clean).suffix
+    if len(suffix.encode()) > _SUFFIX_BYTES:
+        suffix = ""
+    stem = clean.removesuffix(suffix).encode()[: policy.MAX_NAME_BYTES - len(suffix.encode())]
+    fitting = stem.decode(errors="ignore") + suffix
+    return fitting if fitting.strip(".") else "result"
 
 
 def insert_result(run: WorkflowRun, result: StoredResult) -> IngestFile:

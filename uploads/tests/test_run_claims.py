@@ -236,6 +236,8 @@ def test_an_empty_result_is_a_file_as_any():
         ("é" * 200 + ".md", "é" * 126 + ".md"),
         ("plain", "plain"),
         ("", "result"),
+        ("..", "result"),
+        ("a." + "x" * 300, "a." + "x" * 253),
         ("x" * 300, "x" * 255),
     ],
 )
