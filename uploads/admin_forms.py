@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from accounts.models import User
 from common.errors import InvalidInput
 from uploads.models import UploadBatch, Workflow, WorkflowSecret
-from uploads.workflows import definitions
+from uploads.workflows import definitions, registry
 from uploads.workflows.config_fields import config_fields, config_values, placed
 from uploads.workflows.registry import TaskDefinition
 
@@ -109,6 +109,9 @@ class WorkflowForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.task is not None:
+            before = registry.find(self.instance.task_name)
+            if before and before != self.task and self._has_all_types_of(before):
+                self.initial["accepted_types"] = []  # nobody chose them
             self.instance.task_name = self.task.name
         if "accepted_types" in self.fields:
             self.fields["accepted_types"].help_text = self._types_help()
@@ -116,6 +119,9 @@ class WorkflowForm(forms.ModelForm):
             self._limit_next()
         self.initial["auto_start_user"] = _address_of(self.instance.auto_start_user_id)
         self.initial["auto_start_batch"] = str(self.instance.auto_start_batch_id or "")
+
+    def _has_all_types_of(self, task: TaskDefinition) -> bool:
+        return self.instance.accepted_types == list(task.accepts)
 
     def _types_help(self) -> str:
         told = "One in a line, such as application/pdf or image/*."

@@ -185,7 +185,7 @@ class WorkflowAdmin(NoNulInFilters):
         for workflow in queryset.filter(is_active=True):
             Workflow.objects.filter(id=workflow.id).update(is_active=False)
             self.log_change(request, workflow, "Switched off.")
-            text = f"{workflow} is switched off; runs that wait are still made."
+            text = f"{workflow} is switched off; runs that still wait will fail."
             self.message_user(request, text, messages.SUCCESS)
 
 

@@ -1,5 +1,6 @@
 """The synchronous client keeps the guard: no name, answer, cookie or time leads it astray."""
 
+import gzip
 import ssl
 
 import httpx
@@ -38,6 +39,12 @@ def test_a_request_and_its_answer_arrive_whole():
     assert (request.method, request.path, request.body) == ("POST", "/hook", b'{"n":1}')
     assert request.headers["host"] == f"127.0.0.1:{receiver.port}"
     assert request.headers["accept-encoding"] == "identity"
+
+
+def test_a_compressed_answer_is_not_unpacked():
+    bomb = gzip.compress(bytes(10_000_000))
+    with Receiver(Answer(headers={"Content-Encoding": "gzip"}, body=bomb)) as receiver:
+        assert post(receiver.url, limit=len(bomb)) == (200, bomb)
 
 
 @pytest.mark.usefixtures("guarded")

@@ -226,7 +226,7 @@ def test_a_run_without_output_says_so(ada: Client, user: User):
 def test_the_cost_is_shown_in_the_portals_currency(ada: Client, user: User, settings):
     settings.PORTAL_CURRENCY = "EUR"
     run = make_running(user=user)
-    run_claims.keep(run, Progress(spent=Decimal("0.001230")))
+    run_claims.keep(run, Progress(cost=Decimal("0.001230")))
     assert b"0.00123 EUR" in ada.get(page_of(run)).content
 
 

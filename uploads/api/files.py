@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.http.response import HttpResponseBase
 from ninja import Query, Router, Schema, Status
+from pydantic import ValidationError
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
@@ -17,6 +18,7 @@ from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
 from uploads.services import files
 from uploads.services.upload_requests import UploadRequest
 
+_CSRF_FIELD = "csrfmiddlewaretoken"
 router = Router(tags=["Files"])
 may_upload = Authenticator(TokenScope.UPLOAD)
 may_read = Authenticator(TokenScope.READ)
@@ -24,7 +26,7 @@ may_consume = Authenticator(TokenScope.CONSUME)
 
 
 class OneRequestQuery(Schema):
-    """Given in the query; `filename` is needed for a raw body only."""
+    """Given in the query, or as fields of a form; `filename` is needed for a raw body only."""
 
     filename: str = ""
     relative_path: str = ""
@@ -49,7 +51,14 @@ _BODY = {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "filename": {"type": "string"},
+                        "relative_path": {"type": "string"},
+                        "batch_id": {"type": "string", "format": "uuid"},
+                        "sha256": {"type": "string"},
+                        "idempotency_key": {"type": "string"},
+                    },
                 }
             },
             "application/octet-stream": {"schema": {"format": "binary"}},
@@ -128,6 +137,7 @@ def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
             f"The form must have one field `file` with a file in it, not {len(uploads)}.",
         )
     (upload,) = uploads
+    query = _with_fields(request, query)
     with upload:
         return files.store_in_one_request(
             user=request.user,
@@ -139,6 +149,24 @@ def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
             ),
             blocks=file_blocks(upload),
         )
+
+
+def _with_fields(request: AuthenticatedRequest, query: OneRequestQuery) -> OneRequestQuery:
+    """What the form says beside the file. A field that nobody reads is refused, not lost."""
+    fields = {name: value for name, value in request.POST.items() if name != _CSRF_FIELD}
+    unknown = set(fields) - set(OneRequestQuery.model_fields)
+    if unknown:
+        known = ", ".join(OneRequestQuery.model_fields)
+        raise InvalidInput(
+            "unknown_field",
+            f"The form has fields that mean nothing here: {', '.join(sorted(unknown))}. "
+            f"There are: file, {known}.",
+        )
+    try:
+        return OneRequestQuery.model_validate(query.model_dump(exclude_unset=True) | fields)
+    except ValidationError as exc:
+        said = "; ".join(f"{error['loc'][0]}: {error['msg']}" for error in exc.errors())
+        raise InvalidInput("invalid_request", f"{said}.") from exc
 
 
 def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery, *, length: int) -> Any:

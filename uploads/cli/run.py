@@ -20,6 +20,7 @@ from uploads.models import RunStatus, WorkflowAttempt, WorkflowLogLine, Workflow
 from uploads.services import runs
 from uploads.workflows import starting
 
+INTERRUPTED = 130  # the exit code that shells have for it
 POLL = 0.5  # seconds
 
 
@@ -205,7 +206,16 @@ def _acting_user(email: str | None, *, file_id: UUID) -> User:
 
 
 def _follow(run_ids: Sequence[UUID]) -> bool:
-    """Wait for the end of all, with a progress bar; whether they completed."""
+    """Wait for the end of all; whether they completed. Ctrl-C ends the waiting alone."""
+    try:
+        return _watch(run_ids)
+    except KeyboardInterrupt:
+        click.echo(f"\nThe work goes on. To see it: ./doorito run show {run_ids[0]}", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _watch(run_ids: Sequence[UUID]) -> bool:
+    """Show a progress bar until all have ended; whether they completed."""
     total = 100 * len(run_ids)
     told = 0
     with click.progressbar(length=total, label="Running", file=sys.stderr) as bar:

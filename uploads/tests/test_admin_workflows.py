@@ -357,6 +357,15 @@ def test_another_task_can_be_chosen_for_a_workflow(root):
     assert (workflow.task_name, workflow.config) == ("test_every_kind", {"address": "x"})
 
 
+@pytest.mark.parametrize(("types", "kept"), [(["*/*"], ["image/png"]), (["image/*"], ["image/*"])])
+def test_another_tasks_types_are_taken_unless_some_were_chosen(root, types, kept):
+    workflow = make_workflow(task_name="inspect", config={}, accepted_types=types)
+    page = address("workflow", f"{workflow.pk}/change/?task=transcode_image")
+    assert as_typed(root, page).status_code == 302
+    workflow.refresh_from_db()
+    assert workflow.accepted_types[:1] == kept
+
+
 def test_a_workflow_whose_task_is_gone_opens_and_can_be_switched_off(root):
     workflow = make_workflow(task_name="gone", config={"some": "<b>thing</b>"})
     page = address("workflow", f"{workflow.pk}/change/")
@@ -417,6 +426,11 @@ def test_switching_off_needs_nothing(root):
     act(root, "workflow", "deactivate", workflow)
     workflow.refresh_from_db()
     assert not workflow.is_active
+
+
+def test_who_switches_off_learns_what_becomes_of_runs_that_wait(root):
+    done = act(root, "workflow", "deactivate", make_run().workflow)
+    assert "runs that still wait will fail" in done.content.decode()
 
 
 def test_a_workflow_with_runs_is_not_deleted_and_the_page_says_what_to_do(root):

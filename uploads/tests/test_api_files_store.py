@@ -38,6 +38,23 @@ def test_a_form_stores_its_file(api):
     assert [event.event_type for event in events()] == ["file.uploaded"]
 
 
+def test_a_form_may_say_what_a_query_may(api):
+    batch = api.create_batch()
+    fields = {"batch_id": batch["id"], "filename": "b.txt", "sha256": sha256(TEXT)}
+    reply = api.post_form({"file": form_file("a.txt"), "csrfmiddlewaretoken": "x"} | fields)
+    assert reply.status_code == 201
+    assert (reply.json()["batch_id"], reply.json()["original_filename"]) == (batch["id"], "b.txt")
+
+
+@pytest.mark.parametrize(
+    ("field", "code"), [({"batch": "x"}, "unknown_field"), ({"batch_id": "x"}, "invalid_request")]
+)
+def test_a_field_that_means_nothing_is_refused(api, field, code):
+    problem = assert_problem(api.post_form({"file": form_file()} | field), 400, code)
+    assert next(iter(field)) in problem["detail"]
+    assert_nothing_is_left()
+
+
 def test_a_raw_body_is_stored_under_the_name_in_the_query(api):
     batch = api.create_batch()
     reply = api.post_raw(

@@ -115,6 +115,12 @@ def test_a_workflow_that_is_off_or_unknown_is_not_found(api, is_active):
     assert_problem(start(api, make_stored(user=api.user)), 404, "workflow_not_found")
 
 
+@pytest.mark.parametrize("slug", ["a\x00b", "\ud800"])
+def test_text_that_the_database_cannot_hold_names_no_workflow(api, workflow, slug):
+    reply = start(api, make_stored(user=api.user), workflow=slug)
+    assert_problem(reply, 404, "workflow_not_found")
+
+
 def test_a_run_may_have_its_own_configuration(api):
     make_workflow(slug="report", config={"address": "http://a.example/", "language": "de"})
 
@@ -271,6 +277,7 @@ def test_the_list_is_narrowed_to_a_workflow_and_a_file(api, workflow):
     make_run(workflow=workflow, user=api.user)
     assert items(api, workflow="report", file_id=file.id) == [str(wanted.id)]
     assert items(api, file_id=file.id) == [str(other.id), str(wanted.id)]
+    assert items(api, workflow="a\x00b") == []
 
 
 def test_what_cannot_be_asked_for_is_refused(api):

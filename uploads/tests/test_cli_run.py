@@ -175,6 +175,18 @@ def test_start_waits_for_the_end(workflow):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_who_stops_waiting_learns_that_the_work_goes_on(workflow, monkeypatch):
+    def interrupt(_seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uploads.cli.run.time.sleep", interrupt)
+    result = call("start", "report", make_stored().id, "--wait")
+    assert result.exit_code == 130
+    made = WorkflowRun.objects.get()
+    assert f"./doorito run show {made.id}" in result.stderr
+    assert made.status == "pending"
+
+
 def test_start_that_waits_tells_of_a_failure_by_its_exit_code(workflow):
     with Worker(fail):
         result = call("start", "report", make_stored().id, "--wait", "--json")

@@ -429,7 +429,8 @@ def test_events_come_in_any_lines(make):
     body = (
         b"\r\n: hi\r\nid: 1\r\nevent: x\r\n"
         b'data:{"choices":\r\ndata: [{"delta": {"content": "H\xc3\xa9"}}]}\r\n\r\n'
-        b'data: {"choices": [{"delta": {"content": "llo"}, "finish_reason": "stop"}]}\n\n'
+        b'data: {"choices": [{"delta": {"content": "llo"}, "message": null}]}\n\n'
+        b'data: {"choices": [{"delta": null, "finish_reason": "stop"}], "usage": null}\n\n'
         b"data: [DONE]\n\n"
     )
     with Receiver(Answer(headers={"Content-Type": "text/event-stream"}, body=body)) as receiver:

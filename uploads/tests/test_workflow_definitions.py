@@ -77,6 +77,7 @@ def test_a_wrong_value_is_refused_even_while_it_is_not_active():
 
 def test_a_value_that_the_database_cannot_keep_is_refused():
     assert list(problems(asking(config={"address": "a\x00b"}))) == ["config.address"]
+    assert list(problems(asking(config={"address": "\ud800"}))) == ["config.address"]
     check(asking(config={"address": "a\\u0000b"}))
 
 

@@ -1,8 +1,15 @@
 """Text out of documents of every format that is supported."""
 
 import io
+from email.message import EmailMessage
 
+import docx
+import pptx
 import pytest
+from fpdf import FPDF
+from pptx.chart.data import CategoryChartData
+from pptx.enum.chart import XL_CHART_TYPE
+from pptx.util import Inches
 
 from uploads.tests import documents
 from uploads.tests.documents import DOCX_TYPE, EPUB_TYPE, ODS_TYPE, PPTX_TYPE, XLSX_TYPE
@@ -44,6 +51,19 @@ def test_a_pdf_gives_paragraphs_and_visible_page_breaks(tmp_path):
     assert second.strip() == "Page number two."
 
 
+def test_a_pdf_keeps_the_cells_of_a_table_apart(tmp_path):
+    pdf = FPDF()
+    pdf.set_font("Helvetica", size=11)
+    pdf.add_page()
+    with pdf.table() as table:
+        for line in (("Name", "Quantity"), ("Apple", "3"), ("Pear", "10")):
+            row = table.row()
+            for value in line:
+                row.cell(value)
+    text = _text(bytes(pdf.output()), "a.pdf", "application/pdf")
+    assert text.split() == ["Name", "Quantity", "Apple", "3", "Pear", "10"]
+
+
 def test_a_pdf_tells_its_progress_page_by_page(tmp_path):
     path = documents.make_pdf(tmp_path / "a.pdf", pages=["one", "two", "three", "four"])
     found = _found(path.read_bytes(), "a.pdf", "application/pdf")
@@ -72,6 +92,15 @@ def test_a_word_document_keeps_headings_lists_and_tables_without_its_pictures(tm
     assert "base64" not in text
 
 
+def test_a_word_documents_title_is_its_first_heading(tmp_path):
+    document = docx.Document()
+    document.add_heading("Annual report", level=0)
+    document.add_heading("Harvest", level=1)
+    document.save(tmp_path / "a.docx")
+    text = _text((tmp_path / "a.docx").read_bytes(), "a.docx", DOCX_TYPE)
+    assert text == "# Annual report\n\n# Harvest\n"
+
+
 def test_a_presentation_gives_titles_lists_tables_and_notes(tmp_path):
     path = documents.make_pptx(tmp_path / "a.pptx")
     text = _text(path.read_bytes(), "a.pptx", PPTX_TYPE)
@@ -79,6 +108,20 @@ def test_a_presentation_gives_titles_lists_tables_and_notes(tmp_path):
     assert "- Uploads work\n  - Workflows are next" in text
     assert "**Notes:** Say thanks first." in text
     assert "| month | files |\n| --- | --- |\n| May | 1\\|200 |" in text
+
+
+def test_a_presentations_chart_gives_its_numbers(tmp_path):
+    deck = pptx.Presentation()
+    numbers = CategoryChartData()
+    numbers.categories = ["East", "West"]
+    numbers.add_series("2025", (1.5, None))
+    numbers.add_series("2026", (2, 3))
+    slide = deck.slides.add_slide(deck.slide_layouts[6])
+    slide.shapes.add_chart(XL_CHART_TYPE.LINE, 0, 0, Inches(4), Inches(4), numbers)
+    deck.save(tmp_path / "a.pptx")
+    text = _text((tmp_path / "a.pptx").read_bytes(), "a.pptx", PPTX_TYPE)
+    assert "|  | 2025 | 2026 |\n| --- | --- | --- |\n" in text
+    assert "| East | 1.5 | 2.0 |\n| West |  | 3.0 |\n" in text
 
 
 def test_a_workbook_gives_a_table_for_each_sheet(tmp_path):
@@ -118,6 +161,21 @@ def test_an_email_gives_headers_its_plain_text_and_a_list_of_attachments(tmp_pat
     assert "| a\\|b.pdf | application/pdf | 8 |" in text
 
 
+def test_an_email_gives_the_text_of_a_message_that_is_attached():
+    inner = EmailMessage()
+    inner["Subject"] = "The offer"
+    inner.set_content("Ten crates of apples.")
+    inner.add_attachment(b"x", maintype="application", subtype="pdf", filename="offer.pdf")
+    outer = EmailMessage()
+    outer["Subject"] = "Fwd"
+    outer.set_content("See below.")
+    outer.add_attachment(inner)
+    text = _text(outer.as_bytes(), "a.eml", "message/rfc822")
+    assert text.index("See below.") < text.index("## Attached message: The offer\n\n")
+    assert "\n\nTen crates of apples.\n" in text
+    assert "| offer.pdf | application/pdf | 1 |" in text
+
+
 def test_a_page_loses_scripts_styles_and_dangerous_links():
     page = (
         "<html><head><title>Fruit</title><style>p {}</style></head><body><h2>Apples</h2>"
@@ -135,9 +193,22 @@ def test_a_page_loses_scripts_styles_and_dangerous_links():
     assert "| a\\|b |\n| --- |\n| 1 |" in text
 
 
+def test_a_cell_that_spans_rows_leaves_the_others_in_their_columns():
+    page = (
+        b"<table><tr><th>Town</th><th>Year</th><th>Crates</th></tr>"
+        b"<tr><td rowspan=2>Ulm</td><td>2025</td><td rowspan=2>7</td></tr>"
+        b"<tr><td>2026</td></tr><tr><td>Jena</td><td>2026</td><td>5</td></tr></table>"
+    )
+    lines = _text(page, "a.html", "text/html").splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+    assert cells == [["Ulm", "2025", "7"], ["", "2026", ""], ["Jena", "2026", "5"]]
+
+
 def test_a_page_is_read_in_the_encoding_that_it_declares():
     page = "<html><head><meta charset='windows-1251'></head><body>Привет</body></html>"
     assert "Привет" in _text(page.encode("cp1251"), "a.html", "text/html")
+    page = "<html><head><meta charset='iso-2022-jp'></head><body>やあ</body></html>"
+    assert "やあ" in _text(page.encode("iso2022_jp"), "a.html", "text/html")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -165,6 +236,11 @@ def test_a_table_of_values_ends_at_the_limit_and_says_so():
 
 def test_a_line_without_end_is_no_table_of_values():
     assert _failure(b"a," * 1_000_000, "a.csv", "text/csv").code == "file_unreadable"
+
+
+def test_a_quote_that_does_not_end_is_no_table_of_values():
+    content = b'"' + b"\n".join([b"x" * 900_000] * 12)
+    assert _failure(content, "a.csv", "text/csv").code == "file_unreadable"
 
 
 def test_a_zip_archive_is_listed_with_sizes_and_dates(tmp_path):
@@ -196,10 +272,14 @@ def test_text_longer_than_a_piece_is_whole_whatever_falls_on_its_edge():
     assert _text(content, "a.txt", "text/plain") == "ä\n" * 100_000
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252", "cp1251"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252", "cp1251", "iso2022_jp"],
+)
 def test_texts_are_read_in_whichever_encoding_they_are(encoding):
     words = {
         "cp1251": "Сегодня хорошая погода, и мы идём гулять в парк. ",
+        "iso2022_jp": "今日は良い天気ですね。",
         "cp1252": "Les élèves français étaient très contents à l'école. ",
     }.get(encoding, "Grüße €, naïve façade. ")
     assert _text((words * 20).encode(encoding), "a.txt", "text/plain") == words * 20

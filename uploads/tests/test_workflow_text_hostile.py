@@ -205,6 +205,13 @@ def test_flipped_bytes_give_text_or_a_clear_failure(tmp_path, make, content_type
     assert set(outcomes) <= expected | {"file_encrypted", "archive_bomb"}
 
 
+def test_long_gaps_in_a_page_are_narrowed_before_they_take_hours(tmp_path):
+    path = tmp_path / "gaps.html"
+    gap = " " * 1_000
+    path.write_text(f"<pre>a{gap}b\n{gap}c  d</pre><!-- hidden{gap} --><p>e{gap * 1_000}f</p>")
+    assert _extract(path, "text/html") == "```\na b\nc  d\n```\n\ne f\n"
+
+
 def test_html_nested_without_end_still_gives_its_words(tmp_path):
     path = tmp_path / "deep.html"
     path.write_text("<html><body>" + "<div>" * 20_000 + "the words" + "</div>" * 20_000)

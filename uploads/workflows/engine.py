@@ -398,7 +398,7 @@ def _failure(last: Failed) -> Failure:
 
 
 def _out_of_time(limits: Limits) -> Failure:
-    return Failure("time_limit", f"The run took longer than {limits.seconds:g} seconds.")
+    return Failure("time_limit", f"The run took longer than {limits.seconds:g} s.")
 
 
 def _death(code: int | None, limits: Limits) -> Failure:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.services import guarded_httpx
 from common.services.webhook import USER_AGENT
@@ -25,9 +25,16 @@ _OVERLOADED = (408, 409, 425)  # and 429 and 5xx: the same request may pass late
 
 
 class _Lenient(BaseModel):
-    """Servers add members of their own."""
+    """Servers add members of their own, and null for those that they leave out."""
 
     model_config = ConfigDict(extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class Usage(_Lenient):

@@ -42,10 +42,14 @@ class TaskConfig(BaseModel):
     @field_validator("*")
     @classmethod
     def _is_storable(cls, value: Any) -> Any:
-        """PostgreSQL's JSON has no NUL in its text, and no number that is none."""
+        """PostgreSQL's JSON has no NUL and no half characters, and no number that is none."""
         kept = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
         if _NUL.search(kept):
             raise ValueError("must be without NUL characters")
+        try:
+            kept.encode()
+        except UnicodeEncodeError as exc:
+            raise ValueError("must be valid Unicode text") from exc
         return value
 
 

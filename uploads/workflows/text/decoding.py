@@ -21,6 +21,7 @@ _BOMS = (
 )
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _USUAL = "cp1252"
+_SHIFT = b"\x1b$"  # of ISO-2022, whose bytes are all ASCII's
 
 
 def encoding_of(source: BinaryIO, *, declares_charset: bool = False) -> str:
@@ -31,7 +32,7 @@ def encoding_of(source: BinaryIO, *, declares_charset: bool = False) -> str:
     for bom, name in _BOMS:
         if sample.startswith(bom):
             return name
-    if _is_utf8(sample, whole=len(sample) < _SAMPLE_BYTES):
+    if _SHIFT not in sample and _is_utf8(sample, whole=len(sample) < _SAMPLE_BYTES):
         return "utf-8"
     declared = _META_CHARSET.search(sample, 0, 4096) if declares_charset else None
     if declared and (known := _known(declared[1].decode("ascii"))):

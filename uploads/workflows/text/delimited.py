@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import PurePath
 from typing import BinaryIO
 
-from uploads.workflows.text.base import Job, Piece, size_of, unreadable
+from uploads.workflows.text.base import Job, Piece, reading, size_of, unreadable
 from uploads.workflows.text.clean import row, table_head
 from uploads.workflows.text.decoding import decoded
 
@@ -21,7 +21,7 @@ _LABEL = "a table of values"
 def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     size = size_of(source)
     csv.field_size_limit(_LINE_MAX * 8)
-    with decoded(source) as text:
+    with reading(_LABEL), decoded(source) as text:
         lines = _lines(text)
         sample = list(islice(lines, _SAMPLE_LINES))
         is_tabbed = PurePath(job.filename).suffix.lower() == ".tsv"
@@ -49,12 +49,7 @@ def _lines(text: TextIOWrapper) -> Iterator[str]:
 
 def _rows(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
     """Rows that are not empty."""
-    try:
-        for values in csv.reader(lines, delimiter=delimiter):
-            if any(values):
-                yield values
-    except csv.Error as exc:
-        raise unreadable(_LABEL, exc) from exc
+    return (values for values in csv.reader(lines, delimiter=delimiter) if any(values))
 
 
 def _delimiter(sample: list[str]) -> str:

@@ -12,6 +12,7 @@ from uploads.workflows.text.html import html_to_markdown
 from uploads.workflows.text.zips import repack
 
 _LABEL = "a Word document"
+_STYLES = "p[style-name='Title'] => h1:fresh"  # beside those that Mammoth knows
 
 
 def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
@@ -21,7 +22,10 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
             yield from repack(source, copy, job.options)
         with reading(_LABEL, OSError), copy.open("rb") as honest:
             html = mammoth.convert_to_html(
-                honest, convert_image=lambda _image: [], include_embedded_style_map=False
+                honest,
+                convert_image=lambda _image: [],
+                style_map=_STYLES,
+                include_embedded_style_map=False,
             ).value
         yield Piece("", 0.5)
         yield Piece(html_to_markdown(html), 1.0)

@@ -1,4 +1,4 @@
-"""E-mails: who, when, what about, the text, and what is attached (names only)."""
+"""E-mails, those attached to them as well: who, when, what about, the text; names of files."""
 
 from collections.abc import Iterator
 from email import policy
@@ -11,6 +11,7 @@ from uploads.workflows.text.clean import one_line, row, table_head
 from uploads.workflows.text.html import html_to_markdown
 
 _LABEL = "an e-mail"
+_MESSAGE = "message/rfc822"
 _HEADERS = ("From", "To", "Cc", "Date", "Reply-To")
 
 
@@ -20,15 +21,25 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with reading(_LABEL):
         message = BytesParser(policy=policy.default).parse(source)
         yield Piece("\n".join(_head(message)) + "\n\n", 0.3)
-        yield Piece(f"{_body(message)}\n", 0.8)
+        yield Piece(f"{_body(message)}\n", 0.6)
+        for inner in _inner(message):
+            yield Piece("\n".join(["", *_head(inner, mark="## Attached message:")]) + "\n\n")
+            yield Piece(f"{_body(inner)}\n")
         attachments = list(_attachments(message))
         if attachments:
             table = table_head(["Attachment", "Type", "Bytes"])
             yield Piece(f"\n## Attachments\n\n{table}{''.join(map(row, attachments))}", 1.0)
 
 
-def _head(message: EmailMessage) -> Iterator[str]:
-    yield f"# {_header(message, 'Subject') or '(no subject)'}\n"
+def _inner(message: EmailMessage) -> Iterator[EmailMessage]:
+    """The messages in a message, however deep."""
+    for part in message.walk():
+        if part.get_content_type() == _MESSAGE and part.is_multipart():
+            yield part.get_payload(0)  # type: ignore[misc]
+
+
+def _head(message: EmailMessage, *, mark: str = "#") -> Iterator[str]:
+    yield f"{mark} {_header(message, 'Subject') or '(no subject)'}\n"
     for name in _HEADERS:
         if value := _header(message, name):
             yield f"- **{name}:** {value}"
@@ -63,7 +74,8 @@ def _text(part: MIMEPart) -> str:
 def _attachments(message: EmailMessage) -> Iterator[list[str]]:
     body = message.get_body(preferencelist=("plain", "html"))
     for part in message.walk():
-        if part.is_multipart() and part.get_content_type() != "message/rfc822":
+        is_message = part.get_content_type() == _MESSAGE
+        if part.is_multipart() and not is_message:
             continue
         name = part.get_filename() or ""
         if part is body or (not name and part.get_content_maintype() == "text"):

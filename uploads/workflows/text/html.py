@@ -1,9 +1,11 @@
 """HTML pages, without scripts, styles and images."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from bs4 import BeautifulSoup
+from bs4.element import NavigableString
 from markdownify import ATX, MarkdownConverter
 
 from uploads.workflows.errors import TaskFailed
@@ -14,6 +16,11 @@ from uploads.workflows.text.decoding import decoded
 # As a tree, a page takes sixty times its size in memory.
 _CHARACTERS_MAX = 12 * 1024 * 1024
 _UNSEEN = ("script", "style", "noscript", "template", "svg", "object", "iframe", "head")
+# Markdownify's patterns take the square of a gap's length: an hour for a mebibyte.
+_GAP = re.compile(r"[ \t\r\n]{200,}")
+# Empty cells that a page is given for cells that span rows; the further ones stay out.
+_FILLED_MAX = 20_000
+_SPAN_MAX = 1000
 _SAFE_LINKS = ("http:", "https:", "mailto:", "tel:", "#", "/")
 
 
@@ -62,9 +69,48 @@ def html_to_markdown(html: str) -> str:
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
     for element in soup(_UNSEEN):
         element.decompose()
+    for part in soup.find_all(string=_GAP):
+        if type(part) is NavigableString:  # no comment
+            part.replace_with(_GAP.sub(_narrow, part))
+    _fill_spanned_rows(soup)
     try:
         text = _converter.convert_soup(soup).strip()
     except RecursionError:
         text = soup.get_text("\n", strip=True)  # nested without end: the words at least
     has_heading = soup.find("h1") is not None
     return f"# {title}\n\n{text}\n" if title and not has_heading else f"{text}\n"
+
+
+def _narrow(gap: re.Match[str]) -> str:
+    return "\n" if "\n" in gap[0] else " "
+
+
+def _fill_spanned_rows(soup: BeautifulSoup) -> None:
+    """Markdown knows no cell of several rows: empty ones keep the others in their columns."""
+    left = _FILLED_MAX
+    tables: dict[int, dict[int, int]] = {}  # for each table: rows still spanned, by column
+    for line in soup("tr"):
+        spanned = tables.setdefault(id(line.find_parent("table")), {})
+        column = 0
+        for cell_ in [*line(("td", "th"), recursive=False), None]:
+            while spanned.get(column):
+                if left == 0:
+                    return
+                left -= 1
+                spanned[column] -= 1
+                column += 1
+                empty = soup.new_tag("td")
+                if cell_ is None:
+                    line.append(empty)
+                else:
+                    cell_.insert_before(empty)
+            if cell_ is not None:
+                rows, width = _span(cell_, "rowspan"), _span(cell_, "colspan")
+                if rows > 1:
+                    spanned.update(dict.fromkeys(range(column, column + width), rows - 1))
+                column += width
+
+
+def _span(element: Any, name: str) -> int:
+    value = str(element.get(name, ""))
+    return min(int(value), _SPAN_MAX) if value.isascii() and value.isdigit() else 1

@@ -52,7 +52,7 @@ def _page_text(document: pypdfium2.PdfDocument, index: int) -> str:
     try:
         text_page = page.get_textpage()
         try:
-            text = text_page.get_text_bounded()
+            text = text_page.get_text_range()  # bounded, it would lose some line ends
             text = _with_paragraphs(text_page, text)
         finally:
             text_page.close()

@@ -1,6 +1,7 @@
-"""PowerPoint presentations, slide by slide: texts, tables, notes."""
+"""PowerPoint presentations, slide by slide: texts, tables, charts' numbers, notes."""
 
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
@@ -36,6 +37,8 @@ def _slide(number: int, slide: Any) -> Iterator[str]:
             continue
         if getattr(shape, "has_table", False):
             yield _table(shape.table)
+        elif getattr(shape, "has_chart", False):
+            yield from _charts(shape.chart)
         elif getattr(shape, "has_text_frame", False) and (text := _text(shape)):
             yield text
     if slide.has_notes_slide:
@@ -68,3 +71,14 @@ def _text(shape: Any) -> str:
 def _table(table: Any) -> str:
     rows = [[cell.text_frame.text for cell in line.cells] for line in table.rows]
     return table_head(rows[0]) + "".join(map(row, rows[1:])) if rows else ""
+
+
+def _charts(chart: Any) -> Iterator[str]:
+    """A table for each plot: a line for each category, a column for each series."""
+    for plot in chart.plots:
+        names = [str(series.name or "") for series in plot.series]
+        values = [series.values for series in plot.series]
+        lines = zip_longest(plot.categories, *values)
+        shown = [["" if value is None else str(value) for value in line] for line in lines]
+        if shown:
+            yield table_head(["", *names]) + "".join(map(row, shown))
