@@ -174,7 +174,6 @@ def test_start_waits_for_the_end(workflow):
     assert result.stderr.count("a.bin: completed") == 2
 
 
-@pytest.mark.django_db(transaction=True)
 def test_who_stops_waiting_learns_that_the_work_goes_on(workflow, monkeypatch):
     def interrupt(_seconds):
         raise KeyboardInterrupt
@@ -187,6 +186,7 @@ def test_who_stops_waiting_learns_that_the_work_goes_on(workflow, monkeypatch):
     assert made.status == "pending"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_start_that_waits_tells_of_a_failure_by_its_exit_code(workflow):
     with Worker(fail):
         result = call("start", "report", make_stored().id, "--wait", "--json")

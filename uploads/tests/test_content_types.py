@@ -14,7 +14,8 @@ OFFICE = "application/vnd.openxmlformats-officedocument"
 
 
 def type_of(path: Path) -> str:
-    return make_stored(path.read_bytes(), filename="unnamed").detected_type
+    content = path.read_bytes()
+    return make_stored(content, filename="unnamed", chunk=len(content) or 1).detected_type
 
 
 def reordered(path: Path) -> Path:

@@ -31,7 +31,8 @@ def outcome(path: Path, task_name: str, *, filename: str = "", **config):
     values = {"task_name": task_name, "accepted_types": ["*/*"], "max_attempts": 1}
     workflow = Workflow.objects.create(name="Test", slug="test", config=config, **values)
     sane = Workflow.objects.create(name="Sane", slug="sane", **values | {"task_name": "test_echo"})
-    file = make_stored(path.read_bytes(), filename=filename or path.name)
+    content = path.read_bytes()
+    file = make_stored(content, filename=filename or path.name, chunk=len(content))
     started = [
         runs.start_run(user=file.uploaded_by, file_id=file.id, workflow=each)
         for each in (workflow, sane)
