@@ -77,7 +77,8 @@ _NEXT_DUE = """
     SELECT due.id FROM workflow
     CROSS JOIN LATERAL (
         SELECT run.id, run.due_at FROM workflow_run run
-        WHERE run.workflow_id = workflow.id AND run.status = 'pending' AND run.due_at <= now()
+        WHERE run.workflow_id = workflow.id AND run.status = 'pending'
+            AND run.due_at <= statement_timestamp()
         ORDER BY run.due_at, run.id LIMIT 1
     ) due
     WHERE workflow.max_concurrent IS NULL OR workflow.max_concurrent > (
