@@ -351,6 +351,20 @@ def test_a_full_disk_leaves_the_run_on(run, settings):
     assert put(run).status_code == 201
 
 
+def test_what_a_killed_server_left_does_not_keep_long_text_away(run):
+    key = uuid7().hex
+    storage().create(key, size_bytes=10)
+    WorkflowRun.objects.filter(id=run.id).update(result_key=key)
+    text = "word " * 4000
+
+    assert post(run, {"status": "completed", "output_text": text}).status_code == 204
+
+    run.refresh_from_db()
+    assert (run.status, run.output_text) == ("completed", text)
+    assert stored_bytes(run.result_file) == text.encode()
+    assert run.result_file.original_filename.endswith(".txt")
+
+
 def test_what_a_killed_server_left_of_a_result_does_not_keep_it_away(run):
     key = uuid7().hex
     storage().create(key, size_bytes=10)

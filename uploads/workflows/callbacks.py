@@ -35,10 +35,11 @@ def check(token: str) -> None:
 def take_answer(token: str, answer: RunnerAnswer) -> None:
     """Note progress, or end the attempt.
 
-    Raises NotFound `link_invalid`, Gone `attempt_over`, InvalidInput `status_not_expected`.
+    Raises NotFound `link_invalid`, Gone `attempt_over`, InvalidInput `status_not_expected`, and,
+    for text that is long enough for a file, what `take_result` raises.
     """
     run = _attempt(token)
-    if not _apply(run, answer):
+    if not _apply(token, run, answer):
         raise _over()
 
 
@@ -53,11 +54,28 @@ def take_result(
     """
     run = _attempt(token)
     _check_size(size_bytes)
+    return _complete_with_file(
+        token,
+        run,
+        filename=filename,
+        size_bytes=size_bytes,
+        blocks=_whole(blocks, size_bytes),
+        output_text=output_text,
+    )
+
+
+def _complete_with_file(
+    token: str,
+    run: WorkflowRun,
+    *,
+    filename: str,
+    size_bytes: int,
+    blocks: Iterator[memoryview],
+    output_text: str,
+) -> StoredResult:
     _make_way(run)
     try:
-        result = store_result(
-            run, filename=filename, size_bytes=size_bytes, blocks=_whole(blocks, size_bytes)
-        )
+        result = store_result(run, filename=filename, size_bytes=size_bytes, blocks=blocks)
     except (LeaseLostError, NotFound) as exc:
         raise _refusal(token) from exc
     if not run_claims.complete(run, output_text=output_text, is_cut=False, result=result):
@@ -78,12 +96,12 @@ def _attempt(token: str) -> WorkflowRun:
     return run
 
 
-def _apply(run: WorkflowRun, answer: RunnerAnswer) -> bool:
+def _apply(token: str, run: WorkflowRun, answer: RunnerAnswer) -> bool:
     """Whether the attempt was still on."""
     if answer.status == "progress":
         return run_claims.note_answer(run, Progress(percent=answer.percent, message=answer.message))
     if answer.status == "completed":
-        return _complete(run, answer.output_text)
+        return _complete_with_text(token, run, answer.output_text)
     if answer.error is None:
         raise InvalidInput(
             "status_not_expected",
@@ -94,24 +112,20 @@ def _apply(run: WorkflowRun, answer: RunnerAnswer) -> bool:
     )
 
 
-def _complete(run: WorkflowRun, text: str) -> bool:
+def _complete_with_text(token: str, run: WorkflowRun, text: str) -> bool:
     """Long text is a result file as well: events and pages have its beginning only."""
     if len(text) <= INLINE_OUTPUT:
         return run_claims.complete(run, output_text=text, is_cut=False, result=None)
     content = text.encode()
-    try:
-        result = store_result(
-            run,
-            filename=fitting_name(output_name(run.file.original_filename, run.workflow.slug)),
-            size_bytes=len(content),
-            blocks=iter([memoryview(content)]),
-        )
-    except LeaseLostError:
-        return False
-    if run_claims.complete(run, output_text=text, is_cut=False, result=result):
-        return True
-    discard_result(run, result.stored.key)
-    return False
+    _complete_with_file(
+        token,
+        run,
+        filename=fitting_name(output_name(run.file.original_filename, run.workflow.slug)),
+        size_bytes=len(content),
+        blocks=iter([memoryview(content)]),
+        output_text=text,
+    )
+    return True
 
 
 def _check_size(size_bytes: int) -> None:
