@@ -30,6 +30,7 @@ from benchlib import GIB, MIB, PartSender, Payload, Portal
 
 _HEADER = struct.Struct("!QQ")  # offset and length of the part that follows, in bytes
 _BLOCK_BYTES = MIB
+_RECLAIM_SECONDS = 4  # a host was seen to take memory back two seconds after it was freed
 
 
 # --- The sink: nothing but receive, hash, write ----------------------------------------------
@@ -158,10 +159,12 @@ def upload_to_portal(
 def level_memory(folder: Path, payload: Payload) -> None:
     """Give every run the same memory to start from.
 
-    The host of a virtual machine takes freed memory back, and a page that it has to give anew
-    costs several times what receiving costs. So as much page cache as the file needs is touched
-    and freed right before each run; no byte of it reaches the disk.
+    The host of a virtual machine takes freed memory back, seconds after it was freed, and a page
+    that it has to give anew costs several times what receiving costs. So what the run before left
+    is given time to go, and as much page cache as the file needs is touched and freed right before
+    each run; no byte of it reaches the disk.
     """
+    time.sleep(_RECLAIM_SECONDS)
     scratch = folder / "scratch.bin"
     with scratch.open("wb", buffering=0) as file:
         for number in range(1, payload.count + 1):
