@@ -5,6 +5,7 @@ must come within a deadline, and a connection's last words are waited for in its
 in the loop that serves all others.
 """
 
+import json
 import time
 from typing import Any
 
@@ -66,12 +67,41 @@ class Connection(gthread.TConn):
 gthread.TConn = Connection  # the worker makes its connections by this name
 
 
+def write_problem(sock: Any, status: int, reason: str, message: str) -> None:
+    """gunicorn's own answer, to what is no HTTP request, in the form of the API's (RFC 9457)."""
+    problem = {
+        "type": "about:blank",
+        "title": reason,
+        "status": status,
+        "code": "internal_error" if status == 500 else "malformed_request",
+        "detail": message or "Something went wrong here; it has been logged.",
+    }
+    body = json.dumps(problem)  # ASCII
+    head = (
+        f"HTTP/1.1 {status} {reason}",
+        "Connection: close",
+        "Content-Type: application/problem+json",
+        f"Content-Length: {len(body)}",
+    )
+    util.write_nonblock(sock, "\r\n".join((*head, "", body)).encode("latin1"))
+
+
+util.write_error = write_problem  # the worker calls it by this name
+
+
 class ThreadWorker(gthread.ThreadWorker):
     def handle(self, conn: Connection) -> Any:
         outcome = super().handle(conn)
         if outcome is False:
             conn.linger()
         return outcome
+
+    def handle_request(self, req: Any, conn: Connection) -> bool:
+        """Raises StopIteration, by which gunicorn ends a connection without a traceback."""
+        try:
+            return bool(super().handle_request(req, conn))
+        except TimeoutError as exc:  # nobody read the answer (see StalledClientMiddleware)
+            raise StopIteration from exc
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         if not keepalive:

@@ -50,7 +50,7 @@ class Base(Configuration):
     PORTAL_SESSION_TTL_HOURS = values.Integer(24)  # of inactivity
     PORTAL_MAX_TTL_HOURS = values.Integer(24 * 30)  # how far a file's expiry can be extended
     PORTAL_CONSUME_GRACE_SECONDS = values.Integer(300)  # how long the consumer may still read
-    PORTAL_STALL_TIMEOUT_SECONDS = values.Integer(30)  # a body that sends nothing for so long ends
+    PORTAL_STALL_TIMEOUT_SECONDS = values.Integer(30)  # a client that is silent for so long is cut
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
 
@@ -122,7 +122,7 @@ class Base(Configuration):
         "frontend",
     ]
     MIDDLEWARE = [
-        "common.middleware.StalledBodyMiddleware",
+        "common.middleware.StalledClientMiddleware",
         "common.middleware.DatabaseRestartMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",

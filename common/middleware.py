@@ -9,11 +9,12 @@ from django.http.response import HttpResponseBase
 from common.db import DATABASE_GONE, renew_connections
 
 
-class StalledBodyMiddleware:
-    """Lets reading a body fail once nothing has come for PORTAL_STALL_TIMEOUT_SECONDS.
+class StalledClientMiddleware:
+    """Lets a request fail once its client has not moved for PORTAL_STALL_TIMEOUT_SECONDS.
 
-    Otherwise a client that announces a body and goes silent holds a thread for ever. Sending the
-    response has no such limit: its reader may be slow.
+    Otherwise one that announces a body and goes silent, or asks for a file and reads nothing of
+    it, holds a thread for ever. The limit stays with the socket while the response is sent, and
+    ends with it: the server sets its own for the next request's head.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -21,13 +22,9 @@ class StalledBodyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         socket = request.META.get("gunicorn.socket")
-        if socket is None:
-            return self._get_response(request)
-        socket.settimeout(settings.PORTAL_STALL_TIMEOUT_SECONDS)
-        try:
-            return self._get_response(request)
-        finally:
-            socket.settimeout(None)
+        if socket is not None:
+            socket.settimeout(settings.PORTAL_STALL_TIMEOUT_SECONDS)
+        return self._get_response(request)
 
 
 class DatabaseRestartMiddleware:

@@ -1,5 +1,6 @@
 """Clients that are slow or silent hold little, and for a bounded time."""
 
+import json
 import socket
 import time
 
@@ -13,7 +14,12 @@ THREADS = 24  # of the one web process; more than a process's database connectio
 
 @pytest.fixture(scope="module")
 def small():
-    with Portal(environment={"WEB_WORKERS": "1", "WEB_THREADS": str(THREADS)}) as portal:
+    environment = {
+        "WEB_WORKERS": "1",
+        "WEB_THREADS": str(THREADS),
+        "PORTAL_STALL_TIMEOUT_SECONDS": "5",
+    }
+    with Portal(environment=environment) as portal:
         portal.start()
         yield portal
 
@@ -86,3 +92,37 @@ def test_slow_bodies_leave_the_database_to_others(small, connect, request_of):
         connect(text)
     time.sleep(1)  # all of them are being read
     assert answers(small, seconds=10)
+
+
+@pytest.mark.parametrize("range_header", ["", "Range: bytes=1-\r\n"], ids=["whole", "range"])
+def test_readers_that_read_nothing_are_given_up(small, connect, range_header):
+    """... one that reads a little now and then is not."""
+    authorization = {"Authorization": f"Bearer {token(small)}"}
+    stored = httpx.post(
+        f"{small.url}/api/v1/files",
+        params={"filename": "large"},
+        content=bytes(40 * 2**20),
+        headers=authorization,
+    ).json()
+    request = (
+        f"GET {stored['content_url']} HTTP/1.1\r\nHost: localhost\r\n{range_header}"
+        f"Authorization: {authorization['Authorization']}\r\n\r\n"
+    )
+    slow = connect(request)
+    for _ in range(THREADS + 4):
+        connect(request)
+    deadline = time.monotonic() + 12
+    while time.monotonic() < deadline:
+        assert len(slow.recv(2**20)) > 0
+        time.sleep(0.25)
+    assert answers(small, seconds=10)
+    assert len(slow.recv(2**20)) > 0
+    assert "Traceback" not in small.logs()
+
+
+def test_what_is_no_http_is_answered_as_the_api_answers(small, connect):
+    connection = connect("GET / HTTP/1.1\r\nHost: localhost\r\nBad Header: 1\r\n\r\n")
+    head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nContent-Type: application/problem+json" in head
+    assert json.loads(body)["code"] == "malformed_request"

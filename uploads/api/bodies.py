@@ -144,7 +144,7 @@ def file_blocks(file: UploadedFile) -> Iterator[memoryview]:
 
 
 def interrupted(exc: Exception) -> RequestTimeout | InvalidInput:
-    """Why a body could not be read to its end (see StalledBodyMiddleware)."""
+    """Why a body could not be read to its end (see StalledClientMiddleware)."""
     if any(isinstance(cause, TimeoutError) for cause in _causes(exc)):
         return RequestTimeout(
             "body_stalled",

@@ -6,6 +6,7 @@ again. Saving is one conditional update, so a second roller could at most waste 
 """
 
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from uploads.storage import storage
 from uploads.storage.base import UploadReader
 
 BLOCK_BYTES = 2**20
-_MOST_ROUNDS = 4  # of one request; whoever sends the next part goes on
+_LONGEST_SECONDS = 2.0  # that one request rolls; whoever sends the next part goes on
 _PARTS_PER_ROUND = 4
 
 
@@ -43,15 +44,15 @@ def part_digester(algorithm: str) -> Any:
 def roll_forward(session: UploadSession) -> None:
     """Carry the digest over what is contiguous, unless another request is doing so.
 
-    A part that arrives while another request rolls is found by that one's next round, or by the
-    request that sends the next part; what is left after all of them is finalize's.
+    A part that arrives while another request rolls is found by that one's next round, so that
+    request is answered once the digest has caught up, and finalizing finds next to nothing left.
     """
     if not can_save_state():
         return
     with storage().try_exclusive(session.spool_key) as alone:
-        rounds = _MOST_ROUNDS if alone else 0
-        while rounds and _roll_once(session):
-            rounds -= 1
+        until = time.monotonic() + _LONGEST_SECONDS
+        while alone and _roll_once(session) and time.monotonic() < until:
+            pass
 
 
 def complete_digest(session: UploadSession) -> str:

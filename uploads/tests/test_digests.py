@@ -95,8 +95,19 @@ def test_any_order_of_parts_gives_the_same_digest():
         assert file.sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_a_request_carries_the_digest_only_so_far_for_others(monkeypatch):
-    """The sender of one part must not wait for the hashing of a whole file."""
+def test_a_request_carries_the_digest_until_it_has_caught_up(read_bytes):
+    data = some_bytes(1000)
+    session = make_session(data, chunk=10)
+    send_parts(session, data, order=[*range(2, 101), 1])
+    assert hashed(session) == 1000
+    read_bytes.clear()
+    assert complete(session) == hashlib.sha256(data).hexdigest()
+    assert read_bytes == []
+
+
+def test_a_request_carries_the_digest_only_so_long_for_others(monkeypatch):
+    """The sender of one part must not wait for the hashing of a whole large file."""
+    monkeypatch.setattr(digests, "_LONGEST_SECONDS", 0)
     data = some_bytes(1000)
     session = make_session(data, chunk=10)
     send_parts(session, data, order=range(2, 101))
