@@ -124,6 +124,7 @@ class Base(Configuration):
     MIDDLEWARE = [
         "common.middleware.StalledClientMiddleware",
         "common.middleware.DatabaseRestartMiddleware",
+        "uploads.api.problems.BodyLengthMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -269,6 +270,10 @@ class Base(Configuration):
             "sweep-outbox": {
                 "task": "common.tasks.sweep_outbox",
                 "schedule": self.OUTBOX_SWEEP_INTERVAL_MINUTES * 60.0,
+            },
+            "renew-kicks": {
+                "task": "common.tasks.renew_kicks",
+                "schedule": 15.0,
             },
             "purge-outbox": {
                 "task": "common.tasks.purge_outbox",

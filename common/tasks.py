@@ -35,6 +35,11 @@ def sweep_outbox() -> None:
     dispatch.run(must_stop=_stopping.is_set)
 
 
+@shared_task(name="common.tasks.renew_kicks")
+def renew_kicks() -> None:
+    kicks.renew_lost()
+
+
 @worker_shutting_down.connect
 def end_the_runs(**_: Any) -> None:
     """The worker waits for its processes, which hear of the stop by this alone."""

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from mimetypes import guess_type
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +20,7 @@ MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 32
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SAYS_NOTHING = {"", "application/octet-stream"}
 _STEP = 64 * 1024  # chunk sizes are rounded up to a multiple of this
 
 
@@ -102,7 +104,7 @@ def check_size(size_bytes: int) -> int:
     if size_bytes > settings.PORTAL_MAX_FILE_SIZE:
         raise PayloadTooLarge(
             "file_too_large",
-            f"The file has {size_bytes} bytes; at most {settings.PORTAL_MAX_FILE_SIZE} are taken.",
+            f"The file is too large: at most {settings.PORTAL_MAX_FILE_SIZE} bytes are taken.",
             max_bytes=settings.PORTAL_MAX_FILE_SIZE,
         )
     return size_bytes
@@ -123,6 +125,22 @@ def check_single_request_size(size_bytes: int) -> int:
 def single_part_size(size_bytes: int) -> int:
     """Bytes per part, so that a file sent in one request is one part."""
     return max(size_bytes, settings.PORTAL_CHUNK_SIZE_MIN)
+
+
+def check_declared_type(declared: str, filename: str) -> None:
+    """Refuse, before its bytes are sent, what calls itself a type that is not allowed.
+
+    Browsers name types by what is installed (CSV is a spreadsheet to some), so the file's name
+    must say the same. The content decides in the end: `check_detected_type`.
+    """
+    allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
+    named, _ = guess_type(filename)
+    if not allowed or declared in _SAYS_NOTHING or is_type_in(allowed, declared):
+        return
+    if not is_type_in(allowed, named or declared):
+        raise UnsupportedType(
+            "type_not_allowed", f"The file is {declared}; this portal takes {', '.join(allowed)}."
+        )
 
 
 def check_detected_type(detected: str) -> None:

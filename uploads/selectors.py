@@ -24,6 +24,7 @@ from uploads.models import (
     FileStatus,
     IngestFile,
     PartStatus,
+    SessionStatus,
     UploadBatch,
     UploadPart,
     UploadSession,
@@ -182,6 +183,8 @@ def get_session_for_part(*, user: User, session_id: UUID) -> UploadSession:
 
 def received_ranges(session: UploadSession) -> str:
     """Received part numbers as ranges, `1-50,52,55-100`; "" for none."""
+    if session.status == SessionStatus.COMPLETE:  # their rows go soon after
+        return _ranges(list(range(1, session.total_parts + 1)))
     numbers = UploadPart.objects.filter(session=session, status=PartStatus.RECEIVED)
     return _ranges(list(numbers.order_by("part_number").values_list("part_number", flat=True)))
 

@@ -37,6 +37,7 @@ def clean_up_uploads() -> int:
     """What kills left behind."""
     return (
         _drain(retention.remove_leftover_spools)
+        + _drain(retention.purge_parts)
         + retention.remove_orphan_spools()
         + _drain(retention.remove_leftover_results)
         + engine.remove_leftover_folders()

@@ -67,6 +67,16 @@ def withdraw(lane: KickLane) -> None:
     OutboxKick.objects.filter(lane=lane).delete()
 
 
+def renew_lost() -> bool:
+    """Send a kick in place of those that did not arrive in time; whether there was one to send.
+
+    Whoever announced a kick may have been killed before the message was out, and whoever wrote an
+    event meanwhile relied on it.
+    """
+    lost = OutboxKick.objects.filter(at__lt=timezone.now() - LOST_AFTER)
+    return lost.delete()[0] > 0 and request(timezone.now())
+
+
 def _announce(lane: KickLane, at: datetime) -> bool:
     """Note a kick as under way; False when one that serves as well already is."""
     with connection.cursor() as cursor:

@@ -76,3 +76,12 @@ def test_a_broker_that_is_down_does_not_fail_the_change(monkeypatch, caplog):
 
     assert OutboxEvent.objects.count() == 1
     assert "no broker" in caplog.text
+
+
+def test_a_kick_whose_sender_was_killed_is_renewed(sent_kicks):
+    OutboxKick.objects.create(lane=KickLane.NOW, at=timezone.now())
+    assert not kicks.renew_lost()  # it may be on its way
+    OutboxKick.objects.update(at=timezone.now() - kicks.LOST_AFTER - timedelta(seconds=1))
+    assert kicks.renew_lost()
+    assert not kicks.renew_lost()
+    assert [lane for lane, _ in sent_kicks] == [KickLane.NOW]

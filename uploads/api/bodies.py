@@ -24,7 +24,7 @@ _DIGEST_MEMBER = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
 def content_length(request: HttpRequest) -> int:
     """Bytes of the body as announced. Raises LengthRequired, InvalidInput `invalid_length`."""
     text = request.META.get("CONTENT_LENGTH") or ""
-    if not text or "HTTP_TRANSFER_ENCODING" in request.META:
+    if not text:
         raise LengthRequired("length_required", "Send the body with a Content-Length.")
     if not (text.isascii() and text.isdigit()):
         raise InvalidInput("invalid_length", "Content-Length must be a whole number of bytes.")

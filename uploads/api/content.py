@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -35,19 +36,26 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
     etag = f'"{file.sha256}"'
     known = request.headers.get("If-None-Match", "")
     if etag in known or known.strip() == "*":
-        return _with_headers(HttpResponse(status=304), request, file, etag)
+        response: HttpResponseBase = HttpResponse(status=304)
+        response["Content-Length"] = str(file.size_bytes)  # of what it stands for (RFC 9110, 8.6)
+        return _with_headers(response, request, file, etag)
     span = _span(request, size=file.size_bytes, etag=etag)
-    content = storage().open(file.storage_key)
-    response: HttpResponseBase
-    if span is None:
-        response = FileResponse(content)
-        response["Content-Length"] = str(file.size_bytes)
-    else:
-        start, end = span
-        content.seek(start)
-        response = StreamingHttpResponse(_limited(content, end - start), status=206)
-        response["Content-Length"] = str(end - start)
+    start, end = span or (0, file.size_bytes)
+    with ExitStack() as stack:
+        content = stack.enter_context(storage().open(file.storage_key))
+        if request.method == "HEAD":
+            response = HttpResponse()
+        elif span is None:
+            response = FileResponse(content)
+        else:
+            content.seek(start)
+            response = StreamingHttpResponse(_limited(content, end - start))
+        if request.method != "HEAD":
+            stack.pop_all()  # closed when the response is
+    if span:
+        response.status_code = 206
         response["Content-Range"] = f"bytes {start}-{end - 1}/{file.size_bytes}"
+    response["Content-Length"] = str(end - start)
     return _with_headers(response, request, file, etag)
 
 

@@ -11,11 +11,12 @@ from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
 from uploads import selectors
-from uploads.api.bodies import body_blocks, content_length, file_blocks
+from uploads.api.bodies import body_blocks, content_digest, content_length, file_blocks
 from uploads.api.content import file_response
 from uploads.api.problems import PROBLEMS
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
 from uploads.services import files
+from uploads.services.one_request import store_in_one_request
 from uploads.services.upload_requests import UploadRequest
 
 _CSRF_FIELD = "csrfmiddlewaretoken"
@@ -139,7 +140,7 @@ def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
     (upload,) = uploads
     query = _with_fields(request, query)
     with upload:
-        return files.store_in_one_request(
+        return store_in_one_request(
             user=request.user,
             request=_request(
                 query,
@@ -170,7 +171,7 @@ def _with_fields(request: AuthenticatedRequest, query: OneRequestQuery) -> OneRe
 
 
 def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery, *, length: int) -> Any:
-    return files.store_in_one_request(
+    return store_in_one_request(
         user=request.user,
         request=_request(
             query,
@@ -179,6 +180,7 @@ def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery, *, length:
             content_type=_declared_type(request),
         ),
         blocks=body_blocks(request),
+        declared=content_digest(request),
     )
 
 

@@ -19,6 +19,7 @@ from common.db import renew_connections
 from common.errors import (
     DooritoError,
     InvalidInput,
+    LengthRequired,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
@@ -137,6 +138,20 @@ def answers_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., Htt
             return problem_response(error)
 
     return answered
+
+
+class BodyLengthMiddleware:
+    """A body without an announced length is refused: Django would take it for no body at all."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            return problem_response(
+                LengthRequired("length_required", "Send the body with a Content-Length.")
+            )
+        return self._get_response(request)
 
 
 class ApiMethodNotAllowedMiddleware:

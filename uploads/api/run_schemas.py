@@ -9,12 +9,12 @@ from uuid import UUID
 from django.conf import settings
 from django.urls import reverse
 from ninja import Schema
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from accounts.models import User
 from accounts.permissions import CHANGE_WORKFLOWS, SEE_TRACEBACKS, allows
 from common.pagination import Page
-from uploads.api.schemas import ErrorOut
+from uploads.api.schemas import ErrorOut, RequestBody
 from uploads.models import (
     IngestFile,
     RunStatus,
@@ -91,9 +91,7 @@ def _config_schema(workflow: Workflow, *, user: User) -> dict[str, Any]:
 # --- Starting ------------------------------------------------------------------------------------
 
 
-class RunIn(Schema):
-    model_config = ConfigDict(extra="forbid")
-
+class RunIn(RequestBody):
     workflow: str = Field(description="The slug of an active workflow.")
     config: dict[str, Any] = Field(
         default_factory=dict,
@@ -101,9 +99,7 @@ class RunIn(Schema):
     )
 
 
-class BatchRunIn(Schema):
-    model_config = ConfigDict(extra="forbid")
-
+class BatchRunIn(RequestBody):
     workflow: str = Field(description="The slug of an active workflow.")
 
 

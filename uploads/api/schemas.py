@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.urls import reverse
 from ninja import Schema
-from pydantic import AwareDatetime, Field, StrictInt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
 
 from common.pagination import Page
 from uploads import selectors
@@ -21,7 +21,13 @@ class ErrorOut(Schema):
     message: str
 
 
-class SessionIn(Schema):
+class RequestBody(BaseModel):
+    """A JSON object that a request sends. What nobody reads is refused, not lost."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SessionIn(RequestBody):
     filename: str
     size_bytes: StrictInt
     content_type: str = ""
@@ -136,11 +142,11 @@ class ConsumptionOut(FileOut):
         )
 
 
-class ExtendIn(Schema):
+class ExtendIn(RequestBody):
     expires_at: AwareDatetime
 
 
-class BatchIn(Schema):
+class BatchIn(RequestBody):
     name: str = ""
 
 

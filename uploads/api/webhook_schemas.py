@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import AwareDatetime, ConfigDict, Field, StrictInt
+from pydantic import AwareDatetime, Field, StrictInt
 
 from common.errors import DooritoError
 from common.models import (
@@ -19,6 +19,7 @@ from common.models import (
 from common.pagination import Page
 from common.selectors import Health
 from common.services.endpoints import EndpointSettings
+from uploads.api.schemas import RequestBody
 
 _EVENT_TYPES = "Types, or `file.*` for all of a kind. Empty takes all."
 _CONTENT_TYPES = "Of files: `application/pdf`, `image/*`. Empty takes all."
@@ -29,9 +30,7 @@ _SCHEDULE = "Seconds to wait before each attempt, the first included. Null takes
 _TIMEOUT = "Of one attempt. Null takes the portal's."
 
 
-class WebhookIn(Schema):
-    model_config = ConfigDict(extra="forbid")
-
+class WebhookIn(RequestBody):
     url: str
     description: str = ""
     event_types: list[str] = Field(default_factory=list, description=_EVENT_TYPES)
@@ -131,9 +130,7 @@ class RevokedOut(Schema):
     revoked: int
 
 
-class RecoverIn(Schema):
-    model_config = ConfigDict(extra="forbid")
-
+class RecoverIn(RequestBody):
     since: AwareDatetime
 
 
@@ -250,9 +247,7 @@ class EventList(Schema):
         return cls(items=items, next_cursor=page.next_cursor)
 
 
-class RedeliverIn(Schema):
-    model_config = ConfigDict(extra="forbid")
-
+class RedeliverIn(RequestBody):
     webhook_id: UUID | None = Field(
         None, description="Only to this one, even if the event was not meant for it."
     )

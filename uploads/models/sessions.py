@@ -23,6 +23,7 @@ class UploadSession(TimeStampedModel):
     """
 
     OPEN = (SessionStatus.INIT, SessionStatus.IN_PROGRESS)
+    ENDED = (SessionStatus.COMPLETE, SessionStatus.FAILED, SessionStatus.ABORTED)
 
     file = models.OneToOneField(IngestFile, on_delete=models.CASCADE, related_name="session")
     created_by = models.ForeignKey(
@@ -53,12 +54,23 @@ class UploadSession(TimeStampedModel):
     error_message = models.CharField(max_length=500, blank=True)
     # When the spool of a session that ended badly was removed.
     spool_removed_at = models.DateTimeField(null=True, blank=True)
+    # When the rows of an ended session's parts were deleted.
+    parts_purged_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "upload_session"
         constraints = [
             models.UniqueConstraint(
                 fields=["created_by", "idempotency_key"], name="upload_session_idempotency"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(received_parts_count__lte=models.F("total_parts")),
+                name="upload_session_counts_parts_once",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status="complete")
+                | models.Q(received_parts_count=models.F("total_parts")),
+                name="upload_session_complete_is_whole",
             ),
         ]
         indexes = [
@@ -73,6 +85,14 @@ class UploadSession(TimeStampedModel):
                 fields=["updated_at"],
                 condition=models.Q(status__in=["failed", "aborted"], spool_removed_at__isnull=True),
                 name="upload_session_spool_left",
+            ),
+            # Sweep: parts of ended sessions that are still there.
+            models.Index(
+                fields=["updated_at"],
+                condition=models.Q(
+                    status__in=["complete", "failed", "aborted"], parts_purged_at__isnull=True
+                ),
+                name="upload_session_parts_left",
             ),
         ]
 

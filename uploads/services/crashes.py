@@ -5,6 +5,7 @@ process, but a power failure can lose what was not flushed yet, although the dat
 So an upload that finishes in another run of the machine than it began in is checked part by part.
 """
 
+import logging
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from uploads.models import UploadPart, UploadSession
 from uploads.services.digests import part_digester, upload_blocks
 from uploads.storage import storage
 from uploads.storage.base import UploadReader
+
+logger = logging.getLogger(__name__)
 
 
 @cache
@@ -52,6 +55,10 @@ def distrust(session: UploadSession) -> None:
 def _is_intact(part: UploadPart, reader: UploadReader) -> bool:
     digester = part_digester(part.digest_algorithm)
     end = part.offset_bytes + part.size_bytes
-    for block in upload_blocks(reader, start=part.offset_bytes, end=end):
-        digester.update(block)
+    try:
+        for block in upload_blocks(reader, start=part.offset_bytes, end=end):
+            digester.update(block)
+    except OSError as exc:
+        logger.warning("part %s of session %s is lost: %s", part.part_number, part.session_id, exc)
+        return False
     return bool(digester.hexdigest() == part.digest)

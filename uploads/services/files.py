@@ -1,8 +1,8 @@
-"""Stored files: sent in one request, consumed, extended, deleted."""
+"""Stored files: consumed, extended, deleted."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -12,27 +12,19 @@ from django.utils import timezone
 from accounts.models import User
 from common.errors import Conflict, DooritoError, Gone, InvalidInput
 from common.models import TimeStampedQuerySet
-from uploads import policy, selectors
+from uploads import selectors
 from uploads.links import LinkKind, link
 from uploads.models import (
     FileStatus,
     IngestFile,
     RunStatus,
     SessionStatus,
-    UploadSession,
     WorkflowRun,
 )
 from uploads.services.announce import announce_file
 from uploads.services.expiry import latest_expiry, purge_after_consumption
-from uploads.services.parts import receive_part
 from uploads.services.run_queue import cancel_all
-from uploads.services.sessions import (
-    abort_session,
-    create_session,
-    end_session,
-    finalize_session,
-)
-from uploads.services.upload_requests import UploadRequest
+from uploads.services.sessions import abort_session, end_session
 
 REMOVABLE = (FileStatus.UPLOADING, *IngestFile.WITH_POINTER)
 
@@ -44,35 +36,6 @@ class Consumption:
     file: IngestFile
     claim_url: str
     claim_expires_at: datetime
-
-
-def store_in_one_request(
-    *, user: User, request: UploadRequest, blocks: Iterator[memoryview]
-) -> IngestFile:
-    """A small file as one session of one part. What fails leaves nothing behind.
-
-    Raises what creating, receiving and finalizing raise.
-    """
-    size = policy.check_single_request_size(request.size_bytes)
-    request = replace(request, chunk_size_bytes=policy.single_part_size(size))
-    session, created = create_session(user=user, request=request)
-    if not created and session.status not in UploadSession.OPEN:
-        return finalize_session(user=user, session_id=session.id)
-    try:
-        if session.total_parts:
-            receive_part(
-                user=user,
-                session_id=session.id,
-                part_number=1,
-                length=request.size_bytes,
-                blocks=blocks,
-            )
-        return finalize_session(user=user, session_id=session.id)
-    except Exception as exc:
-        sent_by_another = isinstance(exc, Conflict) and exc.code == "part_in_progress"
-        if created and not sent_by_another:
-            abort_session(user=user, session_id=session.id)
-        raise
 
 
 def consume_file(*, user: User, file_id: UUID) -> Consumption:
@@ -98,16 +61,20 @@ def consume_file(*, user: User, file_id: UUID) -> Consumption:
 
 
 def extend_file(*, user: User, file_id: UUID, expires_at: datetime) -> IngestFile:
-    """Keep a stored file longer. Raises InvalidInput `invalid_expiry` beyond the maximum."""
+    """Keep a stored file longer.
+
+    Raises InvalidInput `invalid_expiry` for an earlier time than now set, or beyond the maximum.
+    """
     file = selectors.get_own_file(user=user, file_id=file_id)
     if file.status != FileStatus.STORED or file.stored_at is None or _expired(file):
         raise _not_available(file)
     now = timezone.now()
     latest = latest_expiry(file.stored_at)
-    if not now < expires_at <= latest:
+    present = (file.expires_at or now) - timedelta(milliseconds=1)  # answers tell milliseconds
+    if not max(now, present) <= expires_at <= latest:
         raise InvalidInput(
             "invalid_expiry",
-            f"expires_at must lie in the future and not after {latest.isoformat()}.",
+            f"expires_at must not be before the present expiry, nor after {latest.isoformat()}.",
             latest=latest.isoformat(),
         )
     extended = IngestFile.objects.filter(

@@ -175,8 +175,8 @@ def _write(
         digester.update(block)
         writer.write(block)
         received += block.nbytes
-    _require_whole(part.part_number, received=received, size=part.size_bytes)
-    _require_declared(digester.digest(), declared=declared)
+    require_length(part.part_number, received=received, size=part.size_bytes)
+    require_declared(digester.digest(), declared=declared)
     part.digest = digester.hexdigest()
     writer.flush()
 
@@ -204,16 +204,16 @@ def _compare(
         if promised:
             promised.update(block)
         received += block.nbytes
-    _require_whole(known.part_number, received=received, size=known.size_bytes)
+    require_length(known.part_number, received=received, size=known.size_bytes)
     if promised:
-        _require_declared(promised.digest(), declared=declared)
+        require_declared(promised.digest(), declared=declared)
     if same.digest().hex() != known.digest:
         raise Conflict(
             "part_differs", f"Part {known.part_number} was received with other bytes before."
         )
 
 
-def _require_whole(part_number: int, *, received: int, size: int) -> None:
+def require_length(part_number: int, *, received: int, size: int) -> None:
     if received != size:
         raise InvalidInput(
             "body_incomplete",
@@ -221,7 +221,7 @@ def _require_whole(part_number: int, *, received: int, size: int) -> None:
         )
 
 
-def _require_declared(actual: bytes, *, declared: PartDigest | None) -> None:
+def require_declared(actual: bytes, *, declared: PartDigest | None) -> None:
     if declared and actual != declared.value:
         raise UnprocessableContent(
             "digest_mismatch",

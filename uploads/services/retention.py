@@ -6,6 +6,7 @@ its event), the bytes go, the row is finished.
 
 import logging
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -18,6 +19,7 @@ from uploads.models import (
     IngestFile,
     RunStatus,
     SessionStatus,
+    UploadPart,
     UploadSession,
     WorkflowRun,
 )
@@ -31,6 +33,8 @@ from uploads.storage import storage
 logger = logging.getLogger(__name__)
 
 BATCH = 200
+PARTS_BATCH = 20  # sessions, of up to 10,000 parts each
+MOST_STUCK = 10 * BATCH
 _SETTLE = timedelta(minutes=10)  # younger leftovers may belong to a request that still runs
 
 
@@ -71,14 +75,23 @@ def expire_files() -> int:
 
 
 def purge_files() -> int:
-    """Remove the bytes of deleted and consumed files whose time has come; none is being read."""
+    """Remove the bytes of deleted and consumed files whose time has come; none is being read.
+
+    Files whose bytes cannot be removed do not keep all others: they are passed over.
+    """
     due = IngestFile.objects.filter(
         ~Exists(active_runs([RunStatus.RUNNING])),
         purge_at__lte=timezone.now(),
         purge_at__isnull=False,
         purged_at__isnull=True,
-    ).order_by("purge_at")[:BATCH]
-    return sum(_purge(file) for file in list(due))
+    ).order_by("purge_at")
+    stuck: list[UUID] = []
+    while len(stuck) < MOST_STUCK and (batch := list(due.exclude(id__in=stuck)[:BATCH])):
+        failed = [file.id for file in batch if not _purge(file)]
+        if len(failed) < len(batch):
+            return len(batch) - len(failed)
+        stuck += failed
+    return 0
 
 
 def abort_idle_sessions() -> int:
@@ -94,10 +107,20 @@ def remove_leftover_spools() -> int:
         spool_removed_at__isnull=True,
         updated_at__lt=timezone.now() - _SETTLE,
     ).order_by("updated_at")[:BATCH]
-    sessions = list(left)
-    for session in sessions:
-        remove_spool(session)
-    return len(sessions)
+    return sum(_remove_spool(session) for session in list(left))
+
+
+def purge_parts() -> int:
+    """Delete the rows of parts that ended sessions need no more; how many sessions had some."""
+    ended = UploadSession.objects.filter(
+        status__in=UploadSession.ENDED,
+        parts_purged_at__isnull=True,
+        updated_at__lt=timezone.now() - _SETTLE,
+    ).order_by("updated_at")
+    ids = list(ended.values_list("id", flat=True)[:PARTS_BATCH])
+    UploadPart.objects.filter(session__in=ids).delete()
+    UploadSession.objects.filter(id__in=ids).update(parts_purged_at=timezone.now())
+    return len(ids)
 
 
 def remove_orphan_spools() -> int:
@@ -133,7 +156,7 @@ def purge_runs() -> int:
 def _purge(file: IngestFile) -> bool:
     try:
         storage().delete(file.storage_key)
-    except OSError:  # one file's trouble must not keep all others; a later sweep tries it again
+    except OSError:  # a later sweep tries it again
         logger.exception("The bytes of file %s cannot be removed", file.id)
         return False
     return (
@@ -142,6 +165,16 @@ def _purge(file: IngestFile) -> bool:
         )
         == 1
     )
+
+
+def _remove_spool(session: UploadSession) -> bool:
+    try:
+        remove_spool(session)
+    except OSError:  # to the end of the queue, so that it does not keep all others
+        logger.exception("The spool of session %s cannot be removed", session.id)
+        UploadSession.objects.filter(id=session.id).update(updated_at=timezone.now())
+        return False
+    return True
 
 
 def _idle_sessions() -> QuerySet[UploadSession]:
@@ -169,7 +202,13 @@ def _remove_unowned(keys: list[str]) -> int:
     # A key is its file's id, which is indexed.
     files = IngestFile.objects.filter(id__in=keys).values_list("id", flat=True)
     owned = {file_id.hex for file_id in files}
-    unowned = [key for key in keys if key not in owned]
-    for key in unowned:
+    return sum(_discard(key) for key in keys if key not in owned)
+
+
+def _discard(key: str) -> bool:
+    try:
         storage().discard(key)
-    return len(unowned)
+    except OSError:  # one spool's trouble must not keep all others
+        logger.exception("The spool %s cannot be removed", key)
+        return False
+    return True

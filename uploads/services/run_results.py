@@ -65,7 +65,7 @@ def store_result(
             size_bytes=size_bytes,
             sha256=sha256,
             detected_type=detected,
-            stored=storage().finish(key),
+            stored=storage().finish(key, size_bytes=size_bytes),
         )
     except BaseException:
         discard_result(run, key)

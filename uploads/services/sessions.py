@@ -30,8 +30,8 @@ def create_session(*, user: User, request: UploadRequest) -> tuple[UploadSession
 
     A repeated idempotency key gives the session it made before.
 
-    Raises InvalidInput, PayloadTooLarge, InsufficientStorage `no_room`, NotFound
-    `batch_not_found`, Conflict `batch_closed` or `idempotency_key_reused`.
+    Raises InvalidInput, PayloadTooLarge, UnsupportedType `type_not_allowed`, InsufficientStorage
+    `no_room`, NotFound `batch_not_found`, Conflict `batch_closed` or `idempotency_key_reused`.
     """
     request = request.checked()
     existing = _session_of_key(user=user, request=request)
@@ -48,9 +48,9 @@ def create_session(*, user: User, request: UploadRequest) -> tuple[UploadSession
         if existing is None:
             raise
         return existing, False
-    except Exception:
+    except DooritoError:
         storage().discard(file_id.hex)
-        raise
+        raise  # after any other error the rows may be there; if not, a sweep frees the bytes
 
 
 def finalize_session(*, user: User, session_id: UUID) -> IngestFile:
@@ -71,7 +71,7 @@ def finalize_session(*, user: User, session_id: UUID) -> IngestFile:
         if survived_crash(session):
             distrust(session)
             session = selectors.get_session(user=user, session_id=session_id)
-            _require_all_parts(session)
+        _require_all_parts(session)  # whoever held the upload before may have found some lost
         return _finalize(session)
 
 
@@ -81,11 +81,21 @@ def abort_session(*, user: User, session_id: UUID) -> None:
     Raises NotFound, Conflict `session_complete`.
     """
     session = selectors.get_session(user=user, session_id=session_id)
-    end_session(
-        session, status=SessionStatus.ABORTED, error=Gone("aborted", "The upload was aborted.")
-    )
+    _abort(session)
     if selectors.get_session(user=user, session_id=session_id).status == SessionStatus.COMPLETE:
         raise Conflict("session_complete", "The upload is complete; delete the file instead.")
+
+
+def abort_unless_busy(session: UploadSession) -> None:
+    """Give an upload up, unless another request is receiving or finalizing it."""
+    with storage().try_idle(session.spool_key) as idle:
+        if idle:
+            _abort(session)
+
+
+def _abort(session: UploadSession) -> None:
+    error = Gone("aborted", "The upload was aborted.")
+    end_session(session, status=SessionStatus.ABORTED, error=error)
 
 
 def end_session(session: UploadSession, *, status: SessionStatus, error: DooritoError) -> bool:
@@ -152,7 +162,7 @@ def _insert_session(*, user: User, request: UploadRequest, file_id: UUID) -> Upl
         size_bytes=request.size_bytes,
         metadata=request.metadata,
     )
-    chunk = request.chunk_size_bytes or policy.chunk_size_for(request.size_bytes)
+    chunk = policy.chunk_size_for(request.size_bytes, request.chunk_size_bytes)
     return UploadSession.objects.create(
         file=file,
         created_by=user,
@@ -185,7 +195,7 @@ def _finalize(session: UploadSession) -> IngestFile:
     except DooritoError as error:
         end_session(session, status=SessionStatus.FAILED, error=error)
         raise _why_ended(session) from error
-    stored = storage().finish(session.spool_key)
+    stored = storage().finish(session.spool_key, size_bytes=session.file.size_bytes)
     if not _mark_stored(session, sha256=sha256, detected=detected, stored=stored):
         remove_spool(session)
         raise _why_ended(session)

@@ -24,19 +24,29 @@ class UploadRequest:
     chunk_size_bytes: int | None = None
 
     def checked(self) -> "UploadRequest":
-        """The request in normal form. Raises InvalidInput or PayloadTooLarge."""
+        """The request in normal form.
+
+        Raises InvalidInput, PayloadTooLarge, or UnsupportedType `type_not_allowed` for what is
+        plainly none of the allowed types.
+        """
+        filename = policy.check_filename(self.filename)
+        content_type = policy.check_content_type(self.content_type)
+        size_bytes = policy.check_size(self.size_bytes)
+        policy.check_declared_type(content_type, filename)
+        policy.chunk_size_for(size_bytes, self.chunk_size_bytes)
         return UploadRequest(
-            filename=policy.check_filename(self.filename),
-            size_bytes=policy.check_size(self.size_bytes),
-            content_type=policy.check_content_type(self.content_type),
+            filename=filename,
+            size_bytes=size_bytes,
+            content_type=content_type,
             relative_path=policy.check_relative_path(self.relative_path),
             sha256=policy.check_sha256(self.sha256),
             batch_id=self.batch_id,
             metadata=policy.check_metadata(self.metadata),
             idempotency_key=policy.check_idempotency_key(self.idempotency_key),
-            chunk_size_bytes=policy.chunk_size_for(self.size_bytes, self.chunk_size_bytes),
+            chunk_size_bytes=self.chunk_size_bytes,
         )
 
     def digest(self) -> str:
+        """Tells a repeat of what was asked from another use of its idempotency key."""
         values = json.dumps(asdict(self), sort_keys=True, default=str, ensure_ascii=True)
         return hashlib.sha256(values.encode()).hexdigest()

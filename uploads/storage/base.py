@@ -39,12 +39,14 @@ class UploadReader(Protocol):
 
 class Storage(Protocol):
     def create(self, key: str, *, size_bytes: int) -> None:
-        """Make room for an upload. Raises InsufficientStorage when there is none."""
+        """Make room for an upload, durably. Raises InsufficientStorage when there is none."""
 
     def write_part(
         self, key: str, *, offset: int, size_bytes: int
     ) -> AbstractContextManager[PartWriter]:
-        """Raises Conflict `part_in_progress` while another writer holds the part."""
+        """Raises Conflict `part_in_progress` while another writer holds the part, NotFound
+        `upload_missing`. What was received must not be written again: it may be stored already.
+        """
 
     def reader(self, key: str) -> AbstractContextManager[UploadReader]:
         """Raises NotFound `upload_missing` when the upload's bytes are not there."""
@@ -58,8 +60,11 @@ class Storage(Protocol):
     def try_idle(self, key: str) -> AbstractContextManager[bool]:
         """Whether nobody writes, digests or finishes; nobody can begin until the block ends."""
 
-    def finish(self, key: str) -> StoredObject:
-        """Make the upload durable as a stored object. Repeating it is harmless."""
+    def finish(self, key: str, *, size_bytes: int) -> StoredObject:
+        """Make the upload durable as a stored object. Repeating it is harmless.
+
+        Raises OSError when it has another size: what was hashed is not what would be kept.
+        """
 
     def discard(self, key: str) -> None:
         """Free everything of the upload, finished or not. Repeating it is harmless."""

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +25,7 @@ from uploads.storage.base import StoredObject
 
 _WHOLE = 2**62  # no file reaches this offset: its lock stands for the upload as a whole
 _RETRY_SECONDS = 2
+_KEY = re.compile(r"[0-9a-f]{32}")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,19 +40,21 @@ class LocalStorage:
 
     def create(self, key: str, *, size_bytes: int) -> None:
         path = self._spool_path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             _reserve(descriptor, size_bytes)
+            os.fsync(descriptor)
         except OSError as exc:
             path.unlink()
             raise _no_room(exc) from exc
         finally:
             os.close(descriptor)
+        _sync_folder(path.parent)
 
     @contextmanager
     def write_part(self, key: str, *, offset: int, size_bytes: int) -> Iterator["LocalPartWriter"]:
-        with _opened(os.O_RDWR, self._spool_path(key)) as descriptor:
+        with _opened(os.O_RDWR, *self._either_path(key)) as descriptor:
             if not _try_lock(descriptor, start=offset, length=size_bytes):
                 raise Conflict(
                     "part_in_progress",
@@ -85,10 +89,13 @@ class LocalStorage:
                 return
             yield _try_lock(descriptor, start=0, length=_WHOLE + 1)
 
-    def finish(self, key: str) -> StoredObject:
+    def finish(self, key: str, *, size_bytes: int) -> StoredObject:
         target = self._file_path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         with _opened(os.O_RDWR, *self._either_path(key)) as descriptor:
+            actual = os.fstat(descriptor).st_size
+            if actual != size_bytes:
+                raise OSError(f"upload {key} has {actual} bytes on disk, not {size_bytes}")
             os.fsync(descriptor)
         with suppress(FileNotFoundError):  # renamed already, by an earlier try
             self._spool_path(key).rename(target)
@@ -112,6 +119,8 @@ class LocalStorage:
 
     def unfinished(self, *, older_than: datetime) -> Iterator[str]:
         for path in self.spool.glob("??/*"):
+            if not _KEY.fullmatch(path.name):  # a network file system's or a backup's own
+                continue
             with suppress(FileNotFoundError):
                 if datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than:
                     yield path.name
@@ -224,6 +233,14 @@ def _lock(descriptor: int, *, start: int, length: int) -> None:
 def _write_lock(start: int, length: int) -> bytes:
     """`struct flock`: type, whence, start, length, pid (which must be 0 for these locks)."""
     return struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, durably."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -190,6 +190,12 @@ def send_part(session: UploadSession, number: int, data: bytes) -> None:
     )
 
 
+def spool_path(session: UploadSession) -> Path:
+    """Where the bytes of an upload under way lie."""
+    key = session.spool_key
+    return Path(settings.DOORITO_DATA_DIR) / "spool" / key[-2:] / key
+
+
 def send_parts(session: UploadSession, data: bytes, order: Iterable[int] | None = None) -> None:
     for number in order or range(1, session.total_parts + 1):
         send_part(session, number, data)

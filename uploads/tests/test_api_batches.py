@@ -1,5 +1,6 @@
 """/api/v1/batches"""
 
+import json
 from functools import partial
 
 import pytest
@@ -199,3 +200,10 @@ def test_another_users_batch_does_not_exist(api, other):
     assert_problem(other.get(f"{BATCHES}/{batch['id']}/files"), 404, "batch_not_found")
     assert_problem(other.close_batch(batch["id"]), 404, "batch_not_found")
     assert UploadBatch.objects.get().closed_at is None
+
+
+@pytest.mark.parametrize("body", [None, [], "name", 5, False, {"title": "x"}])
+def test_a_batch_is_asked_for_with_an_object_of_known_members(api, body):
+    reply = api.http.post(BATCHES, json.dumps(body), content_type="application/json")
+    assert_problem(reply, 400, "invalid_request")
+    assert not UploadBatch.objects.exists()

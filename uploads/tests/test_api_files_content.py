@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import pytest
 from django.utils import timezone
 
+from uploads.api import content
 from uploads.models import IngestFile
 from uploads.storage import storage
 from uploads.tests.factories import FILES, assert_problem, body, sha256, some_bytes
@@ -99,7 +100,7 @@ def test_a_range_is_honoured_only_while_if_range_agrees(api, url):
 def test_a_client_that_has_the_bytes_gets_304(api, url, header):
     reply = fetch(api, url, If_None_Match=header)
     assert (reply.status_code, reply.content) == (304, b"")
-    assert reply["ETag"] == ETAG
+    assert (reply["ETag"], reply["Content-Length"]) == (ETAG, "1000")
 
 
 def test_a_client_that_has_other_bytes_gets_these(api, url):
@@ -112,6 +113,13 @@ def test_head_says_the_same_without_the_bytes(api, url):
     assert (reply.status_code, body(reply)) == (200, b"")
     assert reply["Content-Length"] == "1000"
     assert_safe(reply)
+
+
+def test_head_of_a_range_reads_none_of_it(api, url, monkeypatch):
+    monkeypatch.setattr(content, "_limited", None)
+    reply = api.http.head(url, headers={"Range": "bytes=10-19"})
+    assert (reply.status_code, body(reply)) == (206, b"")
+    assert (reply["Content-Length"], reply["Content-Range"]) == ("10", "bytes 10-19/1000")
 
 
 def test_an_empty_file_is_empty(api):

@@ -23,9 +23,16 @@ def test_a_file_is_kept_longer(api):
     assert IngestFile.objects.get().expires_at == later
 
 
-def test_an_earlier_time_changes_nothing(api):
+def test_an_earlier_time_is_refused(api):
     file = api.upload()
     reply = extend(api, file, timezone.now() + timedelta(minutes=1))
+    assert_problem(reply, 400, "invalid_expiry")
+    assert api.get(f"{FILES}/{file['id']}").json() == file
+
+
+def test_the_same_time_again_changes_nothing(api):
+    file = api.upload()
+    reply = extend(api, file, datetime.fromisoformat(file["expires_at"]))
     assert (reply.status_code, reply.json()) == (200, file)
 
 

@@ -4,12 +4,16 @@ import io
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 
 from uploads.models import FileStatus, IngestFile, UploadSession
+from uploads.services import one_request
 from uploads.tests.factories import (
     FILES,
+    Api,
     CutStream,
     assert_problem,
+    content_digest,
     events,
     on_disk,
     sha256,
@@ -278,3 +282,60 @@ def assert_nothing_is_left() -> None:
     assert not UploadSession.objects.exists()
     assert not IngestFile.objects.exists()
     assert events() == []
+
+
+@pytest.mark.parametrize("data", [TEXT, b""], ids=["text", "empty"])
+def test_a_declared_digest_is_checked_for_a_raw_body(api, data):
+    def post(header: str):
+        return api.http.generic(
+            "POST",
+            f"{FILES}?filename=a",
+            data,
+            content_type="text/plain",
+            headers={"Content-Digest": header},
+            CONTENT_LENGTH=str(len(data)),
+        )
+
+    assert_problem(post("garbage"), 400, "digest_invalid")
+    assert_nothing_is_left()
+    assert_problem(post(content_digest(b"other")), 422, "digest_mismatch")
+    assert on_disk() == set()
+    assert post(content_digest(data)).status_code == 201
+
+
+def test_a_key_that_was_used_for_other_bytes_of_the_same_size_is_refused(api):
+    first = api.post_raw(b"hello", filename="a", idempotency_key="k")
+    other = api.post_raw(b"HELLO", filename="a", idempotency_key="k")
+    again = api.post_raw(b"hello", filename="a", idempotency_key="k")
+    assert_problem(other, 409, "idempotency_key_reused")
+    assert (again.status_code, again.json()) == (201, first.json())
+
+
+def test_a_repeat_that_was_quicker_is_the_answer(api, monkeypatch):
+    """Two requests with one key: the one that began the upload finds it complete."""
+    create = one_request.create_session
+
+    def overtaken(**values):
+        session, created = create(**values)
+        monkeypatch.setattr(one_request, "create_session", create)
+        assert api.post_raw(TEXT, filename="a", idempotency_key="k").status_code == 201
+        return session, created
+
+    monkeypatch.setattr(one_request, "create_session", overtaken)
+    reply = api.post_raw(TEXT, filename="a", idempotency_key="k")
+    assert (reply.status_code, reply.json()["sha256"]) == (201, sha256(TEXT))
+    assert [event.event_type for event in events()] == ["file.uploaded"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_after_the_file_was_stored_is_told_as_it_is(monkeypatch):
+    api = Api()
+    finalize = one_request.finalize_session
+
+    def lost(**values):
+        finalize(**values)
+        raise OperationalError("the connection was lost")
+
+    monkeypatch.setattr(one_request, "finalize_session", lost)
+    assert_problem(api.post_raw(TEXT, filename="a"), 503, "database_unavailable")
+    assert IngestFile.objects.get().status == FileStatus.STORED

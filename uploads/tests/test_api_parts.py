@@ -309,3 +309,15 @@ def assert_unreceived(session_id: str) -> None:
     row = UploadSession.objects.get(id=session_id)
     assert (row.received_parts_count, row.received_bytes) == (0, 0)
     assert not UploadPart.objects.exists()
+
+
+def test_a_part_can_be_sent_again_while_the_upload_is_being_stored(api):
+    """The bytes have moved, the row does not say so yet; a kill can make that last."""
+    session = api.session_of(DATA)
+    api.put_all(session, DATA)
+    row = UploadSession.objects.get()
+    storage().finish(row.spool_key, size_bytes=len(DATA))
+    assert api.put_part(session["session_id"], 1, DATA[:10]).status_code == 200
+    other = api.put_part(session["session_id"], 1, bytes(10))
+    assert_problem(other, 409, "part_differs")
+    assert api.finalize(session["session_id"]).json()["sha256"] == sha256(DATA)

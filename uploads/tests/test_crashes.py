@@ -1,12 +1,16 @@
 """Uploads that outlive a crash of the machine, which may lose bytes that the database knows of."""
 
+import os
+from functools import partial
+
 import pytest
 
-from common.errors import InvalidInput
+from common.errors import DooritoError, InvalidInput
+from common.tests.threads import at_once
 from uploads.models import UploadSession
 from uploads.services import sessions
 from uploads.storage import storage
-from uploads.tests.factories import make_session, send_parts, sha256, some_bytes
+from uploads.tests.factories import make_session, send_parts, sha256, some_bytes, spool_path
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DATA = some_bytes(300)
@@ -49,4 +53,30 @@ def test_within_one_run_of_the_machine_nothing_is_read_again(session):
     """Which shows that the two tests above owe their success to the check."""
     UploadSession.objects.filter(id=session.id).update(boot_id=session.boot_id)
     lose(session, start=150, end=170)
+    assert finalize(session).sha256 == sha256(DATA)
+
+
+def code_of_finalize(session) -> str:
+    try:
+        finalize(session)
+    except DooritoError as error:
+        return error.code
+    return "stored"
+
+
+def test_those_who_waited_for_the_check_go_by_it_too(session):
+    """The second one finds the session checked already, but not whole."""
+    lose(session, start=150, end=170)
+    codes = at_once([partial(code_of_finalize, session)] * 8)
+    assert set(codes) == {"parts_missing"}
+    send_parts(session, DATA, order=[2])
+    assert finalize(session).sha256 == sha256(DATA)
+
+
+def test_parts_that_a_shortened_spool_lacks_are_asked_for_again(session):
+    os.truncate(spool_path(session), 250)
+    with pytest.raises(InvalidInput) as error:
+        finalize(session)
+    assert error.value.extra["missing_parts"] == "3"
+    send_parts(session, DATA, order=[3])
     assert finalize(session).sha256 == sha256(DATA)

@@ -8,10 +8,19 @@ import pytest
 from django.utils import timezone
 
 from common.errors import Gone
-from uploads import tasks
-from uploads.models import FileStatus, IngestFile, SessionStatus, UploadBatch, UploadSession
+from common.ids import uuid7
+from uploads import selectors, tasks
+from uploads.models import (
+    FileStatus,
+    IngestFile,
+    SessionStatus,
+    UploadBatch,
+    UploadPart,
+    UploadSession,
+)
 from uploads.services import files, retention, sessions
 from uploads.storage import storage
+from uploads.storage.local import LocalStorage
 from uploads.tests.factories import (
     events,
     make_consumed,
@@ -275,7 +284,7 @@ def test_a_kill_between_the_bytes_and_the_row_of_an_ended_session_is_finished():
 def test_a_kill_between_rename_and_row_is_finished_by_the_next_finalize():
     session = make_session()
     send_parts(session, DATA)
-    storage().finish(session.spool_key)
+    storage().finish(session.spool_key, size_bytes=15)
     file = sessions.finalize_session(user=session.created_by, session_id=session.id)
     assert file.status == FileStatus.STORED
     assert on_disk() == {f"files/{file.storage_key}"}
@@ -285,7 +294,7 @@ def test_a_kill_between_rename_and_row_is_finished_by_the_next_finalize():
 def test_a_kill_between_rename_and_row_that_nobody_finishes_is_swept(settings):
     session = make_session()
     send_parts(session, DATA)
-    storage().finish(session.spool_key)
+    storage().finish(session.spool_key, size_bytes=15)
     make_idle(session, settings)
     assert retention.abort_idle_sessions() == 1
     assert on_disk() == set()
@@ -324,3 +333,69 @@ def test_the_sweeps_never_touch_what_is_stored(settings):
     ):
         assert task() == 0
     assert on_disk() == {f"files/{file.storage_key}"}
+
+
+def test_one_spool_that_cannot_be_removed_does_not_keep_the_others(monkeypatch, caplog):
+    ended = [make_session() for _ in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, "remove_spool", lambda _: None)
+        for session in ended:
+            sessions.end_session(session, status=SessionStatus.ABORTED, error=Gone("x", "Ended."))
+            make_old(session)
+    with monkeypatch.context() as patch:
+        refuse(patch, "discard", {ended[0].spool_key})
+        assert retention.remove_leftover_spools() == 2
+    assert on_disk() == {f"spool/{ended[0].spool_key}"}
+    assert "cannot be removed" in caplog.text
+    make_old(ended[0])
+    assert retention.remove_leftover_spools() == 1
+
+
+def test_files_that_cannot_be_removed_do_not_keep_the_others(monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    stored = [make_stored() for _ in range(5)]
+    for file in stored:
+        files.delete_file(user=file.uploaded_by, file_id=file.id)
+    stuck = {file.storage_key for file in stored[:3]}
+    refuse(monkeypatch, "delete", stuck)
+    while retention.purge_files():
+        pass
+    assert on_disk() == {f"files/{key}" for key in stuck}
+
+
+def test_orphans_that_cannot_be_removed_do_not_keep_the_others(monkeypatch):
+    keys = [uuid7().hex for _ in range(3)]
+    for key in keys:
+        storage().create(key, size_bytes=1)
+    for path in Path(storage().spool).glob("??/*"):
+        os.utime(path, (0, 0))
+    refuse(monkeypatch, "discard", {keys[0]})
+    assert retention.remove_orphan_spools() == 2
+    assert on_disk() == {f"spool/{keys[0]}"}
+
+
+def test_the_parts_of_ended_sessions_go_and_those_of_open_ones_stay():
+    done, given_up, busy = make_session(DATA), make_session(DATA), make_session(DATA)
+    for session in (done, given_up, busy):
+        send_parts(session, DATA)
+    sessions.finalize_session(user=done.created_by, session_id=done.id)
+    sessions.abort_session(user=given_up.created_by, session_id=given_up.id)
+    assert retention.purge_parts() == 0  # whoever asks right afterwards sees them
+    for session in (done, given_up, busy):
+        make_old(session)
+    assert [retention.purge_parts(), retention.purge_parts()] == [2, 0]
+    assert set(UploadPart.objects.values_list("session_id", flat=True)) == {busy.id}
+    done.refresh_from_db()
+    assert selectors.received_ranges(done) == "1-2"
+
+
+def refuse(patch, method: str, keys: set[str]) -> None:
+    """Let a method of the storage fail for these uploads."""
+    original = getattr(LocalStorage, method)
+
+    def refusing(self, key: str) -> None:
+        if key in keys:
+            raise OSError("no")
+        original(self, key)
+
+    patch.setattr(LocalStorage, method, refusing)
