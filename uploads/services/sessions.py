@@ -57,7 +57,7 @@ def finalize_session(*, user: User, session_id: UUID) -> IngestFile:
     """Prove and store the file; the same answer when repeated.
 
     Raises NotFound, Gone `session_aborted`, InvalidInput `parts_missing`, UnprocessableContent
-    `sha256_mismatch`, UnsupportedType `type_not_allowed`.
+    `sha256_mismatch`, UnsupportedType `type_not_allowed`, Conflict `finalize_in_progress`.
     """
     session = selectors.get_session(user=user, session_id=session_id)
     if session.status not in UploadSession.OPEN:

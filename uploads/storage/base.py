@@ -55,7 +55,10 @@ class Storage(Protocol):
         """Whether the caller alone may now read the upload through (digest, finish)."""
 
     def exclusive(self, key: str) -> AbstractContextManager[None]:
-        """The same, waiting for it. Raises NotFound `upload_missing`."""
+        """The same, waiting for it.
+
+        Raises NotFound `upload_missing`, Conflict `finalize_in_progress` when it takes too long.
+        """
 
     def try_idle(self, key: str) -> AbstractContextManager[bool]:
         """Whether nobody writes, digests or finishes; nobody can begin until the block ends."""

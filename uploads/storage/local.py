@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ from uploads.storage.base import StoredObject
 
 _WHOLE = 2**62  # no file reaches this offset: its lock stands for the upload as a whole
 _RETRY_SECONDS = 2
+_POLL_SECONDS = 0.01
+LONGEST_WAIT_SECONDS = 20.0
 _KEY = re.compile(r"[0-9a-f]{32}")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -76,7 +79,7 @@ class LocalStorage:
     @contextmanager
     def exclusive(self, key: str) -> Iterator[None]:
         with _opened(os.O_RDWR, *self._either_path(key)) as descriptor:
-            _lock(descriptor, start=_WHOLE, length=1)
+            _wait_for_lock(descriptor, start=_WHOLE, length=1)
             yield
 
     @contextmanager
@@ -226,8 +229,17 @@ def _try_lock(descriptor: int, *, start: int, length: int) -> bool:
     return True
 
 
-def _lock(descriptor: int, *, start: int, length: int) -> None:
-    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _write_lock(start, length))
+def _wait_for_lock(descriptor: int, *, start: int, length: int) -> None:
+    """Not for ever: checking a giant takes minutes, and whoever waits holds a thread."""
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    while not _try_lock(descriptor, start=start, length=length):
+        if time.monotonic() > deadline:
+            raise Conflict(
+                "finalize_in_progress",
+                "Another request is checking this upload. Ask again, or look at the session.",
+                retry_after=_RETRY_SECONDS,
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def _write_lock(start: int, length: int) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 
 from common.errors import Conflict, Gone, InsufficientStorage, NotFound
 from common.ids import uuid7
+from uploads.storage import local
 from uploads.storage.local import LocalStorage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,6 +208,13 @@ def test_who_waits_for_exclusiveness_gets_it_when_it_is_free(store, key):
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+def test_nobody_waits_for_exclusiveness_for_ever(store, key, monkeypatch):
+    monkeypatch.setattr(local, "LONGEST_WAIT_SECONDS", 0.05)
+    with store.exclusive(key), pytest.raises(Conflict) as error, store.exclusive(key):
+        pass
+    assert (error.value.code, error.value.retry_after) == ("finalize_in_progress", 2)
 
 
 def test_exclusiveness_ends_with_its_process(store, key, tmp_path):
