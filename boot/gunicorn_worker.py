@@ -5,11 +5,18 @@ must come within a deadline, and a connection's last words are waited for in its
 in the loop that serves all others.
 """
 
+import fcntl
 import json
+import os
+import select
+import socket
+import struct
+import termios
 import time
 from typing import Any
 
 from gunicorn import util
+from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
@@ -87,6 +94,63 @@ def write_problem(sock: Any, status: int, reason: str, message: str) -> None:
 
 
 util.write_error = write_problem  # the worker calls it by this name
+
+
+def send_all(sock: socket.socket, data: bytes, chunked: bool = False) -> None:
+    """As gunicorn's write, whose sendall(2) has one time limit for all of `data`."""
+    left = memoryview(b"%X\r\n%b\r\n" % (len(data), data) if chunked else data)
+    while left:
+        _wait_for_room(sock)
+        left = left[sock.send(left) :]
+
+
+util.write = send_all  # responses call it by this name
+
+
+class Response(wsgi.Response):
+    def sendfile(self, respiter: Any) -> bool:
+        """As gunicorn's, with the same time limit as `send_all`."""
+        file = respiter.filelike
+        if self._omits_body or self.response_length is None or not util.has_fileno(file):
+            return bool(super().sendfile(respiter))
+        self.send_headers()
+        offset = file.tell()
+        end = offset + self.response_length
+        while offset < end:
+            _wait_for_room(self.sock)
+            try:
+                count = os.sendfile(self.sock.fileno(), file.fileno(), offset, end - offset)
+            except BlockingIOError:
+                continue
+            if count == 0:
+                break
+            offset += count
+        return True
+
+
+wsgi.Response = Response  # requests are given theirs by this name
+
+
+def _wait_for_room(sock: socket.socket) -> None:
+    """Until more can be sent. Raises TimeoutError if the client takes nothing for its time limit.
+
+    That it takes something does not show as room: the kernel tells of room once a third of its
+    buffer is free, which grows to 4 MiB, and a slow reader needs longer than the limit for that.
+    """
+    limit = sock.gettimeout()
+    room = select.poll()
+    room.register(sock, select.POLLOUT)
+    left = _bytes_under_way(sock)
+    while not room.poll(None if limit is None else limit * 1000):
+        before, left = left, _bytes_under_way(sock)
+        if left >= before:
+            raise TimeoutError("The client takes nothing of the answer.")
+
+
+def _bytes_under_way(sock: socket.socket) -> int:
+    """What the kernel holds to be sent, or acknowledged (tcp(7), SIOCOUTQ)."""
+    (count,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
 
 
 class ThreadWorker(gthread.ThreadWorker):

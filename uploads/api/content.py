@@ -20,7 +20,7 @@ from uploads.models import IngestFile
 from uploads.services import files
 from uploads.storage import storage
 
-_BLOCK_BYTES = 256 * 2**10  # of a range; whoever does not take one in the stall time is cut
+_BLOCK_BYTES = 256 * 2**10  # of a range
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)  # 64 bits: more is no range
 # Types that a browser only shows: no script, no markup. Never SVG, HTML or PDF.
 _PASSIVE = {"text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"}
