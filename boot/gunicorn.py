@@ -15,14 +15,17 @@ configurations.setup()
 from django.conf import settings  # noqa: E402
 
 from boot import gunicorn_worker, lifeline, startup  # noqa: E402
-from common.processes import end_with_parent  # noqa: E402
+from common.processes import allow_descriptors, end_with_parent  # noqa: E402
 
 bind = f"127.0.0.1:{settings.WEB_PORT}"
 worker_class = "boot.gunicorn_worker.ThreadWorker"
 workers = settings.WEB_WORKERS
 # A slow client holds a thread for as long as its upload takes.
 threads = settings.WEB_THREADS
-worker_connections = settings.WEB_THREADS + 1000  # the rest wait for a thread or are kept alive
+# The rest wait for a thread, say nothing yet, or are kept alive.
+worker_connections = gunicorn_worker.most_connections(
+    threads=settings.WEB_THREADS, descriptors=allow_descriptors()
+)
 preload_app = True
 
 timeout = 60  # seconds without a sign of life from a worker's main loop, whatever its threads do

@@ -5,6 +5,7 @@ must come within a deadline, and a connection's last words are waited for in its
 in the loop that serves all others.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -24,6 +25,20 @@ from gunicorn.workers import gthread
 HEAD_SECONDS = 10.0  # for a request's line and headers together
 DRAIN_SECONDS = 1.0  # for the rest of a body that was refused
 LINGER_SECONDS = 2.0  # for the client to take the last answer
+FIRST_BYTE_SECONDS = 0.05  # that a thread waits for; then the loop waits, up to `keepalive`
+
+CONNECTIONS = 8192  # beyond those that threads serve
+_DESCRIPTORS_PER_THREAD = 3  # its connection's, the file that it reads or writes, the database's
+_DESCRIPTORS_RESERVED = 128  # libraries, logs, listeners, pipes
+_NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_ACCEPT_PAUSE_SECONDS = 0.1
+_ACCEPT_WARNING_SECONDS = 60
+
+
+def most_connections(*, threads: int, descriptors: int) -> int:
+    """How many connections a worker may have open at once, so that accept(2) does not fail."""
+    left = descriptors - _DESCRIPTORS_RESERVED - _DESCRIPTORS_PER_THREAD * threads
+    return threads + max(min(left, CONNECTIONS), 1)
 
 
 class DeadlineUnreader(SocketUnreader):
@@ -61,6 +76,16 @@ class Connection(gthread.TConn):
         if is_new:
             self.parser.unreader = DeadlineUnreader(self.sock)
         self.parser.unreader.expect_head()
+
+    def wait_for_data(self, timeout: float) -> bool:
+        """Shortly: threads are few, and a connection that is silent costs the loop next to nothing.
+
+        By poll(2), which takes no descriptor of its own.
+        """
+        arrived = select.poll()
+        arrived.register(self.sock, select.POLLIN)
+        self.data_ready = bool(arrived.poll(min(timeout, FIRST_BYTE_SECONDS) * 1000))
+        return self.data_ready
 
     def close(self, graceful: bool = False) -> None:  # noqa: ARG002
         """Called in the loop, which must not wait: `linger` was called before."""
@@ -154,6 +179,20 @@ def _bytes_under_way(sock: socket.socket) -> int:
 
 
 class ThreadWorker(gthread.ThreadWorker):
+    _next_accept_warning = 0.0  # monotonic
+
+    def accept(self, listener: socket.socket) -> None:
+        """Where the system has no descriptor left, wait until a connection has ended."""
+        try:
+            super().accept(listener)
+        except OSError as exc:
+            if exc.errno not in _NO_DESCRIPTORS:
+                raise
+            if time.monotonic() >= self._next_accept_warning:
+                self._next_accept_warning = time.monotonic() + _ACCEPT_WARNING_SECONDS
+                self.log.warning("New connections have to wait: %s", exc)
+            time.sleep(_ACCEPT_PAUSE_SECONDS)  # the listener stays readable: do not spin
+
     def handle(self, conn: Connection) -> Any:
         outcome = super().handle(conn)
         if outcome is False:

@@ -26,6 +26,7 @@ from honcho.process import Process
 
 from boot import embedded_postgres, lifeline, startup
 from boot.errors import CannotRunError
+from common.processes import allow_descriptors
 
 STOP_TIMEOUT = 15  # seconds until what does not stop is killed
 STEADY_AFTER = 30  # seconds of life after which earlier deaths are forgotten
@@ -66,6 +67,7 @@ def commands() -> dict[str, list[str]]:
 def up() -> None:
     """Prepare and run the portal until SIGINT or SIGTERM. Raises CannotRunError."""
     startup.refuse_bad_settings()
+    allow_descriptors()
     with (
         stoppable() as stop_requested,
         startup.only_one(settings.DOORITO_DATA_DIR),

@@ -5,6 +5,7 @@ import socket
 import time
 
 import httpx
+import psutil
 import pytest
 
 from boot.tests.portal import Portal
@@ -25,6 +26,17 @@ def small():
     with Portal(environment=environment) as portal:
         portal.start()
         yield portal
+
+
+@pytest.fixture(scope="module")
+def silent(small):
+    """Connections, opened before the first test, that never say anything."""
+    opened = [
+        socket.create_connection(("127.0.0.1", small.port), timeout=30) for _ in range(3 * THREADS)
+    ]
+    yield opened
+    for connection in opened:
+        connection.close()
 
 
 @pytest.fixture
@@ -52,6 +64,30 @@ def answers(portal, *, seconds: float) -> bool:
 def token(portal) -> str:
     made = portal.run("token", "create", "--email", portal.admin_email, "--name", "slow")
     return made.stdout.strip()
+
+
+def test_connections_that_say_nothing_hold_no_thread(small, silent):
+    assert answers(small, seconds=3)
+
+
+def test_want_of_descriptors_ends_nothing(small, connect):
+    (worker,) = small.processes["web"].children()
+    before = worker.rlimit(psutil.RLIMIT_NOFILE)
+    under_way = connect("GET /healthz/ HTTP/1.1\r\nHost: localhost\r\n")
+    worker.rlimit(psutil.RLIMIT_NOFILE, (worker.num_fds() + 4, before[1]))
+    try:
+        waiting = [connect("") for _ in range(8)]
+        time.sleep(1)
+        under_way.sendall(b"\r\n")
+        assert under_way.recv(1000).startswith(b"HTTP/1.1 200 ")
+        waiting[-1].sendall(b"GET /healthz/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for connection in [under_way, *waiting[:-1]]:
+            connection.close()
+        assert waiting[-1].recv(1000).startswith(b"HTTP/1.1 200 ")
+    finally:
+        worker.rlimit(psutil.RLIMIT_NOFILE, before)
+    assert small.processes["web"].children() == [worker]
+    assert small.logs().count("New connections have to wait") == 1
 
 
 def test_heads_that_never_end_are_given_up(small, connect):
@@ -134,3 +170,7 @@ def test_what_is_no_http_is_answered_as_the_api_answers(small, connect):
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"\r\nContent-Type: application/problem+json" in head
     assert json.loads(body)["code"] == "malformed_request"
+
+
+def test_connections_that_say_nothing_are_closed_in_the_end(silent):
+    assert {connection.recv(1) for connection in silent} == {b""}
