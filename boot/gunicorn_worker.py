@@ -1,8 +1,8 @@
 """gunicorn's threaded worker, with an end to what a slow or silent client can hold.
 
 gunicorn expects a buffering proxy in front. Doorito is to be run without one, so a request's head
-must come within a deadline, and a connection's last words are waited for in its own thread, not
-in the loop that serves all others.
+must come within a deadline, a body that is no upload within another, and a connection's last words
+are waited for in its own thread, not in the loop that serves all others.
 """
 
 import errno
@@ -16,6 +16,7 @@ import termios
 import time
 from typing import Any
 
+from django.conf import settings
 from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
@@ -42,27 +43,43 @@ def most_connections(*, threads: int, descriptors: int) -> int:
 
 
 class DeadlineUnreader(SocketUnreader):
-    """Reads from a socket, until `head_read` with a deadline for all reads together."""
+    """Reads from a socket, with a deadline for all reads of a head, and then of a body, together.
+
+    A limit for each read would not do: a body that drips would hold its thread without end. The
+    forms and documents that have to be read before anybody is known are small. Uploads are not,
+    and lift the deadline; the limit for each read is theirs (see StalledClientMiddleware).
+    """
 
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
         self._deadline: float | None = None
+        self._reads_head = False
 
     def expect_head(self) -> None:
+        self._reads_head = True
         self._deadline = time.monotonic() + HEAD_SECONDS
 
-    def head_read(self) -> None:
+    def expect_body(self) -> None:
+        self._reads_head = False
+        self._deadline = time.monotonic() + settings.PORTAL_STALL_TIMEOUT_SECONDS
+
+    def lift_deadline(self) -> None:
         self._deadline = None
-        self.sock.settimeout(None)
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         if self._deadline is None:
             return super().chunk(size_hint)
+        limit = self.sock.gettimeout()
+        left = max(self._deadline - time.monotonic(), 0.001)
+        self.sock.settimeout(left if limit is None else min(limit, left))
         try:
-            self.sock.settimeout(max(self._deadline - time.monotonic(), 0.001))
             return super().chunk(size_hint)
         except TimeoutError as exc:
-            raise NoMoreData(self.buf.getvalue()) from exc
+            if self._reads_head:
+                raise NoMoreData(self.buf.getvalue()) from exc
+            raise
+        finally:
+            self.sock.settimeout(limit)
 
 
 class Connection(gthread.TConn):
@@ -213,6 +230,6 @@ class ThreadWorker(gthread.ThreadWorker):
 
 
 def head_was_read(_worker: ThreadWorker, request: Any) -> None:
-    """gunicorn's hook `pre_request`: from here on the application sets the limits."""
+    """gunicorn's hook `pre_request`."""
     if isinstance(request.unreader, DeadlineUnreader):
-        request.unreader.head_read()
+        request.unreader.expect_body()

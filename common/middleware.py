@@ -13,7 +13,8 @@ class StalledClientMiddleware:
     """Lets a request fail once its client has not moved for PORTAL_STALL_TIMEOUT_SECONDS.
 
     Otherwise one that announces a body and goes silent, or asks for a file and reads nothing of
-    it, holds a thread for ever. The limit stays with the socket while the response is sent, and
+    it, holds a thread for ever. A body that is no upload has to arrive in this time altogether
+    (see boot.gunicorn_worker). The limit stays with the socket while the response is sent, and
     ends with it: the server sets its own for the next request's head.
     """
 

@@ -2,7 +2,9 @@
 
 import json
 import socket
+import threading
 import time
+from contextlib import contextmanager
 
 import httpx
 import psutil
@@ -61,6 +63,27 @@ def answers(portal, *, seconds: float) -> bool:
         return False
 
 
+@contextmanager
+def dripping(connections):
+    """A byte on each, every half a second, as long as they take it."""
+    stopped = threading.Event()
+
+    def drip() -> None:
+        open_ones = set(connections)
+        while not stopped.wait(0.5):
+            for connection in list(open_ones):
+                try:
+                    connection.sendall(b"a")
+                except OSError:
+                    open_ones.remove(connection)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    yield
+    stopped.set()
+    thread.join()
+
+
 def token(portal) -> str:
     made = portal.run("token", "create", "--email", portal.admin_email, "--name", "slow")
     return made.stdout.strip()
@@ -103,6 +126,20 @@ def test_a_head_that_drips_is_given_up_too(small, connect):
         for number in range(60):
             drip.sendall(f"X-{number}: a\r\n".encode())
             time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=X"]
+)
+def test_forms_that_drip_are_given_up(small, connect, media_type):
+    head = (
+        "POST /app/login/ HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: {media_type}\r\nContent-Length: 2000000\r\n\r\n--X\r\n"
+    )
+    with dripping([connect(head) for _ in range(THREADS + 4)]):
+        time.sleep(1)  # all of them are being read
+        assert answers(small, seconds=3 * STALL_SECONDS)
+    assert "Traceback" not in small.logs()
 
 
 def test_refused_bodies_are_not_waited_for(small, connect):

@@ -50,12 +50,23 @@ def content_digest(request: HttpRequest) -> PartDigest | None:
     )
 
 
+def expect_upload(request: HttpRequest) -> None:
+    """Let the body take its time as long as it moves: to be called before it is read.
+
+    What is no upload has to arrive within PORTAL_STALL_TIMEOUT_SECONDS (boot.gunicorn_worker).
+    """
+    body = request.META.get("wsgi.input")
+    if isinstance(body, Body) and isinstance(body.reader, LengthReader):
+        body.reader.unreader.lift_deadline()
+
+
 def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
-    """The raw body; ends early where the connection does.
+    """The raw body of an upload; ends early where the connection does.
 
     Each block is valid until the next. Raises RequestTimeout `body_stalled` or InvalidInput
     `body_incomplete`, so that a dead connection does not hold its part for ever.
     """
+    expect_upload(request)
     direct = _DirectBody.of(request)
     try:
         if direct is None:
@@ -148,7 +159,8 @@ def interrupted(exc: Exception) -> RequestTimeout | InvalidInput:
     if any(isinstance(cause, TimeoutError) for cause in _causes(exc)):
         return RequestTimeout(
             "body_stalled",
-            f"No byte came for {settings.PORTAL_STALL_TIMEOUT_SECONDS} seconds; send it again.",
+            "The body stopped for, or what is no upload took, more than "
+            f"{settings.PORTAL_STALL_TIMEOUT_SECONDS} seconds; send it again.",
         )
     return InvalidInput("body_incomplete", "The connection ended early; send it again.")
 

@@ -11,7 +11,13 @@ from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
 from uploads import selectors
-from uploads.api.bodies import body_blocks, content_digest, content_length, file_blocks
+from uploads.api.bodies import (
+    body_blocks,
+    content_digest,
+    content_length,
+    expect_upload,
+    file_blocks,
+)
 from uploads.api.content import file_response
 from uploads.api.problems import PROBLEMS
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
@@ -131,6 +137,7 @@ def extend_file(request: AuthenticatedRequest, file_id: UUID, body: ExtendIn) ->
 
 
 def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
+    expect_upload(request)
     uploads = request.FILES.getlist("file")
     if len(uploads) != 1:
         raise InvalidInput(

@@ -131,6 +131,36 @@ def test_a_slow_body_is_no_stalled_one(door, session):
     finish(door, session)
 
 
+def test_a_slow_form_is_no_stalled_one_either(door):
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="slow"\r\n\r\n'
+    with door.connect() as wire:
+        wire.send(
+            f"POST {FILES} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {door.token}\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\n"
+            f"Content-Length: {len(head) + 200_000 + 9}\r\n\r\n".encode()
+            + head
+        )
+        for start in range(0, 200_000, 20_000):
+            wire.send(DATA[start : start + 20_000])
+            time.sleep(0.15)
+        wire.send(b"\r\n--x--\r\n")
+        status, file = wire.answer()
+    assert (status, file["size_bytes"]) == (201, 200_000)
+
+
+def test_a_document_must_arrive_within_the_limit(door):
+    with door.connect() as wire:
+        wire.send(
+            f"POST {SESSIONS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
+            f"Authorization: Bearer {door.token}\r\n\r\n".encode()
+        )
+        for _ in range(9):
+            wire.send(b" ")
+            time.sleep(0.15)
+        status, problem = wire.answer()
+    assert (status, problem["code"]) == (408, "body_stalled")
+
+
 def test_a_raw_body_that_stalls_leaves_nothing(door):
     before = door.call("GET", FILES, params={"status": "stored", "limit": 200}).json()["items"]
     with door.connect() as wire:
