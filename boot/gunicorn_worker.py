@@ -19,13 +19,16 @@ from typing import Any
 from django.conf import settings
 from gunicorn import util
 from gunicorn.http import wsgi
+from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import NoMoreData
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 
 HEAD_SECONDS = 10.0  # for a request's line and headers together
 DRAIN_SECONDS = 1.0  # for the rest of a body that was refused
+DRAIN_BYTES = 64 * 2**10  # ... and of what size: more ends the connection
 LINGER_SECONDS = 2.0  # for the client to take the last answer
+LINGER_BYTES = 64 * 2**20  # that it may send meanwhile: some read no answer before all is sent
 FIRST_BYTE_SECONDS = 0.05  # that a thread waits for; then the loop waits, up to `keepalive`
 
 CONNECTIONS = 8192  # beyond those that threads serve
@@ -110,7 +113,7 @@ class Connection(gthread.TConn):
 
     def linger(self) -> None:
         """End the sending side and let the client take what was sent (RFC 9112, 9.6)."""
-        util.close_graceful(self.sock, timeout=LINGER_SECONDS)
+        util.close_graceful(self.sock, timeout=LINGER_SECONDS, max_drain=LINGER_BYTES)
 
 
 gthread.TConn = Connection  # the worker makes its connections by this name
@@ -150,6 +153,12 @@ util.write = send_all  # responses call it by this name
 
 
 class Response(wsgi.Response):
+    def start_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Announces the end of the connection where much of a refused body is still to come."""
+        if _unread_bytes(self.req) > DRAIN_BYTES:
+            self.force_close()
+        return super().start_response(*args, **kwargs)
+
     def sendfile(self, respiter: Any) -> bool:
         """As gunicorn's, with the same time limit as `send_all`."""
         file = respiter.filelike
@@ -171,6 +180,11 @@ class Response(wsgi.Response):
 
 
 wsgi.Response = Response  # requests are given theirs by this name
+
+
+def _unread_bytes(request: Any) -> int:
+    reader = getattr(request.body, "reader", None)
+    return reader.length if isinstance(reader, LengthReader) else 0
 
 
 def _wait_for_room(sock: socket.socket) -> None:
@@ -226,7 +240,8 @@ class ThreadWorker(gthread.ThreadWorker):
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         if not keepalive:
             return False
-        return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
+        deadline = time.monotonic() + DRAIN_SECONDS
+        return bool(conn.parser.finish_body(deadline=deadline, max_bytes=DRAIN_BYTES))
 
 
 def head_was_read(_worker: ThreadWorker, request: Any) -> None:

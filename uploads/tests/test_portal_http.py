@@ -1,5 +1,7 @@
 """Bodies as the network brings them, over real connections to the running portal."""
 
+import http.client
+import json
 import time
 
 import pytest
@@ -88,6 +90,20 @@ def test_a_body_that_is_refused_unread_still_gets_its_answer(door, session):
         wire.send(door.head_of_part(session, 99, f"Content-Length: {len(PART)}") + PART)
         status, problem = wire.answer()
         assert (status, problem["code"]) == (400, "part_number_invalid")
+    finish(door, session)
+
+
+def test_who_sends_all_before_reading_gets_the_answer_that_ends_the_connection(door, session):
+    connection = http.client.HTTPConnection("127.0.0.1", door.portal.port, timeout=30)
+    connection.request(
+        "PUT",
+        f"{SESSIONS}/{session}/parts/1",
+        bytes(16 * 2**20),
+        {"Authorization": f"Bearer {door.token}"},
+    )
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Connection"]) == (400, "close")
+    assert json.loads(answer.read())["code"] == "part_size_wrong"
     finish(door, session)
 
 
