@@ -62,9 +62,9 @@ class DeadlineUnreader(SocketUnreader):
         self._reads_head = True
         self._deadline = time.monotonic() + HEAD_SECONDS
 
-    def expect_body(self) -> None:
+    def expect_body(self, *, within: float) -> None:
         self._reads_head = False
-        self._deadline = time.monotonic() + settings.PORTAL_STALL_TIMEOUT_SECONDS
+        self._deadline = time.monotonic() + within
 
     def lift_deadline(self) -> None:
         self._deadline = None
@@ -240,6 +240,7 @@ class ThreadWorker(gthread.ThreadWorker):
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         if not keepalive:
             return False
+        conn.parser.unreader.expect_body(within=DRAIN_SECONDS)  # gunicorn's is for 1 KiB each
         deadline = time.monotonic() + DRAIN_SECONDS
         return bool(conn.parser.finish_body(deadline=deadline, max_bytes=DRAIN_BYTES))
 
@@ -247,4 +248,4 @@ class ThreadWorker(gthread.ThreadWorker):
 def head_was_read(_worker: ThreadWorker, request: Any) -> None:
     """gunicorn's hook `pre_request`."""
     if isinstance(request.unreader, DeadlineUnreader):
-        request.unreader.expect_body()
+        request.unreader.expect_body(within=settings.PORTAL_STALL_TIMEOUT_SECONDS)
