@@ -163,11 +163,8 @@ class Base(Configuration):
     STATIC_URL = "/static/"
     STATICFILES_DIRS = [BASE_DIR / "static"]
 
-    # A one-request upload larger than FILE_UPLOAD_MAX_SIZE is refused before it is read.
-    FILE_UPLOAD_HANDLERS = [
-        "uploads.api.quota.QuotaUploadHandler",
-        "django.core.files.uploadhandler.TemporaryFileUploadHandler",
-    ]
+    # Of every form; `POST /api/v1/files` sets its own.
+    FILE_UPLOAD_HANDLERS = ["uploads.api.quota.FieldsOnlyUploadHandler"]
 
     SESSION_COOKIE_HTTPONLY = True
     SESSION_COOKIE_SAMESITE = "Lax"

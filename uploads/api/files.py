@@ -20,6 +20,7 @@ from uploads.api.bodies import (
 )
 from uploads.api.content import file_response
 from uploads.api.problems import PROBLEMS
+from uploads.api.quota import UnnamedFileUploadHandler
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
 from uploads.services import files
 from uploads.services.one_request import store_in_one_request
@@ -138,6 +139,12 @@ def extend_file(request: AuthenticatedRequest, file_id: UUID, body: ExtendIn) ->
 
 def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
     expect_upload(request)
+    with UnnamedFileUploadHandler(request) as handler:
+        request.upload_handlers = [handler]
+        return _store_file_of_form(request, query)
+
+
+def _store_file_of_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
     uploads = request.FILES.getlist("file")
     if len(uploads) != 1:
         raise InvalidInput(
@@ -146,17 +153,16 @@ def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
         )
     (upload,) = uploads
     query = _with_fields(request, query)
-    with upload:
-        return store_in_one_request(
-            user=request.user,
-            request=_request(
-                query,
-                filename=query.filename or upload.name or "",
-                size_bytes=upload.size or 0,
-                content_type=upload.content_type or "",
-            ),
-            blocks=file_blocks(upload),
-        )
+    return store_in_one_request(
+        user=request.user,
+        request=_request(
+            query,
+            filename=query.filename or upload.name or "",
+            size_bytes=upload.size or 0,
+            content_type=upload.content_type or "",
+        ),
+        blocks=file_blocks(upload),
+    )
 
 
 def _with_fields(request: AuthenticatedRequest, query: OneRequestQuery) -> OneRequestQuery:

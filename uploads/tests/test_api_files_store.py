@@ -179,6 +179,20 @@ def test_a_form_that_is_too_large_is_refused_before_it_is_read(api, settings):
     assert_problem(reply, 413, "file_too_large")
 
 
+def test_a_form_that_the_disk_has_no_room_for_is_refused_before_it_is_read(api, settings):
+    settings.PORTAL_DISK_RESERVE = 2**62
+    reply = api.http.generic(
+        "POST",
+        FILES,
+        **{
+            "CONTENT_TYPE": "multipart/form-data; boundary=x",
+            "CONTENT_LENGTH": "100000",
+            "wsgi.input": CutStream(b"", OSError("it was read")),
+        },
+    )
+    assert_problem(reply, 507, "no_room")
+
+
 def test_a_body_without_a_length_is_refused(api):
     reply = api.http.generic(
         "POST",

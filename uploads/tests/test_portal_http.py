@@ -3,6 +3,8 @@
 import http.client
 import json
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -164,6 +166,53 @@ def test_a_slow_form_is_no_stalled_one_either(door):
     assert (status, file["size_bytes"]) == (201, 200_000)
 
 
+def test_a_form_is_put_aside_in_the_data_directory_where_a_kill_leaves_nothing(door):
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="aside"\r\n\r\n'
+    workers = door.portal.processes["web"].children()
+    with door.connect() as wire:
+        wire.send(
+            f"POST {FILES} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {door.token}\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\n"
+            "Content-Length: 300000\r\n\r\n".encode()
+            + head
+            + DATA[:200_000]
+        )
+        until(lambda: any(is_aside(opened, door.portal.data_dir) for opened in files_of(workers)))
+
+
+def files_of(processes):
+    """What the open descriptors of processes lead to."""
+    for process in processes:
+        for link in Path(f"/proc/{process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                yield str(link.readlink())
+
+
+def is_aside(opened, data_dir):
+    return opened.startswith(f"{data_dir}/") and opened.endswith(" (deleted)")
+
+
+@pytest.mark.parametrize(
+    ("length", "part"),
+    [
+        (200_000_000, b"abc"),
+        (300_000, b'--x\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n' + DATA),
+    ],
+    ids=["too large", "with a file"],
+)
+def test_a_page_takes_no_files(door, length, part):
+    before = len(door.portal.logs())
+    with door.connect() as wire:
+        wire.send(
+            f"POST /app/login/ HTTP/1.1\r\nHost: localhost\r\nCookie: csrftoken={32 * 'a'}\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\n"
+            f"Content-Length: {length}\r\n\r\n".encode()
+            + part
+        )
+        assert wire.socket.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert "ERROR" not in door.portal.logs()[before:]
+
+
 def test_a_document_must_arrive_within_the_limit(door):
     with door.connect() as wire:
         wire.send(
@@ -173,6 +222,7 @@ def test_a_document_must_arrive_within_the_limit(door):
         for _ in range(9):
             wire.send(b" ")
             time.sleep(0.15)
+        wire.socket.settimeout(0.5)  # it is there already
         status, problem = wire.answer()
     assert (status, problem["code"]) == (408, "body_stalled")
 
