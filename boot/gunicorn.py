@@ -33,6 +33,7 @@ graceful_timeout = 8  # seconds that requests under way may take when the server
 keepalive = 20  # seconds
 
 errorlog = "-"
+logger_class = "boot.gunicorn_worker.Logger"
 loglevel = "warning"
 control_socket_disable = True
 if Path("/dev/shm").is_dir():  # noqa: S108  (heartbeat files: on a slow disk they could block)

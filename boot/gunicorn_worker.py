@@ -17,12 +17,14 @@ import time
 from typing import Any
 
 from django.conf import settings
-from gunicorn import util
+from gunicorn import glogging, util
 from gunicorn.http import wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import NoMoreData
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
+
+from common.masking import MaskingFormatter
 
 HEAD_SECONDS = 10.0  # for a request's line and headers together
 DRAIN_SECONDS = 1.0  # for the rest of a body that was refused
@@ -207,6 +209,15 @@ def _bytes_under_way(sock: socket.socket) -> int:
     """What the kernel holds to be sent, or acknowledged (tcp(7), SIOCOUTQ)."""
     (count,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
     return int(count)
+
+
+class Logger(glogging.Logger):
+    """gunicorn's, whose messages may name the address of a request."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(MaskingFormatter(self.error_fmt, self.datefmt))
 
 
 class ThreadWorker(gthread.ThreadWorker):

@@ -306,7 +306,11 @@ class Base(Configuration):
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+            "plain": {
+                "()": "common.masking.MaskingFormatter",
+                "format": "{asctime} {levelname} {name}: {message}",
+                "style": "{",
+            },
         },
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
         "root": {"handlers": ["console"], "level": "INFO"},

@@ -1,11 +1,13 @@
 """/f/<token> and /c/<token>: signed links to a file's bytes."""
 
+import logging
 from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from common.masking import MaskingFormatter
 from uploads.links import LinkKind, link
 from uploads.models import IngestFile
 from uploads.services.files import delete_file
@@ -116,3 +118,20 @@ def test_a_link_is_only_for_reading(method):
     reply = getattr(Client(), method)(path)
     assert_problem(reply, 405, "method_not_allowed")
     assert reply["Allow"] == "GET, HEAD"
+
+
+def test_a_fault_does_not_bring_the_link_into_the_log(monkeypatch, caplog):
+    def fail(_token):
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr("uploads.api.content.selectors.get_linked_file", fail)
+    path = path_of(link(LinkKind.FILE, make_stored().id))
+    assert Client(raise_request_exception=False).get(path).status_code == 500
+    (console,) = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler.formatter, MaskingFormatter)
+    ]
+    written = "".join(console.format(record) for record in caplog.records)
+    assert "Internal Server Error: /f/[hidden]" in written
+    assert path not in written
