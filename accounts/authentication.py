@@ -16,6 +16,8 @@ from accounts.models import ApiToken, User
 from common.db import release_connection
 from common.errors import Forbidden, Unauthenticated
 
+_WITH_BODY = {"POST", "PUT", "PATCH"}
+
 
 class AuthenticatedRequest(HttpRequest):
     """A request that an Authenticator has let through."""
@@ -51,8 +53,8 @@ class Authenticator(AuthBase):
         request.token = token  # type: ignore[attr-defined]
         if self.permission:
             permissions.require(user, self.permission)
-        if request.method == "POST":
-            release_connection()  # a slow form or JSON body is read next
+        if request.method in _WITH_BODY:
+            release_connection()  # a slow body is read next
         return user
 
     def _by_token(self, text: str) -> tuple[User, ApiToken]:
