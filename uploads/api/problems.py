@@ -26,9 +26,14 @@ from common.errors import (
     RangeNotSatisfiable,
     ServiceUnavailable,
 )
+from common.masking import mask
 from uploads.api.bodies import interrupted
 
 logger = logging.getLogger(__name__)
+
+# Of a database that works: deadlock_detected, serialization_failure, query_canceled (a time limit),
+# lock_not_available.
+_PASSING = {"40P01", "40001", "57014", "55P03"}
 
 NOT_FOUND = NotFound("endpoint_not_found", "There is no such address in the API.")
 
@@ -110,18 +115,12 @@ def install(api: NinjaAPI) -> None:
 
     @api.exception_handler(OperationalError)
     @api.exception_handler(InterfaceError)
-    def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
-        logger.error("%s %s: the database does not answer: %s", request.method, request.path, error)
-        renew_connections()
-        return problem_response(
-            ServiceUnavailable(
-                "database_unavailable", "The database does not answer; try again.", retry_after=5
-            )
-        )
+    def _no_database(request: HttpRequest, error: OperationalError | InterfaceError) -> Any:
+        return problem_response(_of_database(request, error))
 
     @api.exception_handler(Exception)
     def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
-        logger.error("%s %s failed", request.method, request.path, exc_info=error)
+        logger.error("%s %s failed", request.method, mask(request.path), exc_info=error)
         return problem_response(
             DooritoError("internal_error", "Something went wrong here; it has been logged.")
         )
@@ -136,8 +135,25 @@ def answers_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., Htt
             return view(request, *args, **kwargs)
         except DooritoError as error:
             return problem_response(error)
+        except (OperationalError, InterfaceError) as error:
+            return problem_response(_of_database(request, error))
 
     return answered
+
+
+def _of_database(
+    request: HttpRequest, error: OperationalError | InterfaceError
+) -> ServiceUnavailable:
+    """What the database could not do, in the answer's words; the log has its own."""
+    logger.error("%s %s: the database failed: %s", request.method, mask(request.path), error)
+    if getattr(error.__cause__, "sqlstate", None) in _PASSING:
+        return ServiceUnavailable(
+            "database_busy", "The database could not do it just now; try again.", retry_after=1
+        )
+    renew_connections()
+    return ServiceUnavailable(
+        "database_unavailable", "The database does not answer; try again.", retry_after=5
+    )
 
 
 class BodyLengthMiddleware:
