@@ -3,6 +3,7 @@
 Those of announcing are in `common.checks`.
 """
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,7 @@ def check_settings(**_: Any) -> list[Error]:
         *_workflows(),
         *_storage(),
         *_addresses(),
+        *_proxies(),
         *_administrator(),
         *_production(),
     ]
@@ -114,6 +116,17 @@ def _addresses() -> Iterator[tuple[str, str]]:
                 "PORTAL_BASE_URL",
                 "PORTAL_BASE_URL must be an address such as https://files.example.com, "
                 f"not {settings.PORTAL_BASE_URL!r}.",
+            )
+
+
+def _proxies() -> Iterator[tuple[str, str]]:
+    for block in settings.PORTAL_TRUSTED_PROXIES:
+        try:
+            ipaddress.ip_network(block)
+        except ValueError:
+            yield (
+                "PORTAL_TRUSTED_PROXIES",
+                f"PORTAL_TRUSTED_PROXIES: {block!r} is not a network such as 10.1.0.0/16.",
             )
 
 

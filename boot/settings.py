@@ -34,6 +34,8 @@ class Base(Configuration):
     # Public address of the portal, used in the links that events carry.
     PORTAL_BASE_URL = values.Text("")
     PORTAL_REGISTRATION_OPEN = values.Boolean(True)
+    # Networks of proxies whose X-Forwarded-For says which client a request comes from.
+    PORTAL_TRUSTED_PROXIES = values.TextList(["127.0.0.1/32", "::1/128"])
     # The first administrator that `doorito up` creates; empty: a default, and a generated password.
     DOORITO_ADMIN_EMAIL = values.Text("")
     DOORITO_ADMIN_PASSWORD = values.Text("")

@@ -36,6 +36,9 @@ def test_the_defaults_are_fine():
         ("CLEANUP_UPLOADS_INTERVAL_HOURS", 0),
         ("DOORITO_ADMIN_EMAIL", "admin"),
         ("EMAIL_PORT", 0),
+        ("PORTAL_TRUSTED_PROXIES", ["proxy.example.com"]),
+        ("PORTAL_TRUSTED_PROXIES", ["::1/128", "10.0.0.1/8"]),
+        ("PORTAL_TRUSTED_PROXIES", ["10.0.0.0/33"]),
     ],
 )
 def test_a_bad_value_is_refused_by_name(settings, name, value):

@@ -1,0 +1,55 @@
+"""Which client a request comes from, where proxies stand in between."""
+
+import ipaddress
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from django.conf import settings
+from django.http import HttpRequest
+
+type Address = IPv4Address | IPv6Address
+
+
+def client_address(request: HttpRequest) -> str:
+    """The address of whoever is not one of our proxies (PORTAL_TRUSTED_PROXIES).
+
+    A proxy appends to X-Forwarded-For who called it, so the header is read from its end, for as
+    long as what was reached is a trusted proxy: what stands further left, a client may have made
+    up. Behind an entry that is no address, the proxy that passed it on is all that is known.
+    """
+    peer = request.META.get("REMOTE_ADDR", "")
+    address = _address(peer)
+    if address is None:
+        return peer  # the server's own word: nothing that a client could choose
+    for entry in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        if not entry.strip():
+            continue  # an empty element is none (RFC 9110, 5.6.1)
+        forwarded = _address(entry) if _is_trusted(address) else None
+        if forwarded is None:
+            break
+        address = forwarded
+    return str(address)
+
+
+def _is_trusted(address: Address) -> bool:
+    return any(address in network for network in _networks(tuple(settings.PORTAL_TRUSTED_PROXIES)))
+
+
+@lru_cache(maxsize=4)
+def _networks(blocks: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(block) for block in blocks)
+
+
+def _address(text: str) -> Address | None:
+    """Of an entry, which some proxies write with the client's port: 1.2.3.4:567, [::1]:567."""
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    # A server that listens on both kinds of addresses sees IPv4 as ::ffff:a.b.c.d.
+    return getattr(address, "ipv4_mapped", None) or address
