@@ -84,3 +84,24 @@ class ApiToken(TimeStampedModel):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.hint}…)"
+
+
+class Throttle(models.Model):
+    """How often something was tried in a window that began with the first try.
+
+    The key is a SHA-256 of what is counted and for whom (see `accounts.throttle`).
+    """
+
+    key = models.CharField(max_length=64, primary_key=True)
+    count = models.PositiveIntegerField()
+    window_start = models.DateTimeField()
+
+    class Meta:
+        db_table = "throttle"
+        indexes = [
+            # Windows that are over, to be purged.
+            models.Index(fields=["window_start"], name="throttle_over"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.count} since {self.window_start}"
