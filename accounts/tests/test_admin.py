@@ -22,6 +22,29 @@ def test_an_administrator_logs_in_by_address(client):
     assert answer.headers["Location"] == reverse("admin:index")
 
 
+def test_log_ins_are_counted_with_those_of_the_pages(client):
+    make_user(email="root@example.org", is_staff=True)
+    form = {"username": "root@example.org", "password": "wrong"}
+    for address in ("/app/login/", reverse("admin:login")) * 5:
+        assert client.post(address, form).status_code == 200
+
+    answer = client.post(reverse("admin:login"), form | {"password": PASSWORD})
+
+    assert answer.status_code == 429
+    assert 890 < int(answer.headers["Retry-After"]) <= 900
+    assert b"Too many failed log-ins. Try again in 15 minutes." in answer.content
+
+
+def test_somebody_who_is_no_staff_is_told_so_and_not_counted(client):
+    make_user(email="ada@example.org")
+    form = {"username": "ada@example.org", "password": PASSWORD}
+    for _ in range(11):
+        answer = client.post(reverse("admin:login"), form)
+
+    assert answer.status_code == 200
+    assert b"for a staff account" in answer.content
+
+
 def test_users_are_listed_searched_and_shown(office):
     user = make_user(email="ada@example.org")
 

@@ -4,13 +4,13 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth import password_validation
-from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 
+from accounts.forms import ThrottledAuthenticationForm
 from accounts.models import User
 
 
-class LoginForm(AuthenticationForm):
+class LoginForm(ThrottledAuthenticationForm):
     # Django calls the log-in name "username", whatever it is.
     username = forms.EmailField(
         label="E-mail address",

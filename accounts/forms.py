@@ -1,0 +1,46 @@
+"""What forms share that are refused when they come too often."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import AuthenticationForm
+from django.views.decorators.debug import sensitive_variables
+
+from accounts import throttle
+from accounts.client_address import client_address
+from common.errors import TooManyRequests
+
+
+class ThrottledForm(forms.Form):
+    """A form that says how long to wait; RefusedFormMiddleware gives its page the status."""
+
+    refusal: TooManyRequests | None = None
+
+    def refuse(self, refusal: TooManyRequests) -> None:
+        self.refusal = refusal
+        self.add_error(None, refusal.message)
+
+
+class ThrottledAuthenticationForm(ThrottledForm, AuthenticationForm):
+    """The step that every log-in passes, by the pages and by the admin.
+
+    Not an authentication backend: sessions name the backend that they were made by, and another
+    name would end them all.
+    """
+
+    @sensitive_variables()
+    def clean(self) -> dict[str, Any]:
+        email = self.cleaned_data.get("username")
+        if email is None or not self.cleaned_data.get("password"):
+            return super().clean()  # nothing to look at
+        address = client_address(self.request) if self.request else ""
+        try:
+            attempt = throttle.begin_login(email=email, address=address)
+        except TooManyRequests as refusal:
+            self.refuse(refusal)
+            return self.cleaned_data
+        try:
+            return super().clean()
+        finally:
+            if self.user_cache is not None:
+                throttle.login_succeeded(attempt)

@@ -1,0 +1,31 @@
+"""The status of pages whose form was refused."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+
+from accounts.forms import ThrottledForm
+
+
+class RefusedFormMiddleware:
+    """Answers 429 with Retry-After (RFC 6585, 4) when the page's `form` came too often.
+
+    Here, as the admin's log-in page is Django's own view.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self._get_response(request)
+
+    def process_template_response(
+        self, _request: HttpRequest, response: TemplateResponse
+    ) -> TemplateResponse:
+        form = (response.context_data or {}).get("form")
+        if isinstance(form, ThrottledForm) and form.refusal is not None:
+            response.status_code = form.refusal.status
+            response.headers["Retry-After"] = str(form.refusal.retry_after)
+        return response
