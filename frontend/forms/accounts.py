@@ -6,7 +6,7 @@ from django import forms
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
 
-from accounts.forms import ThrottledAuthenticationForm
+from accounts.forms import ThrottledAuthenticationForm, ThrottledForm
 from accounts.models import User
 
 
@@ -25,7 +25,7 @@ class LoginForm(ThrottledAuthenticationForm):
     }
 
 
-class RegistrationForm(forms.Form):
+class RegistrationForm(ThrottledForm):
     email = forms.EmailField(
         label="E-mail address",
         max_length=254,

@@ -1,6 +1,7 @@
 import pytest
 from django.test import Client
 
+from accounts import throttle
 from accounts.models import User
 from accounts.tests.factories import PASSWORD
 
@@ -44,3 +45,21 @@ def test_registration_can_be_switched_off(client: Client, db, settings):
 
 def test_somebody_logged_in_is_sent_to_the_dashboard(ada: Client):
     assert ada.get(REGISTER).headers["Location"] == "/app/"
+
+
+def test_after_twenty_registrations_the_form_says_how_long_to_wait(client: Client, user: User):
+    for _ in range(19):
+        throttle.count_registration(address="127.0.0.1")
+    assert register(client, email="ada@example.org").status_code == 200  # taken: counted as well
+    response = register(client)
+    assert response.status_code == 429
+    assert 3590 < int(response.headers["Retry-After"]) <= 3600
+    assert b"Too many registrations from your network. Try again in an hour." in response.content
+    assert User.objects.count() == 1
+    assert register(Client(headers={"X-Forwarded-For": "203.0.113.9"})).status_code == 302
+
+
+def test_a_form_that_is_corrected_does_not_count(client: Client, db):
+    for _ in range(21):
+        register(client, password="short")
+    assert register(client).status_code == 302

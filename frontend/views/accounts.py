@@ -6,14 +6,17 @@ from django.contrib.auth import login, views
 from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.response import TemplateResponse
 from django.urls import reverse_lazy
 from django.utils.functional import cached_property
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
+from accounts import throttle
+from accounts.client_address import client_address
 from accounts.models import User
 from accounts.services import create_user
-from common.errors import DooritoError
+from common.errors import DooritoError, TooManyRequests
 from frontend.forms.accounts import LoginForm, RegistrationForm
 
 
@@ -49,21 +52,24 @@ def register(request: HttpRequest) -> HttpResponse:
         return render(request, "auth/registration_closed.html", status=404)
     form = RegistrationForm(request.POST or None)
     if form.is_valid():
-        user = _created(form)
+        user = _created(request, form)
         if user is not None:
             login(request, user)
             messages.success(request, "Welcome! Your account is ready.")
             return redirect("frontend:upload")
-    return render(request, "auth/register.html", {"form": form})
+    return TemplateResponse(request, "auth/register.html", {"form": form})
 
 
-def _created(form: RegistrationForm) -> User | None:
+def _created(request: HttpRequest, form: RegistrationForm) -> User | None:
     """The new account, or None with the reason in the form."""
     try:
+        throttle.count_registration(address=client_address(request))
         return create_user(email=form.cleaned_data["email"], password=form.cleaned_data["password"])
+    except TooManyRequests as refusal:
+        form.refuse(refusal)
     except DooritoError as error:
         form.add_error("email", error.message)
-        return None
+    return None
 
 
 class PasswordChangeView(views.PasswordChangeView):

@@ -136,7 +136,11 @@ class Window:
 @pytest.fixture
 def window(chromium: Browser, product: Portal) -> Iterator[Window]:
     """Nobody is logged in yet."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    context = chromium.new_context(
+        viewport={"width": 1280, "height": 800},
+        # Each is another client: the portal limits how many accounts one registers.
+        extra_http_headers={"X-Forwarded-For": f"2001:db8:0:{next(_numbers):x}::1"},
+    )
     context.set_default_timeout(PATIENCE)
     window = Window(url=product.url, context=context, page=context.new_page())
     window.watch(window.page)
