@@ -64,6 +64,11 @@ def get_user(*, email: str) -> User:
     return user
 
 
+def find_user_id(*, email: str) -> UUID | None:
+    """The id of an address's account, if there is one."""
+    return User.objects.filter(email__iexact=email.strip()).values_list("id", flat=True).first()
+
+
 def create_token(
     *,
     user: User,

@@ -1,4 +1,4 @@
-"""Logging in, registering, passwords."""
+"""Logging in, registering, asking for a new password."""
 
 from typing import Any
 
@@ -50,3 +50,11 @@ class RegistrationForm(ThrottledForm):
             except ValidationError as error:
                 self.add_error("password", error)
         return cleaned
+
+
+class PasswordResetForm(ThrottledForm):
+    email = forms.EmailField(
+        label="E-mail address",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
+    )

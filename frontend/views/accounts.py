@@ -11,13 +11,14 @@ from django.urls import reverse_lazy
 from django.utils.functional import cached_property
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
+from django.views.generic import FormView
 
-from accounts import throttle
+from accounts import tasks, throttle
 from accounts.client_address import client_address
 from accounts.models import User
 from accounts.services import create_user
 from common.errors import DooritoError, TooManyRequests
-from frontend.forms.accounts import LoginForm, RegistrationForm
+from frontend.forms.accounts import LoginForm, PasswordResetForm, RegistrationForm
 
 
 class LoginView(views.LoginView):
@@ -82,16 +83,22 @@ class PasswordChangeView(views.PasswordChangeView):
         return response
 
 
-class PasswordResetView(views.PasswordResetView):
+class PasswordResetView(FormView):
+    """Does and answers the same, whether the address has an account: a task sends the mail."""
+
     template_name = "auth/password_reset.html"
-    email_template_name = "mail/password_reset.txt"
-    subject_template_name = "mail/password_reset_subject.txt"
+    form_class = PasswordResetForm
     success_url = reverse_lazy("frontend:password_reset_sent")
 
-    @cached_property
-    def extra_email_context(self) -> dict[str, str]:  # type: ignore[override]
-        """The link's host comes from the settings, never from what the asker sent as Host."""
-        return {"public_url": settings.PUBLIC_URL}
+    def form_valid(self, form: PasswordResetForm) -> HttpResponse:
+        email = form.cleaned_data["email"]
+        try:
+            throttle.count_reset(email=email, address=client_address(self.request))
+        except TooManyRequests as refusal:
+            form.refuse(refusal)
+            return self.form_invalid(form)
+        tasks.request_reset_link(email=email)
+        return redirect(self.get_success_url())
 
 
 class PasswordResetSentView(views.PasswordResetDoneView):
@@ -105,4 +112,5 @@ class PasswordResetConfirmView(views.PasswordResetConfirmView):
     def form_valid(self, form: SetPasswordForm) -> HttpResponse:
         response = super().form_valid(form)
         messages.success(self.request, "Your password is changed. Log in with it.")
+        throttle.forget_failed_logins(email=form.user.email, address=client_address(self.request))
         return response
