@@ -14,6 +14,9 @@ from accounts.tests.factories import PASSWORD
 
 NEW = "another long password"
 RESET = "/app/password/reset/"
+TOKENS_STILL_WORK = (
+    b'API tokens still work: <a class="link" href="/app/tokens/">revoke</a> any you do not trust.'
+)
 
 
 def reset_link(client: Client, address: str = "ada@example.org") -> str:
@@ -28,6 +31,7 @@ def test_a_password_is_changed_with_the_old_one(ada: Client, user: User):
         follow=True,
     )
     assert b"Your password is changed." in response.content
+    assert TOKENS_STILL_WORK in response.content
     user.refresh_from_db()
     assert user.check_password(NEW)
 
@@ -54,6 +58,7 @@ def test_a_mailed_link_sets_a_new_password_once(client: Client, user: User, sett
     target = form.redirect_chain[-1][0]
     response = client.post(target, {"new_password1": NEW, "new_password2": NEW}, follow=True)
     assert b"Your password is changed. Log in with it." in response.content
+    assert TOKENS_STILL_WORK in response.content
     user.refresh_from_db()
     assert user.check_password(NEW)
     assert b"This link no longer works" in Client().get(path, follow=True).content

@@ -7,8 +7,9 @@ from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView
@@ -80,6 +81,7 @@ class PasswordChangeView(views.PasswordChangeView):
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         response = super().form_valid(form)
         messages.success(self.request, "Your password is changed.")
+        _remind_of_tokens(self.request)
         return response
 
 
@@ -112,5 +114,12 @@ class PasswordResetConfirmView(views.PasswordResetConfirmView):
     def form_valid(self, form: SetPasswordForm) -> HttpResponse:
         response = super().form_valid(form)
         messages.success(self.request, "Your password is changed. Log in with it.")
+        _remind_of_tokens(self.request)
         throttle.forget_failed_logins(email=form.user.email, address=client_address(self.request))
         return response
+
+
+def _remind_of_tokens(request: HttpRequest) -> None:
+    """Scripts go on, as they should; but so does whoever got hold of a token."""
+    reminder = 'API tokens still work: <a class="link" href="{}">revoke</a> any you do not trust.'
+    messages.info(request, format_html(reminder, reverse("frontend:tokens")))
