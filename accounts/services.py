@@ -1,9 +1,13 @@
-"""Writes and reads about people and their tokens. No HTTP here; `authentication.py` has that."""
+"""Writes and reads about people, their tokens and sessions.
+
+No HTTP here; `authentication.py` has that.
+"""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, Q, QuerySet
@@ -16,6 +20,7 @@ from common.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthent
 # How exact `last_used_at` is: a busy token costs one write per minute, not one per request.
 LAST_USED_PRECISION = timedelta(minutes=1)
 LIST_LIMIT = 200
+SESSION_BATCH = 1000
 
 
 def _columns(model: type[Model]) -> list[str]:
@@ -181,6 +186,15 @@ def note_use(token: ApiToken) -> bool:
         return False
     unused = Q(last_used_at=None) | Q(last_used_at__lte=stale)
     return ApiToken.objects.filter(unused, id=token.id).update(last_used_at=now) == 1
+
+
+def purge_sessions() -> int:
+    """Delete a batch of expired sessions, which Django itself never does; how many they were."""
+    expired = Session.objects.filter(expire_date__lt=timezone.now()).order_by("expire_date")
+    keys = list(expired.values_list("session_key", flat=True)[:SESSION_BATCH])
+    # Asked again: one that was used meanwhile has a new date.
+    deleted, _ = expired.filter(session_key__in=keys).delete()
+    return deleted
 
 
 def _check_email(email: str) -> None:

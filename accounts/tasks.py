@@ -1,11 +1,14 @@
 """Celery tasks of accounts."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from celery import shared_task
 
-from accounts import mail, services
+from accounts import mail, services, throttle
 from common.ids import uuid7
+
+_MOST_ROUNDS = 500  # a run ends; the next one goes on
 
 
 def request_reset_link(*, email: str) -> None:
@@ -22,3 +25,23 @@ def request_reset_link(*, email: str) -> None:
 def send_reset_link(user_id: str) -> bool:
     """The link is made here, so that its token is never in the queue."""
     return mail.send_reset_link(user_id=UUID(user_id))
+
+
+@shared_task
+def purge_throttle() -> int:
+    return _drain(throttle.purge)
+
+
+@shared_task
+def purge_sessions() -> int:
+    return _drain(services.purge_sessions)
+
+
+def _drain(step: Callable[[], int]) -> int:
+    total = 0
+    for _ in range(_MOST_ROUNDS):
+        done = step()
+        total += done
+        if done == 0:
+            break
+    return total

@@ -299,6 +299,15 @@ class Base(Configuration):
                 "task": "uploads.tasks.purge_runs",
                 "schedule": crontab(minute=40),
             },
+            "purge-throttle": {
+                "task": "accounts.tasks.purge_throttle",
+                "schedule": crontab(minute=10),
+            },
+            "purge-sessions": {
+                "task": "accounts.tasks.purge_sessions",
+                # At four, the one hour of daily tasks that the scheduler always keeps in mind.
+                "schedule": crontab(hour=4, minute=30),
+            },
             "clean-up-uploads": {
                 "task": "uploads.tasks.clean_up_uploads",
                 "schedule": self.CLEANUP_UPLOADS_INTERVAL_HOURS * 3600.0,
