@@ -213,7 +213,8 @@ def _make_data_dir(data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise CannotRunError(
-            f"Cannot create the data directory {data_dir}: {exc.strerror}."
+            f"Cannot create the data directory {data_dir}: {exc.strerror}. "
+            "Set DOORITO_DATA_DIR to a folder that you own."
         ) from exc
     if not os.access(data_dir, os.W_OK | os.X_OK):
         raise CannotRunError(
@@ -464,7 +465,13 @@ def _create_cluster(server: _Server) -> None:
 
 
 def _check_version(cluster: Path) -> None:
-    found = (cluster / "PG_VERSION").read_text().strip()
+    try:
+        found = (cluster / "PG_VERSION").read_text().strip()
+    except OSError as exc:
+        raise CannotRunError(
+            f"{cluster} is no whole database ({exc.strerror}: PG_VERSION): bring it back from a "
+            "backup, or move it away to begin with an empty one."
+        ) from exc
     if found != str(MAJOR_VERSION):
         raise CannotRunError(
             f"{cluster} was made by PostgreSQL {found}; this Doorito brings {MAJOR_VERSION}. "

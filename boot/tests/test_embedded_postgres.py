@@ -181,6 +181,12 @@ def test_another_major_version_is_refused_in_one_line(data_dir):
     assert "\n" not in str(refused.value)
 
 
+def test_a_cluster_that_lacks_its_version_is_refused_in_one_line(data_dir):
+    (data_dir / "postgres" / "cluster" / "PG_VERSION").unlink()
+    with pytest.raises(CannotRunError, match=r"cluster is no whole database .* backup"):
+        embedded_postgres.start(data_dir)
+
+
 def test_a_failed_start_tells_the_end_of_the_log_in_one_line(data_dir):
     with (data_dir / "postgres" / "cluster" / "postgresql.auto.conf").open("a") as auto:
         auto.write("no_such_setting = 1\n")
