@@ -1,10 +1,9 @@
 """ASGI entry point: `any ASGI server`."""
 
-import os
+from boot import configuration
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "boot.settings")
-os.environ.setdefault("DJANGO_CONFIGURATION", "Production")
+configuration.choose("Production")
 
-from configurations.asgi import get_asgi_application
+from configurations.asgi import get_asgi_application  # noqa: E402
 
 application = get_asgi_application()

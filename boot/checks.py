@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import Error, register
+from django.core.checks import Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import URLValidator, validate_email
+
+from boot import env_file
 
 _RANGES = {
     # name: (lowest, highest)
@@ -54,6 +56,17 @@ def check_settings(**_: Any) -> list[Error]:
     return [
         Error(message, hint="Set it in the environment or .env.", id=f"doorito.{name}")
         for name, message in problems
+    ]
+
+
+@register("doorito")
+def check_names(**_: Any) -> list[Warning]:
+    return [
+        Warning(
+            f"{settings.ENV_FILE} sets {name}, which is no setting: is {alike} meant?",
+            id=f"doorito.{name}",
+        )
+        for name, alike in env_file.misspelt(settings.ENV_FILE, settings.KNOWN_NAMES)
     ]
 
 

@@ -1,18 +1,14 @@
 """The command line, `./doorito`. Commands of the apps are added by name and loaded when needed."""
 
-import os
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import click
 import configurations
-from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError, ProgrammingError
 
-from boot.errors import CannotRunError
-from common.errors import DooritoError
+from boot import configuration
+from boot.errors import CannotRunError, told_in_one_line
 from common.version import VERSION
 
 # Each needs Django set up before it can be imported, and a database when it is run.
@@ -66,6 +62,8 @@ def check() -> None:
     configurations.setup()
     startup = _startup()
     startup.refuse_bad_settings()
+    for warning in startup.warnings():
+        click.echo(f"Warning: {warning}", err=True)
     with startup.database():
         pending = startup.pending_migrations()
         if pending:
@@ -88,26 +86,12 @@ def _startup() -> Any:
 
 def main() -> None:
     """`./doorito`, configured as Local unless DJANGO_CONFIGURATION says otherwise."""
-    os.environ.setdefault("DJANGO_CONFIGURATION", "Local")
-    run(doorito)
+    run(doorito, default="Local")
 
 
-def run(command: Callable[[], Any]) -> None:
-    """Call `command`; what operators can put right ends as one line and exit code 1."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "boot.settings")
-    try:
+def run(command: Callable[[], Any], *, default: str) -> None:
+    """Call `command` with the configuration that is chosen."""
+    configuration.choose(default)
+    with told_in_one_line():
+        configuration.refuse_unknown()
         command()
-    except (CannotRunError, DooritoError) as exc:
-        _fail(str(exc))
-    except ImproperlyConfigured as exc:
-        configuration = f"'boot.settings.{os.environ['DJANGO_CONFIGURATION']}'"
-        _fail(str(exc).removeprefix(f"Couldn't setup configuration {configuration}: "))
-    except ProgrammingError as exc:
-        _fail(f"The database is not prepared, run `make migrate`: {exc}")
-    except (OperationalError, InterfaceError) as exc:
-        _fail(f"The database does not answer: {exc}")
-
-
-def _fail(message: str) -> None:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
-    sys.exit(1)

@@ -1,12 +1,12 @@
 """Django's management commands, with the embedded database started for those that need it."""
 
-import os
 import sys
 from importlib import import_module
 
 import configurations
 from configurations import importer
 
+from boot import configuration
 from boot.cli import run
 
 # Commands that never ask the database anything.
@@ -26,12 +26,12 @@ _WITHOUT_DATABASE = {
 
 def main() -> None:
     """`manage.py`, configured as Dev unless the environment or --configuration says otherwise."""
-    os.environ.setdefault("DJANGO_CONFIGURATION", "Dev")
-    run(_execute)
+    run(_execute, default="Dev")
 
 
 def _execute() -> None:
     importer.install(check_options=True)
+    configuration.refuse_unknown()
     from_command_line = import_module("django.core.management").execute_from_command_line
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     if command in _WITHOUT_DATABASE or {"-h", "--help"} & set(sys.argv):

@@ -16,14 +16,13 @@ from configurations import Configuration
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-from boot import embedded_postgres, values
+from boot import embedded_postgres, env_file, values
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 class Base(Configuration):
-    DOTENV = str(BASE_DIR / ".env") if (BASE_DIR / ".env").exists() else None
-
+    ENV_FILE = BASE_DIR / ".env"
     DEBUG = False
     BASE_DIR = BASE_DIR
     DOORITO_DATA_DIR = values.Directory(BASE_DIR / ".doorito")
@@ -208,14 +207,33 @@ class Base(Configuration):
     CELERY_BEAT_SCHEDULER = "boot.beat:Scheduler"
     CELERY_TIMEZONE = "UTC"
 
+    @classmethod
+    def pre_setup(cls) -> None:
+        env_file.load(cls.ENV_FILE)
+
+    @property
+    def KNOWN_NAMES(self) -> list[str]:
+        """The environment variables that are settings, those of other configurations too."""
+        return [*values.NAMES, "DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SECRET_KEY"]
+
     @property
     def INSTALLED_APPS(self) -> list[str]:
-        return [*self._APPS, *self.PORTAL_EXTRA_APPS]
+        return list(dict.fromkeys([*self._APPS, *self.PORTAL_EXTRA_APPS]))
 
     @property
     def DATABASE_URL(self) -> str:
         """The configured database, else the embedded PostgreSQL of the data directory."""
-        return os.environ.get("DATABASE_URL") or embedded_postgres.url(self.DOORITO_DATA_DIR)
+        configured = os.environ.get("DATABASE_URL")
+        if not configured:
+            return embedded_postgres.url(self.DOORITO_DATA_DIR)
+        if not values.is_database_address(configured, "postgresql", "postgres"):
+            # Without its value, which may hold a password.
+            raise ImproperlyConfigured(
+                "DATABASE_URL must be an address such as postgresql://user:password@host:5432/name "
+                "(in user and password, write # as %23, [ as %5B, and the like). "
+                "Set it in the environment or .env."
+            )
+        return configured
 
     @property
     def EMBEDDED_POSTGRES(self) -> bool:
@@ -225,8 +243,6 @@ class Base(Configuration):
     @property
     def DATABASES(self) -> dict[str, Any]:
         database: dict[str, Any] = dict(dj_database_url.parse(self.DATABASE_URL))
-        if "postgresql" not in str(database.get("ENGINE", "")):
-            raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// address.")
         # Connections are lent per query block, not kept per thread: with hundreds of threads
         # held by slow clients, only those that talk to the database own a connection.
         database["OPTIONS"] = {
@@ -399,6 +415,16 @@ class Test(Local):
 
 def _generated_secret(data_dir: Path) -> str:
     """A secret key of this data directory: made at first use, readable by its owner only."""
+    try:
+        return _secret_in(data_dir)
+    except OSError as exc:
+        raise ImproperlyConfigured(
+            f"Cannot use the data directory {data_dir}: {exc.strerror}. "
+            "Set DOORITO_DATA_DIR to a folder that you own."
+        ) from exc
+
+
+def _secret_in(data_dir: Path) -> str:
     path = data_dir / "secret_key"
     try:
         return path.read_text()
@@ -406,8 +432,8 @@ def _generated_secret(data_dir: Path) -> str:
         data_dir.mkdir(parents=True, exist_ok=True)
     candidate = path.with_name(f".secret_key.{os.getpid()}")
     candidate.touch(mode=0o600)
-    candidate.write_text(secrets.token_urlsafe(50))
     try:
+        candidate.write_text(secrets.token_urlsafe(50))
         os.link(candidate, path)  # one winner when several processes start at once
     except FileExistsError:
         pass

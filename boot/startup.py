@@ -38,6 +38,11 @@ def refuse_bad_settings() -> None:
         raise CannotRunError(" ".join(said))
 
 
+def warnings() -> list[str]:
+    """What the settings' checks doubt and do not refuse, a line each."""
+    return _said(p for p in checks.run_checks(tags=["doorito"]) if not p.is_serious())
+
+
 def bad_rows() -> list[str]:
     """What the checks find wrong with the contents of a prepared database, a line each."""
     return _said(checks.run_checks(tags=[checks.Tags.database], databases=["default"]))
@@ -103,6 +108,8 @@ def _refuse_unreachable_database() -> None:
     parameters = {"connect_timeout": 10, **connection.get_connection_params()}
     try:
         psycopg.connect(**parameters).close()
+    except psycopg.ProgrammingError as exc:
+        raise CannotRunError(f"DATABASE_URL cannot be used: {exc}") from exc
     except psycopg.OperationalError as exc:
         raise CannotRunError(f"The database does not answer: {exc}") from exc
 

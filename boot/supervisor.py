@@ -77,7 +77,7 @@ def up() -> None:
             startup.migrate()
             startup.collect_static()
             startup.create_first_admin()
-            for problem in startup.bad_rows():
+            for problem in [*startup.warnings(), *startup.bad_rows()]:
                 click.echo(f"Warning: {problem}")
             startup.release_connections()
             Supervisor(commands(), stop_requested=stop_requested).run()
@@ -157,8 +157,6 @@ class Supervisor:
             env={
                 **os.environ,
                 "PYTHONUNBUFFERED": "1",
-                # It may be relative, and theirs is another working directory.
-                "DOORITO_DATA_DIR": str(settings.DOORITO_DATA_DIR),
                 lifeline.SUPERVISOR_VARIABLE: str(os.getpid()),
             },
             cwd=str(settings.BASE_DIR),

@@ -1,10 +1,9 @@
 """WSGI entry point: `gunicorn boot.wsgi`."""
 
-import os
+from boot import configuration
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "boot.settings")
-os.environ.setdefault("DJANGO_CONFIGURATION", "Production")
+configuration.choose("Production")
 
-from configurations.wsgi import get_wsgi_application
+from configurations.wsgi import get_wsgi_application  # noqa: E402
 
 application = get_wsgi_application()

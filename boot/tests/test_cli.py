@@ -1,5 +1,7 @@
+import shutil
 import subprocess
 import venv
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +123,35 @@ def test_it_runs_from_another_folder_with_a_python_that_lacks_everything(tmp_pat
         check=False,
     )
     assert done.stdout == f"{VERSION}\n", done.stderr
+
+
+def test_a_fresh_clone_says_what_to_do_first(tmp_path):
+    """Before `make install` there is no environment, and no Python that has the packages."""
+    shutil.copy(ROOT / "doorito", tmp_path)
+    shutil.copytree(ROOT / "boot", tmp_path / "boot")
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    done = subprocess.run(
+        [tmp_path / "bare" / "bin" / "python", tmp_path / "doorito", "up"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: The package click is missing: run `make install` first.\n"
+
+
+def test_an_output_without_room_is_one_line(stopped):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [ROOT / "doorito", "token", "list", "--json"],
+            env=stopped.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: Cannot write the output: No space left on device.\n",
+    )
