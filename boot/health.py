@@ -1,15 +1,29 @@
 """Whether the portal works, for load balancers and people."""
 
 import logging
+from collections.abc import Callable
 
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from common.version import VERSION
 
+PATHS = ("/healthz/", "/healthz")
+
 logger = logging.getLogger(__name__)
+
+
+class HealthMiddleware:
+    """Answers before the host name is looked at: load balancers probe by address, not by name."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return healthz(request) if request.path_info in PATHS else self._get_response(request)
 
 
 @never_cache

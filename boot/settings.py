@@ -127,6 +127,7 @@ class Base(Configuration):
         "common.middleware.DatabaseRestartMiddleware",
         "uploads.api.problems.BodyLengthMiddleware",
         "django.middleware.security.SecurityMiddleware",
+        "boot.health.HealthMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "django.middleware.csp.ContentSecurityPolicyMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -345,6 +346,7 @@ class Base(Configuration):
         # Answers of 4xx are the client's news, and the addresses of signed links are secrets.
         "loggers": {
             "django.request": {"level": "ERROR"},
+            "django.security.DisallowedHost": {"level": "CRITICAL"},  # they are of 4xx too
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
         },
@@ -382,11 +384,11 @@ class Production(Base):
     CSRF_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT = values.Boolean(True)
     SECURE_HSTS_SECONDS = values.Integer(31_536_000)
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = values.Boolean(False)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^healthz/$"]
-    # Being on the browsers' preload list is the domain owner's decision.
-    SILENCED_SYSTEM_CHECKS = ["security.W021"]
+    SECURE_REDIRECT_EXEMPT = [r"^healthz/?$"]
+    # What holds for other hosts of the domain, and for browsers' lists, is its owner's decision.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
     @property
     def SECRET_KEY(self) -> str:

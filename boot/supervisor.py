@@ -252,7 +252,7 @@ class Supervisor:
 
 
 def _answers(address: str) -> bool:
-    """Whether the web server serves. It may refuse the host name that is used here."""
+    """Whether the web server serves, its database included."""
     try:
         return httpx.get(address, timeout=5, trust_env=False).status_code < 500
     except httpx.TransportError:

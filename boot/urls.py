@@ -1,13 +1,11 @@
-"""Every address of the portal."""
+"""Every address of the portal but /healthz/, which `boot.health` answers before."""
 
 from django.contrib import admin
 from django.urls import include, path
 
-from boot.health import healthz
 from boot.static_files import favicon
 
 urlpatterns = [
-    path("healthz/", healthz, name="healthz"),
     path("favicon.ico", favicon),
     path("admin/", admin.site.urls),
     path("", include("uploads.urls")),
