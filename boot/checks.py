@@ -6,38 +6,46 @@ Those of announcing are in `common.checks`.
 import ipaddress
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import URLValidator, validate_email
 
-from boot import env_file
+from boot import env_file, values
 
+_DAY = 86_400  # seconds
+_YEARS = 10  # beyond it dates overflow, sooner or later, and nobody waits
+_EXBIBYTE = 2**60  # more does not fit in the database's whole numbers
 _RANGES = {
     # name: (lowest, highest)
     "WEB_PORT": (1, 65535),
     "WEB_WORKERS": (1, 256),
     "WEB_THREADS": (1, 4096),
     "WORKER_CONCURRENCY": (1, 256),
-    "FILE_UPLOAD_MAX_SIZE": (1, None),
-    "FILE_UPLOAD_TTL_HOURS": (1, None),
-    "FILE_UPLOAD_EXPIRY_NOTIFY_HOURS": (0, None),
-    "PORTAL_MAX_FILE_SIZE": (1, None),
-    "PORTAL_CHUNK_SIZE_MIN": (1, None),
-    "PORTAL_SESSION_TTL_HOURS": (1, None),
-    "PORTAL_MAX_TTL_HOURS": (1, None),
-    "PORTAL_CONSUME_GRACE_SECONDS": (0, None),
-    "PORTAL_STALL_TIMEOUT_SECONDS": (1, None),
-    "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, None),
+    "FILE_UPLOAD_MAX_SIZE": (1, _EXBIBYTE),
+    "FILE_UPLOAD_TTL_HOURS": (1, _YEARS * 365 * 24),
+    "FILE_UPLOAD_EXPIRY_NOTIFY_HOURS": (0, _YEARS * 365 * 24),
+    "PORTAL_MAX_FILE_SIZE": (1, _EXBIBYTE),
+    "PORTAL_CHUNK_SIZE_MIN": (1, _EXBIBYTE),
+    "PORTAL_CHUNK_SIZE_MAX": (1, _EXBIBYTE),
+    "PORTAL_DISK_RESERVE": (0, _EXBIBYTE),
+    "PORTAL_SESSION_TTL_HOURS": (1, _YEARS * 365 * 24),
+    "PORTAL_MAX_TTL_HOURS": (1, _YEARS * 365 * 24),
+    "PORTAL_CONSUME_GRACE_SECONDS": (0, _YEARS * 365 * _DAY),
+    "PORTAL_STALL_TIMEOUT_SECONDS": (1, _DAY),
+    "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, 365 * 24),
     "EMAIL_PORT": (1, 65535),
     "WORKFLOW_CONCURRENCY": (1, 256),
-    "PORTAL_WORKFLOW_MEMORY": (64 * 2**20, None),
-    "PORTAL_WORKFLOW_RESULT_MAX": (1, None),
+    "PORTAL_WORKFLOW_MEMORY": (64 * 2**20, _EXBIBYTE),
+    "PORTAL_WORKFLOW_RESULT_MAX": (1, _EXBIBYTE),
     "PORTAL_WORKFLOW_OUTPUT_MAX": (1, 2**20),
-    "PORTAL_WORKFLOW_RETENTION_DAYS": (1, None),
+    "PORTAL_WORKFLOW_RETENTION_DAYS": (1, _YEARS * 365),
+    "SECURE_HSTS_SECONDS": (0, _YEARS * 365 * _DAY),
 }
 _STORAGES = ("local",)
+_BROKER = "sqla+postgresql+psycopg"  # the broker is PostgreSQL, by SQLAlchemy and psycopg
 
 
 @register("doorito")
@@ -75,7 +83,7 @@ def _out_of_range() -> Iterator[tuple[str, str]]:
         value = getattr(settings, name)
         if value < lowest:
             yield name, f"{name} must be at least {lowest}, not {value}."
-        elif highest is not None and value > highest:
+        elif value > highest:
             yield name, f"{name} must be at most {highest}, not {value}."
 
 
@@ -104,11 +112,11 @@ def _lifetimes() -> Iterator[tuple[str, str]]:
 
 def _workflows() -> Iterator[tuple[str, str]]:
     schedule = settings.PORTAL_WORKFLOW_RETRY_SCHEDULE
-    if not schedule or min(schedule) < 0:
+    if not schedule or min(schedule) < 0 or max(schedule) > 30 * _DAY:
         yield (
             "PORTAL_WORKFLOW_RETRY_SCHEDULE",
             "PORTAL_WORKFLOW_RETRY_SCHEDULE must name at least one wait, in seconds, "
-            "and none below 0.",
+            f"and none below 0 or above {30 * _DAY} (30 days).",
         )
 
 
@@ -121,15 +129,29 @@ def _storage() -> Iterator[tuple[str, str]]:
 
 
 def _addresses() -> Iterator[tuple[str, str]]:
-    if settings.PORTAL_BASE_URL:
-        try:
-            URLValidator(schemes=["http", "https"])(settings.PUBLIC_URL)
-        except ValidationError:
-            yield (
-                "PORTAL_BASE_URL",
-                "PORTAL_BASE_URL must be an address such as https://files.example.com, "
-                f"not {settings.PORTAL_BASE_URL!r}.",
-            )
+    if settings.PORTAL_BASE_URL and not _is_origin(settings.PUBLIC_URL):
+        yield (
+            "PORTAL_BASE_URL",
+            "PORTAL_BASE_URL must be an address such as https://files.example.com, "
+            f"without a path or anything else behind it, not {settings.PORTAL_BASE_URL!r}.",
+        )
+    if not values.is_database_address(settings.CELERY_BROKER_URL, _BROKER):
+        # Without its value, which may hold a password.
+        yield (
+            "CELERY_BROKER_URL",
+            "CELERY_BROKER_URL must be an address such as "
+            f"{_BROKER}://user:password@host:5432/name.",
+        )
+
+
+def _is_origin(address: str) -> bool:
+    """Scheme, host and port, and no more: links are made by appending to them."""
+    try:
+        URLValidator(schemes=["http", "https"])(address)
+    except ValidationError:
+        return False
+    parts = urlsplit(address)
+    return address == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
 
 
 def _proxies() -> Iterator[tuple[str, str]]:

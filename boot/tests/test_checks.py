@@ -1,6 +1,6 @@
 import pytest
 
-from boot.checks import check_settings
+from boot.checks import _RANGES, check_settings
 
 
 def refused():
@@ -33,12 +33,21 @@ def test_the_defaults_are_fine():
         ("PORTAL_STORAGE", "s3"),
         ("PORTAL_STORAGE", "floppy"),
         ("PORTAL_BASE_URL", "files.example.com"),
+        ("PORTAL_BASE_URL", "https://files.example.com/doorito"),
+        ("PORTAL_BASE_URL", "https://files.example.com?a=b"),
+        ("PORTAL_BASE_URL", "https://files.example.com#top"),
+        ("PORTAL_BASE_URL", "https://user@files.example.com"),
+        ("CELERY_BROKER_URL", "garbage"),
+        ("CELERY_BROKER_URL", "redis://localhost/0"),
+        ("CELERY_BROKER_URL", "sqla+postgresql+psycopg://localhost"),
         ("CLEANUP_UPLOADS_INTERVAL_HOURS", 0),
         ("DOORITO_ADMIN_EMAIL", "admin"),
         ("EMAIL_PORT", 0),
         ("PORTAL_TRUSTED_PROXIES", ["proxy.example.com"]),
         ("PORTAL_TRUSTED_PROXIES", ["::1/128", "10.0.0.1/8"]),
         ("PORTAL_TRUSTED_PROXIES", ["10.0.0.0/33"]),
+        *((name, 10**20) for name in _RANGES),
+        ("PORTAL_WORKFLOW_RETRY_SCHEDULE", [10**20]),
     ],
 )
 def test_a_bad_value_is_refused_by_name(settings, name, value):

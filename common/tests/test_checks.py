@@ -28,6 +28,10 @@ def test_the_settings_of_the_tests_are_right():
         ("PORTAL_WEBHOOK_DETAIL_HOURS", 0, "common.E003"),
         ("OUTBOX_SWEEP_INTERVAL_MINUTES", 0, "common.E003"),
         ("OUTBOX_RETENTION_HOURS", 0, "common.E003"),
+        ("PORTAL_RETRY_SCHEDULE", [10**11], "common.E001"),
+        ("OUTBOX_RETENTION_HOURS", 10**11, "common.E003"),
+        ("PORTAL_WEBHOOK_DETAIL_HOURS", 10**11, "common.E003"),
+        ("PORTAL_WEBHOOK_TIMEOUT_SECONDS", 10**11, "common.E003"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name(settings, name, value, identifier):
