@@ -2,22 +2,36 @@
 
 import gc
 import os
+from importlib import import_module
 from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "boot.settings")
-os.environ.setdefault("DJANGO_CONFIGURATION", "Production")
-
+import django
 from celery import Celery, signals
 from configurations import importer
+from django.conf import settings
 from kombu.transport import TRANSPORT_ALIASES
 
-from boot import lifeline
+from boot import configuration, lifeline
+from boot.errors import told_in_one_line
 from common.processes import end_with_parent
 
-# Celery sets Django up itself, once the settings can be found.
-importer.install()
+configuration.choose("Production")
+with told_in_one_line():
+    configuration.refuse_unknown()
+    importer.install()
+    settings.DEBUG  # noqa: B018  (reads them all, before Celery does and hides why it cannot)
 
 TRANSPORT_ALIASES["sqla"] = "boot.broker:Transport"
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")  # Celery's own run, whose outcome it ignores
+
+
+@signals.import_modules.connect
+def _refuse_bad_settings(**_: Any) -> None:
+    """Of workers and beat, once; connected before the app, whose own receiver sets Django up."""
+    with told_in_one_line():
+        django.setup()
+        import_module("boot.startup").refuse_bad_settings()
+
 
 app = Celery("doorito")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -1,16 +1,18 @@
 """The web server's configuration: `gunicorn --config python:boot.gunicorn boot.wsgi`."""
 
 import ctypes
-import os
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "boot.settings")
-os.environ.setdefault("DJANGO_CONFIGURATION", "Production")
-
 import configurations
 
-configurations.setup()
+from boot import configuration
+from boot.errors import told_in_one_line
+
+configuration.choose("Production")
+with told_in_one_line():
+    configuration.refuse_unknown()
+    configurations.setup()
 
 from django.conf import settings  # noqa: E402
 
@@ -49,7 +51,8 @@ if hasattr(ctypes.CDLL(None), "mallopt"):
 
 def on_starting(_server: Any) -> None:
     lifeline.end_with_supervisor()
-    startup.refuse_bad_settings()
+    with told_in_one_line():
+        startup.refuse_bad_settings()
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
