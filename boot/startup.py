@@ -18,8 +18,9 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core import checks
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 
 from accounts.models import User
 from accounts.services import create_user
@@ -29,6 +30,7 @@ from common.version import VERSION
 from uploads.workflows.builtin import install_builtin
 
 DEFAULT_ADMIN_EMAIL = "admin@doorito.local"
+_OFFERED = ("boot", "builtin_workflows")  # recorded as a migration is: done, once per database
 
 
 def refuse_bad_settings() -> None:
@@ -153,11 +155,18 @@ def _static_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def create_first_admin() -> None:
-    """Create an administrator if there is none. A generated password is printed, once.
+def offer_workflows() -> None:
+    """Add the built-in workflows to a new database; those that are deleted later stay away."""
+    recorder = MigrationRecorder(connection)
+    if _OFFERED in recorder.applied_migrations():
+        return
+    with transaction.atomic():
+        install_builtin()
+        recorder.record_applied(*_OFFERED)
 
-    A portal without one is new: it gets the workflows that are offered, too.
-    """
+
+def create_first_admin() -> None:
+    """Create an administrator if there is none. A generated password is printed, once."""
     if User.objects.filter(is_superuser=True).exists():
         return
     email = settings.DOORITO_ADMIN_EMAIL or DEFAULT_ADMIN_EMAIL
@@ -168,7 +177,9 @@ def create_first_admin() -> None:
         )
     password = settings.DOORITO_ADMIN_PASSWORD or secrets.token_urlsafe(12)
     create_user(email=email, password=password, is_staff=True)
-    install_builtin()
     click.echo(f"Created the administrator {email}.")
     if not settings.DOORITO_ADMIN_PASSWORD:
         click.echo(f"Password of {email}, shown this once only: {password}")
+
+
+PREPARATIONS = (migrate, collect_static, offer_workflows, create_first_admin)  # in this order

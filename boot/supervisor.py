@@ -74,9 +74,11 @@ def up() -> None:
     ):
         startup.refuse_used_port(settings.WEB_PORT)
         with startup.database():
-            startup.migrate()
-            startup.collect_static()
-            startup.create_first_admin()
+            for prepare in startup.PREPARATIONS:
+                if stop_requested.is_set():
+                    click.echo("Stopped.")
+                    return
+                prepare()
             for problem in [*startup.warnings(), *startup.bad_rows()]:
                 click.echo(f"Warning: {problem}")
             startup.release_connections()

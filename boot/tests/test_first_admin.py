@@ -2,7 +2,7 @@ import pytest
 
 from accounts.models import User
 from boot.errors import CannotRunError
-from boot.startup import DEFAULT_ADMIN_EMAIL, create_first_admin
+from boot.startup import DEFAULT_ADMIN_EMAIL, create_first_admin, offer_workflows
 from uploads.models import Workflow
 
 pytestmark = pytest.mark.django_db
@@ -20,11 +20,12 @@ def test_a_password_is_generated_printed_once_and_works(client, capsys):
     assert User.objects.count() == 1
 
 
-def test_a_new_portal_gets_the_workflows_that_are_offered_once():
-    create_first_admin()
+def test_a_new_database_gets_the_workflows_that_are_offered_once():
+    User.objects.create_superuser("root@example.com", "correct horse")  # `make superuser`
+    offer_workflows()
     assert Workflow.objects.filter(is_active=False).count() == 5
     Workflow.objects.all().delete()
-    create_first_admin()
+    offer_workflows()
     assert not Workflow.objects.exists()
 
 
