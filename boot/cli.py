@@ -8,7 +8,7 @@ import click
 import configurations
 
 from boot import configuration
-from boot.errors import CannotRunError, told_in_one_line
+from boot.errors import STOPPED, CannotRunError, told_in_one_line
 from common.version import VERSION
 
 # Each needs Django set up before it can be imported, and a database when it is run.
@@ -42,6 +42,14 @@ class Root(click.Group):
         if name in APP_COMMANDS and not {"-h", "--help"}.intersection(rest):
             ctx.with_resource(_startup().database())
         return name, command, rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Ctrl-C is no failure, as which click would report it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)
+            ctx.exit(STOPPED)
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})

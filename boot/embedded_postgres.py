@@ -17,12 +17,13 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ _PORT = 5432  # part of the socket's file name; nothing listens on TCP
 _SOCKET_PATH_LIMIT = 107  # bytes: sun_path in unix(7), less its terminator
 _START_TIMEOUT = 60  # seconds
 _ORPHANS_TIMEOUT = 10  # seconds for what a killed server left behind to go away
+_UNSPEAKABLE = '"$`\\\n'  # in paths: initdb and pg_ctl hand them to a shell, between quotes
 
 _CONFIGURATION = """\
 # Written by Doorito at each start.
@@ -144,16 +146,27 @@ def running(data_dir: Path) -> Iterator[None]:
     _make_data_dir(data_dir)
     users = _open_lock(data_dir / ".postgres.users")
     try:
-        fcntl.flock(users, fcntl.LOCK_SH)
-        start(data_dir)
         try:
+            with _uninterrupted():
+                fcntl.flock(users, fcntl.LOCK_SH)
+                start(data_dir)
             yield
         finally:
-            with _mutex(data_dir):
+            with _uninterrupted(), _mutex(data_dir):
                 if _is_only_user(users):
                     _stop(data_dir)
     finally:
         os.close(users)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C counts after the block: half a start would leave a server that nobody stops."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_only_user(users: int) -> bool:
@@ -201,9 +214,10 @@ def _key(data_dir: Path) -> str:
 
 
 def _socket_dir(data_dir: Path) -> Path:
-    """In the data directory, unless a socket's path there would be too long."""
+    """In the data directory, unless a socket's path there is too long, or looks like two."""
     inside = _home(data_dir) / "socket"
-    if len(os.fsencode(inside / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_LIMIT:
+    is_short = len(os.fsencode(inside / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_LIMIT
+    if is_short and "," not in str(inside):
         return inside
     return Path(f"/tmp/doorito-{os.geteuid()}-{_key(data_dir)}")  # noqa: S108  (see _make_private)
 
@@ -413,6 +427,7 @@ def _start(data_dir: Path) -> None:
     if is_running(data_dir):
         return
     server = _server(data_dir)
+    _refuse_unspeakable(server)
     if not server.cluster.exists():
         _create_cluster(server)
     _check_version(server.cluster)
@@ -428,9 +443,26 @@ def _start(data_dir: Path) -> None:
         time.sleep(0.2)
 
 
+def _refuse_unspeakable(server: _Server) -> None:
+    for folder, remedy in (
+        (server.home, "Set DOORITO_DATA_DIR to another folder"),
+        (server.programs, "Move the checkout to another folder, and run `make install` there"),
+    ):
+        if set(_UNSPEAKABLE) & set(str(folder)):
+            raise CannotRunError(
+                f'PostgreSQL cannot work in {str(folder)!r}, for the characters " $ ` \\ and '
+                f"line breaks in its path. {remedy}."
+            )
+
+
 def _stop(data_dir: Path) -> None:
-    if is_running(data_dir):
-        _pg_ctl(_server(data_dir), "stop", "--mode=fast")
+    if not is_running(data_dir):
+        return
+    server = _server(data_dir)
+    _pg_ctl(server, "stop", "--mode=fast")
+    if not server.socket_dir.is_relative_to(server.home):
+        with suppress(OSError):
+            server.socket_dir.rmdir()
 
 
 def _launch(server: _Server) -> bool:
@@ -514,6 +546,7 @@ def _run(
             text=True,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # a terminal's Ctrl-C is for us
             check=False,
             **server.account.process_options,
         )

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, ProgrammingError
 
 from common.errors import DooritoError
 
-_STOPPED = 130  # the exit code of what Ctrl-C ended, as in a shell
+STOPPED = 130  # the exit code of what Ctrl-C ended, as in a shell
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -26,7 +26,7 @@ def told_in_one_line() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _end("Stopped.", _STOPPED)
+        _end("Stopped.", STOPPED)
     except (CannotRunError, DooritoError) as exc:
         _fail(str(exc))
     except ImproperlyConfigured as exc:

@@ -213,17 +213,38 @@ def test_a_data_directory_without_write_permission_is_one_line(folder):
     assert done.stdout.count("\n") == 1
 
 
-def test_a_path_too_long_for_a_socket_gets_a_private_socket_folder(folder, template):
-    data_dir = folder / ("long" * 30)
+@pytest.mark.parametrize("name", ["long" * 30, "of a, b and 'c'"])
+def test_a_path_that_no_socket_can_have_gets_a_private_socket_folder(folder, template, name):
+    data_dir = folder / name
     subprocess.run(["cp", "-a", template, data_dir], check=True)
     socket_dir = Path(parse_qs(urlsplit(embedded_postgres.url(data_dir)).query)["host"][0])
     assert not socket_dir.is_relative_to(folder)
-    try:
-        with embedded_postgres.running(data_dir):
-            assert query(data_dir, "SELECT 1") == 1
-            assert socket_dir.stat().st_mode & 0o777 == 0o700
-    finally:
-        shutil.rmtree(socket_dir)
+    with embedded_postgres.running(data_dir):
+        assert query(data_dir, "SELECT 1") == 1
+        assert socket_dir.stat().st_mode & 0o777 == 0o700
+    assert not socket_dir.exists()
+
+
+@pytest.mark.parametrize("name", ['we"ird', "do$llar", "back`tick", "back\\slash", "two\nlines"])
+def test_a_path_that_a_shell_would_misread_is_refused_in_one_line(folder, name):
+    with pytest.raises(CannotRunError, match="Set DOORITO_DATA_DIR to another folder") as refused:
+        embedded_postgres.start(folder / name)
+    assert "\n" not in str(refused.value)
+    assert not (folder / name / "postgres" / "cluster.new").exists()
+
+
+def test_ctrl_c_while_it_starts_counts_when_it_can_be_stopped(folder, monkeypatch):
+    start = embedded_postgres.start
+
+    def interrupted(data_dir):
+        signal.raise_signal(signal.SIGINT)
+        start(data_dir)
+
+    monkeypatch.setattr(embedded_postgres, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), embedded_postgres.running(folder / "data"):
+        pytest.fail("the block was entered")
+    assert (folder / "data" / "postgres" / "cluster").exists()
+    assert not embedded_postgres.is_running(folder / "data")
 
 
 def test_a_socket_folder_that_is_not_ours_alone_is_refused(folder, template):

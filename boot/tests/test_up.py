@@ -1,14 +1,17 @@
 """`./doorito up`, end to end."""
 
+import os
 import signal
 import socket
+import subprocess
 import time
 
 import httpx
 import psutil
 import pytest
 
-from boot.tests.portal import Portal
+from boot.errors import STOPPED
+from boot.tests.portal import ROOT, Portal
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,25 @@ def test_sigterm_stops_everything_and_a_second_start_works(started):
 
 def test_ctrl_c_stops_it_with_exit_code_0(started):
     assert started.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(("command", "code"), [("up", 0), ("check", STOPPED)], ids=["up", "check"])
+def test_ctrl_c_during_the_first_start_is_no_failure_and_leaves_nothing(command, code):
+    with Portal() as fresh:
+        # A group of its own, as a terminal makes one: Ctrl-C goes to all of it.
+        process = subprocess.Popen(
+            [ROOT / "doorito", command],
+            env=fresh.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+        until((fresh.data_dir / "postgres" / "cluster.new").exists)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+        assert (said.splitlines()[-1], process.returncode) == ("Stopped.", code)
+        assert not (fresh.data_dir / "postgres" / "cluster" / "postmaster.pid").exists()
 
 
 def test_a_killed_supervisor_takes_its_processes_along_and_the_next_one_starts(started):
