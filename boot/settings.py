@@ -204,6 +204,8 @@ class Base(Configuration):
     CELERY_TASK_SOFT_TIME_LIMIT = 540
     CELERY_WORKER_PREFETCH_MULTIPLIER = 1
     CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+    # Concerns tasks that are acknowledged late, and we have none; unset, it is warned of.
+    CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
     CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
     CELERY_BEAT_SCHEDULER = "boot.beat:Scheduler"
     CELERY_TIMEZONE = "UTC"
