@@ -319,3 +319,16 @@ def test_cancelling_gives_the_upload_up(ada: Window, make_file):
     assert page.evaluate("localStorage.length") == 0
     assert len(gate.passed) == 1
     assert ada.files()[0]["status"] == "failed"
+
+
+def test_one_of_several_is_cancelled_or_removed_and_the_others_go_on(ada: Window, make_file):
+    page = ada.open(UPLOAD)
+    gate = Gate(page, allowed=1)
+    choose(page, make_file("kept.bin", CHUNK * 3), make_file("dropped.bin", CHUNK * 3))
+    wait_until_received(ada, "kept.bin", 1)
+    page.get_by_role("button", name="Cancel dropped.bin").click()
+    expect(page.locator("[data-upload]")).to_have_count(1)
+    gate.open()
+    expect_state(page, "kept.bin", "stored")
+    page.get_by_role("button", name="Remove from this list: kept.bin").click()
+    expect(page.locator("[data-upload]")).to_have_count(0)

@@ -23,6 +23,7 @@ const LABELS = {
 Alpine.data("uploads", () => {
   // Outside of the component's reactive data: Alpine would wrap every file and every counter.
   let queue;
+  let fileUrl;
   const byId = new Map();
   const changed = new Set();
   const pageRate = new Rate();
@@ -40,7 +41,10 @@ Alpine.data("uploads", () => {
     can: { pause: false, resume: false, clear: false, retry: false },
 
     init() {
-      const memory = new Memory(this.$root.dataset.user);
+      // Read once: a method that a removed row's button called has no `$root` any more.
+      const { user, fileUrl: address } = this.$root.dataset;
+      fileUrl = address;
+      const memory = new Memory(user);
       queue = new Queue({ memory, onChange: (transfer) => this.note(transfer) });
       addEventListener("online", () => (this.offline = false));
       addEventListener("offline", () => (this.offline = true));
@@ -106,7 +110,7 @@ Alpine.data("uploads", () => {
     list() {
       const shown = queue.transfers.slice(0, SHOWN);
       const known = new Map(this.rows.map((row) => [row.id, row]));
-      this.rows = shown.map((transfer) => known.get(transfer.id) ?? this.row(transfer));
+      this.rows = shown.map((transfer) => known.get(transfer.id) ?? this.rowOf(transfer));
       this.hidden = queue.transfers.length - shown.length;
     },
 
@@ -125,7 +129,7 @@ Alpine.data("uploads", () => {
         const row = rows.get(transfer.id);
         if (!row) continue;
         const before = row.state;
-        Object.assign(row, this.row(transfer));
+        Object.assign(row, this.rowOf(transfer));
         if (row.state !== before) this.speak(row);
       }
       changed.clear();
@@ -135,7 +139,8 @@ Alpine.data("uploads", () => {
       }
     },
 
-    row(transfer) {
+    /** Not `row`: within the list's loop `this` also holds the loop's variables, and `row` is one. */
+    rowOf(transfer) {
       const { file, state, stored, error } = transfer;
       transfer.rate?.add(transfer.sentBytes);
       if (state !== State.UPLOADING) transfer.rate?.clear();
@@ -150,7 +155,7 @@ Alpine.data("uploads", () => {
         problem: state === State.FAILED ? error.message : transfer.note,
         isFailed: state === State.FAILED,
         isStored: state === State.STORED,
-        url: stored ? this.$root.dataset.fileUrl.replace(EMPTY_ID, stored.id) : "",
+        url: stored ? fileUrl.replace(EMPTY_ID, stored.id) : "",
         sha256: stored ? stored.sha256 : "",
         shaId: `sha256-${transfer.id}`,
         shaRef: `#sha256-${transfer.id}`,
