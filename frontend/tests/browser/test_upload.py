@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from playwright.sync_api import Dialog, Page, Route, expect
+from playwright.sync_api import APIResponse, Dialog, Page, Route, expect
 
 from frontend.tests.browser.conftest import CHUNK, LARGEST, Gate, Window
 
@@ -332,3 +332,21 @@ def test_one_of_several_is_cancelled_or_removed_and_the_others_go_on(ada: Window
     expect_state(page, "kept.bin", "stored")
     page.get_by_role("button", name="Remove from this list: kept.bin").click()
     expect(page.locator("[data-upload]")).to_have_count(0)
+
+
+def test_an_upload_that_is_cancelled_while_it_is_being_created_is_given_up(ada: Window, make_file):
+    page = ada.open(UPLOAD)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/api/v1/uploads/sessions", lambda route: held.append((route, route.fetch())))
+    choose(page, make_file("first.bin", 10), make_file("second.bin", 10))
+    while len(held) < 2:  # the server made both; only its answers are slow
+        page.wait_for_timeout(50)
+    for name in ("first.bin", "second.bin"):
+        page.get_by_role("button", name=f"Cancel {name}").click()
+    expect(page.locator("[data-upload]")).to_have_count(0)
+    for route, answer in held:
+        with page.expect_response(lambda response: response.request.method == "DELETE"):
+            route.fulfill(response=answer)
+    assert [file["status"] for file in ada.files()] == ["failed", "failed"]
+    (batch,) = ada.get("/api/v1/batches")["items"]
+    assert batch["status"] == "failed"

@@ -22,8 +22,8 @@ export class ApiError extends Error {
   }
 }
 
-export function createSession(body, signal) {
-  return json("POST", "/uploads/sessions", { body, signal });
+export function createSession(body) {
+  return json("POST", "/uploads/sessions", { body });
 }
 
 export function getSession(id, signal) {

@@ -43,6 +43,7 @@ export class Transfer {
   #control = new AbortController();
   #entry = null; // what the memory holds of it, for a browser that remembers nothing
   #session = null;
+  #creation = null; // the request for a session, while it is under way
   #inFlight = new Map(); // part number → bytes sent
   #doneBytes = 0;
   #failures = 0;
@@ -112,18 +113,26 @@ export class Transfer {
 
   async cancel() {
     if (this.state === State.STORED) return;
-    const session = this.#session;
+    const begun = this.#entry ?? this.#memory.recall(this);
     this.#become(State.CANCELLED);
     this.#stop();
     this.#forget();
     this.#opened.resolve();
-    if (!session) return;
     try {
-      await abortSession(session.session_id);
+      await this.#giveUp(begun);
     } catch (error) {
       // The server gives idle sessions up by itself; only a program's mistake is worth a line.
       if (!(error instanceof ApiError)) throw error;
     }
+  }
+
+  /** A session that was asked for may be made though its answer is still out: it is waited for. */
+  async #giveUp(begun) {
+    const { signal } = new AbortController(); // which nothing aborts
+    const made = this.#session?.session_id ?? begun?.sessionId;
+    if (!made && !begun) return;
+    const id = made ?? (await this.#persist(() => this.#create(begun), signal)).session_id;
+    await this.#persist(() => abortSession(id), signal);
   }
 
   #stop() {
@@ -193,23 +202,22 @@ export class Transfer {
       ? remembered
       : { key: crypto.randomUUID?.() ?? randomKey(), batchId: await this.#batchId(signal) };
     this.#remember(entry);
-    const session = await this.#persist(
-      (s) =>
-        createSession(
-          {
-            filename: this.file.name,
-            relative_path: this.relativePath || undefined,
-            size_bytes: this.file.size,
-            content_type: this.file.type || undefined,
-            batch_id: entry.batchId ?? undefined,
-            idempotency_key: entry.key,
-          },
-          s,
-        ),
-      signal,
-    );
+    const session = await this.#persist((s) => unlessAborted(this.#create(entry), s), signal);
     this.#remember({ ...entry, sessionId: session.session_id });
     return session;
+  }
+
+  /** Not broken off by a pause or a cancel: only its answer tells what the server made of it. */
+  #create({ key, batchId }) {
+    this.#creation ??= createSession({
+      filename: this.file.name,
+      relative_path: this.relativePath || undefined,
+      size_bytes: this.file.size,
+      content_type: this.file.type || undefined,
+      batch_id: batchId ?? undefined,
+      idempotency_key: key,
+    }).finally(() => (this.#creation = null));
+    return this.#creation;
   }
 
   #batchId(signal) {
@@ -248,6 +256,9 @@ export class Transfer {
           },
         });
         this.#doneBytes += blob.size;
+      } catch (error) {
+        if (error.isTransient) await this.#requireReadable();
+        throw error;
       } finally {
         this.#inFlight.delete(number);
       }
@@ -267,7 +278,6 @@ export class Transfer {
       } catch (error) {
         signal.throwIfAborted();
         if (!error.isTransient) throw error;
-        await this.#requireReadable();
         await this.#wait(error, signal);
       }
     }
@@ -299,6 +309,16 @@ export class Transfer {
       throw new Error("The file was changed, moved or removed meanwhile. Choose it again.");
     }
   }
+}
+
+/** As `promise`, but rejects with the signal's reason as soon as it is aborted. */
+function unlessAborted(promise, signal) {
+  const aborted = Promise.withResolvers();
+  const stop = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  return Promise.race([promise, aborted.promise]).finally(() =>
+    signal.removeEventListener("abort", stop),
+  );
 }
 
 /** For plain http from another machine, where randomUUID is missing. */
