@@ -3,6 +3,8 @@
 const BASE = "/api/v1";
 const TRANSIENT = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
 const STALL_MS = 60_000;
+const ANSWER_MS = 60_000;
+const FINALIZE_MS = 300_000; // what arrived out of order is read again first
 
 /** `status` 0: no answer came. `retryAfter` in seconds. */
 export class ApiError extends Error {
@@ -11,6 +13,11 @@ export class ApiError extends Error {
     this.status = status;
     this.code = code;
     this.retryAfter = retryAfter;
+  }
+
+  /** The server may be at it still. */
+  get isLate() {
+    return this.code === "no_answer_in_time";
   }
 
   get isTransient() {
@@ -31,7 +38,7 @@ export function getSession(id, signal) {
 }
 
 export function finalizeSession(id, signal) {
-  return json("POST", `/uploads/sessions/${id}/finalize`, { signal });
+  return json("POST", `/uploads/sessions/${id}/finalize`, { signal, patienceMs: FINALIZE_MS });
 }
 
 export function abortSession(id) {
@@ -87,19 +94,21 @@ export function putPart({ sessionId, number, blob, onProgress, signal }) {
   });
 }
 
-async function json(method, path, { body, signal } = {}) {
+async function json(method, path, { body, signal, patienceMs = ANSWER_MS } = {}) {
+  const late = AbortSignal.timeout(patienceMs);
   let response;
   let text;
   try {
     response = await fetch(BASE + path, {
       method,
-      signal,
+      signal: signal ? AbortSignal.any([signal, late]) : late,
       headers: { "X-CSRFToken": csrfToken(), "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
+    if (late.aborted) throw noAnswerInTime();
     throw error instanceof TypeError ? noAnswer() : error;
   }
   if (!response.ok) throw problem(response.status, text, response.headers.get("Retry-After"));
@@ -123,6 +132,14 @@ function problem(status, text, retryAfter) {
 
 function noAnswer() {
   return new ApiError({ status: 0, detail: "The connection to the server was lost." });
+}
+
+function noAnswerInTime() {
+  return new ApiError({
+    status: 0,
+    code: "no_answer_in_time",
+    detail: "The server takes long to answer.",
+  });
 }
 
 /** Read anew each time: logging in again, in another tab too, changes it. */

@@ -20,6 +20,8 @@ const LABELS = {
   [State.FAILED]: "Failed",
 };
 
+const PAUSABLE = new Set([State.WAITING, State.PREPARING, State.UPLOADING, State.CHECKING]);
+
 Alpine.data("uploads", () => {
   // Outside of the component's reactive data: Alpine would wrap every file and every counter.
   let queue;
@@ -29,6 +31,7 @@ Alpine.data("uploads", () => {
   const pageRate = new Rate();
   let nextId = 1;
   let timer = null;
+  let dueAt = Infinity; // of the timer
 
   return {
     rows: [],
@@ -45,7 +48,11 @@ Alpine.data("uploads", () => {
       const { user, fileUrl: address } = this.$root.dataset;
       fileUrl = address;
       const memory = new Memory(user);
-      queue = new Queue({ memory, onChange: (transfer) => this.note(transfer) });
+      queue = new Queue({
+        memory,
+        onChange: (transfer) => this.note(transfer),
+        onAnswer: () => (this.loggedOut = false),
+      });
       addEventListener("online", () => (this.offline = false));
       addEventListener("offline", () => (this.offline = true));
       addEventListener("beforeunload", (event) => {
@@ -117,14 +124,24 @@ Alpine.data("uploads", () => {
     note(transfer) {
       changed.add(transfer);
       if (transfer.error?.isLoggedOut) this.loggedOut = true;
-      if (transfer.state === State.STORED) this.loggedOut = false;
-      timer ??= setTimeout(() => this.refresh(), REFRESH_MS);
+      this.refreshIn(REFRESH_MS);
+    },
+
+    /** The sooner of two wishes counts. */
+    refreshIn(milliseconds) {
+      const at = performance.now() + milliseconds;
+      if (at >= dueAt) return;
+      clearTimeout(timer);
+      dueAt = at;
+      timer = setTimeout(() => this.refresh(), milliseconds);
     },
 
     refresh() {
       clearTimeout(timer);
-      timer = null;
+      dueAt = Infinity;
       const rows = new Map(this.rows.map((row) => [row.id, row]));
+      // One that stands still changes too: it loses its speed.
+      for (const transfer of queue.transfers) if (transfer.isRunning) changed.add(transfer);
       for (const transfer of changed) {
         const row = rows.get(transfer.id);
         if (!row) continue;
@@ -133,16 +150,17 @@ Alpine.data("uploads", () => {
         if (row.state !== before) this.speak(row);
       }
       changed.clear();
+      this.loggedOut &&= queue.transfers.some(({ error }) => error?.isLoggedOut);
       this.sumUp();
       if (queue.transfers.some((transfer) => transfer.isRunning)) {
-        timer = setTimeout(() => this.refresh(), 1000);
+        this.refreshIn(1000);
       }
     },
 
     /** Not `row`: within the list's loop `this` also holds the loop's variables, and `row` is one. */
     rowOf(transfer) {
       const { file, state, stored, error } = transfer;
-      transfer.rate?.add(transfer.sentBytes);
+      transfer.rate?.add(transfer.movedBytes);
       if (state !== State.UPLOADING) transfer.rate?.clear();
       return {
         id: transfer.id,
@@ -152,17 +170,17 @@ Alpine.data("uploads", () => {
         label: LABELS[state],
         percent: state === State.STORED ? 100 : percent(transfer.sentBytes, file.size),
         detail: detail(transfer),
-        problem: state === State.FAILED ? error.message : transfer.note,
+        problem: problem(transfer),
         isFailed: state === State.FAILED,
         isStored: state === State.STORED,
         url: stored ? fileUrl.replace(EMPTY_ID, stored.id) : "",
         sha256: stored ? stored.sha256 : "",
         shaId: `sha256-${transfer.id}`,
         shaRef: `#sha256-${transfer.id}`,
-        canPause: [State.WAITING, State.PREPARING, State.UPLOADING].includes(state),
+        canPause: PAUSABLE.has(state),
         canResume: state === State.PAUSED,
         canRetry: state === State.FAILED,
-        canCancel: ![State.STORED, State.CHECKING].includes(state),
+        canCancel: state !== State.STORED,
         canClear: state === State.STORED,
       };
     },
@@ -180,7 +198,7 @@ Alpine.data("uploads", () => {
       const failed = of(State.FAILED).length;
       const paused = of(State.PAUSED).length;
       const running = of(State.PREPARING, State.UPLOADING, State.CHECKING).length;
-      if (running) pageRate.add(sent);
+      if (running) pageRate.add(all.reduce((sum, { movedBytes }) => sum + movedBytes, 0));
       else pageRate.clear();
       const speed = pageRate.perSecond;
       const parts = [`${size(sent)} of ${size(bytes)}`];
@@ -196,7 +214,7 @@ Alpine.data("uploads", () => {
         title: title({ all: all.length, stored, failed, paused, running }),
       };
       this.can = {
-        pause: of(State.WAITING, State.UPLOADING, State.PREPARING).length > 1,
+        pause: of(...PAUSABLE).length > 1,
         resume: paused > 1,
         retry: failed > 1,
         clear: stored > 0,
@@ -222,9 +240,11 @@ Alpine.data("uploads", () => {
       queue.resume(byId.get(id));
     },
 
-    cancel(id) {
-      byId.get(id).cancel();
+    async cancel(id) {
+      const transfer = byId.get(id);
+      const cancelled = transfer.cancel();
       this.remove(id);
+      if (await cancelled) this.tell(`${transfer.file.name} was stored before it could be cancelled.`);
     },
 
     remove(id) {
@@ -279,6 +299,13 @@ function detail(transfer) {
     parts.push(timeLeft(rate.secondsFor(file.size - transfer.sentBytes)));
   }
   return parts.join(" · ");
+}
+
+function problem({ state, error, note, isStalled }) {
+  if (state === State.FAILED) {
+    return error.isLoggedOut ? "You were logged out. Log in again, then retry." : error.message;
+  }
+  return note || (isStalled ? "The server is not taking anything at the moment." : "");
 }
 
 function title({ all, stored, failed, paused, running }) {

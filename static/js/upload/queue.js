@@ -116,10 +116,13 @@ export class Queue {
   #slots = new Slots(PARTS_AT_ONCE);
   #memory;
   #onChange;
+  #onAnswer;
 
-  constructor({ memory, onChange }) {
+  /** `onChange` gets a transfer that is to be drawn anew; `onAnswer` hears of every success. */
+  constructor({ memory, onChange, onAnswer }) {
     this.#memory = memory;
     this.#onChange = onChange;
+    this.#onAnswer = onAnswer;
   }
 
   add(items) {
@@ -138,6 +141,7 @@ export class Queue {
           slots: this.#slots,
           memory: this.#memory,
           onChange: (transfer) => this.#changed(transfer),
+          onAnswer: this.#onAnswer,
         }),
     );
     this.transfers.push(...added);

@@ -12,6 +12,7 @@ import { delay, online, sleep } from "./backoff.js";
 import { missingParts, parseRanges } from "./ranges.js";
 
 const PARTS_AT_ONCE = 3; // of the page's four: a small file does not wait behind a large one
+const STALLED_MS = 8000;
 const TRIES = 10; // in a row without success; waiting for the network does not count
 
 export const State = {
@@ -40,29 +41,46 @@ export class Transfer {
   #slots;
   #memory;
   #onChange;
+  #onAnswer;
   #control = new AbortController();
   #entry = null; // what the memory holds of it, for a browser that remembers nothing
   #session = null;
   #creation = null; // the request for a session, while it is under way
   #inFlight = new Map(); // part number → bytes sent
   #doneBytes = 0;
+  #movedBytes = 0; // of whole parts that this page sent
+  #progressAt = 0;
   #failures = 0;
   #opened = Promise.withResolvers();
 
   /** `slots` bounds the parts under way on the whole page. `group` may lend the file a batch. */
-  constructor({ file, relativePath, group, slots, memory, onChange }) {
+  constructor({ file, relativePath, group, slots, memory, onChange, onAnswer }) {
     this.file = file;
     this.relativePath = relativePath;
     this.group = group;
     this.#slots = slots;
     this.#memory = memory;
     this.#onChange = onChange;
+    this.#onAnswer = onAnswer;
   }
 
+  /** What the server has or is getting. */
   get sentBytes() {
-    let sent = this.#doneBytes;
-    for (const bytes of this.#inFlight.values()) sent += bytes;
-    return Math.min(sent, this.file.size);
+    return Math.min(this.#doneBytes + this.#bytesInFlight, this.file.size);
+  }
+
+  /** What went over the network from this page; what the server had before does not count. */
+  get movedBytes() {
+    return this.#movedBytes + this.#bytesInFlight;
+  }
+
+  /** Whether parts are under way and none of them moves. */
+  get isStalled() {
+    return this.#inFlight.size > 0 && performance.now() - this.#progressAt > STALLED_MS;
+  }
+
+  get #bytesInFlight() {
+    return [...this.#inFlight.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
   get isRunning() {
@@ -88,7 +106,7 @@ export class Transfer {
       this.#opened.resolve();
       if (!this.stored) {
         this.#become(State.UPLOADING);
-        await this.#sendParts(signal);
+        await this.#sendParts(signal).catch(unlessComplete);
         this.#become(State.CHECKING);
         this.stored = await this.#persist((s) => finalizeSession(this.#session.session_id, s), signal);
       }
@@ -100,7 +118,7 @@ export class Transfer {
   }
 
   pause() {
-    if (this.isOver || this.state === State.CHECKING) return;
+    if (this.isOver) return;
     this.#become(State.PAUSED);
     this.#stop();
   }
@@ -111,8 +129,9 @@ export class Transfer {
     this.#become(State.WAITING);
   }
 
+  /** Resolves to whether that came too late: the server has stored the file. */
   async cancel() {
-    if (this.state === State.STORED) return;
+    if (this.state === State.STORED) return true;
     const begun = this.#entry ?? this.#memory.recall(this);
     this.#become(State.CANCELLED);
     this.#stop();
@@ -120,9 +139,12 @@ export class Transfer {
     this.#opened.resolve();
     try {
       await this.#giveUp(begun);
+      return false;
     } catch (error) {
+      if (error.code === "session_complete") return true;
       // The server gives idle sessions up by itself; only a program's mistake is worth a line.
       if (!(error instanceof ApiError)) throw error;
+      return false;
     }
   }
 
@@ -244,18 +266,17 @@ export class Transfer {
     const start = (number - 1) * chunk;
     const blob = this.file.slice(start, Math.min(start + chunk, this.file.size));
     await this.#persist(async (s) => {
+      this.#progress(number, 0);
       try {
         await putPart({
           sessionId,
           number,
           blob,
           signal: s,
-          onProgress: (bytes) => {
-            this.#inFlight.set(number, Math.min(bytes, blob.size));
-            this.#onChange(this);
-          },
+          onProgress: (bytes) => this.#progress(number, Math.min(bytes, blob.size)),
         });
         this.#doneBytes += blob.size;
+        this.#movedBytes += blob.size;
       } catch (error) {
         if (error.isTransient) await this.#requireReadable();
         throw error;
@@ -266,6 +287,13 @@ export class Transfer {
     this.#onChange(this);
   }
 
+  #progress(number, bytes) {
+    this.#inFlight.set(number, bytes);
+    this.#progressAt = performance.now();
+    if (bytes > 0) this.note = ""; // it moves again
+    this.#onChange(this);
+  }
+
   /** Repeats what failed for a passing reason; the tries count anew after every success. */
   async #persist(action, signal) {
     for (;;) {
@@ -273,6 +301,7 @@ export class Transfer {
       try {
         const result = await action(signal);
         this.#failures = 0;
+        this.#onAnswer();
         if (this.note) this.#say("");
         return result;
       } catch (error) {
@@ -287,9 +316,11 @@ export class Transfer {
     if (!navigator.onLine) {
       this.#say("You are offline. The upload goes on when the connection is back.");
       await online(signal);
+      this.#say("");
       return;
     }
-    this.#failures += 1;
+    // Who is late is at it still, and asking again is harmless: that may go on.
+    if (!error.isLate) this.#failures += 1;
     if (this.#failures > TRIES) throw error;
     const pause = delay(this.#failures, { retryAfterSeconds: error.retryAfter });
     if (error.code !== "part_in_progress") this.#say(`${error.message} Trying again.`);
@@ -309,6 +340,11 @@ export class Transfer {
       throw new Error("The file was changed, moved or removed meanwhile. Choose it again.");
     }
   }
+}
+
+/** Another tab may have sent the same file's parts: finalizing then gives what it stored. */
+function unlessComplete(error) {
+  if (error.code !== "session_complete") throw error;
 }
 
 /** As `promise`, but rejects with the signal's reason as soon as it is aborted. */
