@@ -118,6 +118,13 @@ class Window:
         assert response.ok, response.text()
         return response.json()
 
+    def delete(self, path: str) -> None:
+        cookies = {cookie["name"]: cookie["value"] for cookie in self.context.cookies()}
+        response = self.context.request.delete(
+            self.url + path, headers={"X-CSRFToken": cookies["csrftoken"]}
+        )
+        assert response.ok, response.text()
+
     def store(self, filename: str, **values: Any) -> str:
         """The id of a new, empty file."""
         sessions = "/api/v1/uploads/sessions"

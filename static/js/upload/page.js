@@ -181,6 +181,7 @@ Alpine.data("uploads", () => {
         canResume: state === State.PAUSED,
         canRetry: state === State.FAILED,
         canCancel: state !== State.STORED,
+        canRestart: transfer.wasStored,
         canClear: state === State.STORED,
       };
     },
@@ -240,6 +241,10 @@ Alpine.data("uploads", () => {
       queue.resume(byId.get(id));
     },
 
+    restart(id) {
+      queue.restart(byId.get(id));
+    },
+
     async cancel(id) {
       const transfer = byId.get(id);
       const cancelled = transfer.cancel();
@@ -291,6 +296,7 @@ function percent(part, whole) {
 
 function detail(transfer) {
   const { file, state, rate } = transfer;
+  if (transfer.wasStored) return `${size(file.size)} · was stored already`;
   if (state === State.STORED || state === State.WAITING) return size(file.size);
   if (state === State.CHECKING) return `${size(file.size)} · verifying what arrived`;
   const parts = [`${size(transfer.sentBytes)} of ${size(file.size)}`];

@@ -127,10 +127,11 @@ export class Queue {
 
   add(items) {
     const fresh = items.filter((item) => !this.#isListed(item));
-    const remembered = fresh.map((item) => this.#memory.recall(item)?.batchId);
+    const inBatch = fresh.map((item) => this.#memory.recall(item)).filter((it) => it?.batchId);
+    const begun = inBatch.find(({ fileId }) => !fileId) ?? inBatch[0]; // an open one, if any
     const group = new Group({
       name: commonFolder(fresh),
-      begun: remembered.find(Boolean),
+      begun: begun?.batchId,
       isBatch: fresh.length > 1,
     });
     const added = fresh.map(
@@ -152,6 +153,11 @@ export class Queue {
 
   resume(transfer) {
     transfer.queue();
+    this.#fill();
+  }
+
+  restart(transfer) {
+    transfer.restart();
     this.#fill();
   }
 

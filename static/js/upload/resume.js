@@ -1,8 +1,10 @@
-// What this browser remembers about unfinished uploads, so that choosing the same file again goes
-// on where it stopped. Entries: {key, sessionId, batchId, at}.
+// What this browser remembers about uploads, so that choosing the same file again goes on where it
+// stopped, or finds it stored. Entries: {key, sessionId, batchId, at} while unfinished, then
+// {fileId, batchId, at, until}: the server keeps the file that long. Times in milliseconds.
 
 const PREFIX = "doorito.upload.";
-const KEEP_MS = 14 * 24 * 3600 * 1000;
+const KEEP_MS = 14 * 24 * 3600 * 1000; // unfinished ones
+const STORED_KEPT = 500; // the newest
 
 export class Memory {
   #prefix;
@@ -42,10 +44,12 @@ export class Memory {
 
   #forgetOld() {
     try {
-      for (const name of Object.keys(localStorage).filter((key) => key.startsWith(PREFIX))) {
-        const entry = JSON.parse(localStorage.getItem(name));
-        if (!(Date.now() - entry?.at < KEEP_MS)) localStorage.removeItem(name);
-      }
+      const entries = Object.keys(localStorage)
+        .filter((name) => name.startsWith(PREFIX))
+        .map((name) => ({ name, ...JSON.parse(localStorage.getItem(name)) }));
+      const old = entries.filter(({ at, until }) => !(Date.now() < (until ?? at + KEEP_MS)));
+      const stored = entries.filter(({ until }) => until).sort((a, b) => b.at - a.at);
+      for (const { name } of [...old, ...stored.slice(STORED_KEPT)]) localStorage.removeItem(name);
     } catch {
       // Storage is switched off, or holds what is not ours: nothing to tidy.
     }

@@ -37,6 +37,7 @@ export class Transfer {
   note = ""; // what it is waiting for, while it is trying again
   error = null;
   stored = null; // the API's file, once stored
+  wasStored = false; // before it was chosen
 
   #slots;
   #memory;
@@ -110,7 +111,7 @@ export class Transfer {
         this.#become(State.CHECKING);
         this.stored = await this.#persist((s) => finalizeSession(this.#session.session_id, s), signal);
       }
-      this.#forget();
+      this.#rememberStored();
       this.#become(State.STORED);
     } catch (error) {
       if (!(error instanceof Stopped)) this.#fail(error);
@@ -127,6 +128,14 @@ export class Transfer {
   queue() {
     this.error = null;
     this.#become(State.WAITING);
+  }
+
+  /** Of a file that was stored before: sends it once more, as another one. */
+  restart() {
+    this.#forgetSession();
+    this.stored = null;
+    this.wasStored = false;
+    this.queue();
   }
 
   /** Resolves to whether that came too late: the server has stored the file. */
@@ -152,7 +161,7 @@ export class Transfer {
   async #giveUp(begun) {
     const { signal } = new AbortController(); // which nothing aborts
     const made = this.#session?.session_id ?? begun?.sessionId;
-    if (!made && !begun) return;
+    if (!made && !begun?.key) return;
     const id = made ?? (await this.#persist(() => this.#create(begun), signal)).session_id;
     await this.#persist(() => abortSession(id), signal);
   }
@@ -182,6 +191,11 @@ export class Transfer {
     this.#memory.remember(this, entry);
   }
 
+  #rememberStored() {
+    const { id: fileId, batch_id: batchId, expires_at: end } = this.stored;
+    this.#remember({ fileId, batchId, until: Date.parse(end) });
+  }
+
   #forget() {
     this.#entry = null;
     this.#memory.forget(this);
@@ -196,12 +210,27 @@ export class Transfer {
   /** Finds the session of before, or makes one; takes over what the server has of it. */
   async #open(signal) {
     const remembered = this.#entry ?? this.#memory.recall(this);
+    if (remembered?.fileId) this.stored = await this.#recalledFile(remembered, signal);
+    this.wasStored = this.stored !== null;
+    if (this.wasStored) return;
     this.#session = remembered ? await this.#recalled(remembered, signal) : null;
     this.#session ??= await this.#created(remembered, signal);
     if (this.#session.status === "complete") {
       this.stored = await this.#persist((s) => getFile(this.#session.file_id, s), signal);
     }
     this.#doneBytes = this.#session.received_bytes;
+  }
+
+  /** The file if the server still keeps it; forgotten else. */
+  async #recalledFile({ fileId }, signal) {
+    try {
+      const file = await this.#persist((s) => getFile(fileId, s), signal);
+      if (file.status === "stored") return file;
+    } catch (error) {
+      if (error.status !== 404) throw error;
+    }
+    this.#forget();
+    return null;
   }
 
   async #recalled({ sessionId }, signal) {
@@ -219,7 +248,7 @@ export class Transfer {
   /** The key is remembered before the request: if the answer is lost, asking again finds the
    *  session that it made. */
   async #created(remembered, signal) {
-    const unanswered = remembered && !remembered.sessionId;
+    const unanswered = remembered?.key && !remembered.sessionId;
     const entry = unanswered
       ? remembered
       : { key: crypto.randomUUID?.() ?? randomKey(), batchId: await this.#batchId(signal) };
