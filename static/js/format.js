@@ -26,9 +26,21 @@ export function relativeTime(seconds) {
 
 export function timeLeft(seconds) {
   if (!Number.isFinite(seconds)) return "";
-  if (seconds < 60) return `${Math.max(1, Math.ceil(seconds))} s left`;
-  if (seconds < 3600) return `${Math.ceil(seconds / 60)} min left`;
-  return `${Math.floor(seconds / 3600)} h ${Math.ceil((seconds % 3600) / 60)} min left`;
+  const whole = Math.max(1, Math.ceil(seconds));
+  const minutes = Math.round(whole / 60);
+  if (whole < 60) return `${whole} s left`;
+  if (minutes < 60) return `${minutes} min left`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min left`;
+}
+
+/** A name without the controls that turn the text around it: a mark stands in their place. */
+export function visible(name) {
+  return name.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+}
+
+/** The same within a sentence: its direction stays its own (FSI and PDI, Unicode UAX #9). */
+export function isolated(name) {
+  return `\u2068${visible(name)}\u2069`;
 }
 
 export function count(number, noun) {

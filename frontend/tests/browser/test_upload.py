@@ -373,3 +373,134 @@ def test_a_file_that_is_stored_is_not_stored_again_unless_it_is_asked_for(ada: W
     choose(page, path)
     expect(row(page, path.name)).not_to_contain_text("was stored already")
     expect_state(page, path.name, "stored")
+
+
+FOLDER = """(entries) => {
+    // A folder as a drop gives it. Only a person can drop a real one.
+    const file = (name, path) => ({
+        name,
+        isDirectory: false,
+        file: (resolve, reject) =>
+            path === null ? reject(new DOMException("gone")) : resolve(new File(["x"], name)),
+    });
+    let left = entries.map(([name, path]) => file(name, path));
+    const folder = {
+        name: "trip",
+        isDirectory: true,
+        createReader: () => ({
+            readEntries: (resolve) => { resolve(left); left = []; },
+        }),
+    };
+    const items = [{ kind: "file", webkitGetAsEntry: () => folder, getAsFile: () => null }];
+    const event = new Event("drop", { bubbles: true, cancelable: true });
+    Object.defineProperty(event, "dataTransfer", { value: { items, types: ["Files"] } });
+    document.querySelector(".dropzone").dispatchEvent(event);
+}"""
+
+
+def test_what_cannot_be_taken_is_said_and_costs_nothing_else(ada: Window, make_file):
+    page = ada.open(UPLOAD)
+    notice = page.locator("#upload-notice")
+    page.evaluate(FOLDER, [])
+    expect(notice).to_have_text("There is no file in what you dropped.")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(notice).to_be_hidden()
+    expect(page.locator("#choose-files")).to_be_focused()
+
+    page.evaluate(FOLDER, [["locked.txt", None], ["open.txt", "open.txt"]])
+    expect(notice).to_contain_text("trip/locked.txt")
+    expect_state(page, "open.txt", "stored")
+
+    gate = Gate(page, allowed=0)
+    path = make_file("large.bin", CHUNK)
+    choose(page, path)
+    choose(page, path)
+    expect(notice).to_have_text("One file is in the list already.")
+    gate.open()
+
+
+def test_the_focus_stays_where_the_pressed_button_was(ada: Window, make_file):
+    page = ada.open(UPLOAD)
+    Gate(page, allowed=0)
+    choose(page, *(make_file(f"{name}.bin", CHUNK * 2) for name in ("a", "b")))
+    for press, then in (
+        ("Pause a.bin", "Resume a.bin"),
+        ("Resume a.bin", "Pause a.bin"),
+        ("Cancel a.bin", "Pause b.bin"),
+    ):
+        page.get_by_role("button", name=press).press("Enter")
+        expect(page.get_by_role("button", name=then)).to_be_focused()
+    page.get_by_role("button", name="Cancel b.bin").press("Enter")
+    expect(page.locator("#choose-files")).to_be_focused()
+
+
+def test_of_very_many_files_the_failed_ones_are_shown_first(ada: Window):
+    page = ada.open(UPLOAD)
+    ada.expected = ("415",)
+    session = {"session_id": "1", "status": "init", "received_bytes": 0, "total_parts": 0}
+    stored = {"id": "2", "sha256": "", "batch_id": None, "expires_at": None}
+
+    def refuse_last(route: Route) -> None:
+        if route.request.post_data_json["filename"] == "204.txt":
+            route.fulfill(status=415, json={"detail": "Not taken."})
+        else:
+            route.fulfill(json=session | {"received_parts": ""})
+
+    page.route("**/api/v1/uploads/sessions", refuse_last)
+    page.route("**/finalize", lambda route: route.fulfill(json=stored))
+    page.locator("#choose-files").set_input_files(
+        [{"name": f"{n}.txt", "mimeType": "text/plain", "buffer": b""} for n in range(205)]
+    )
+    expect(page.get_by_text("and 5 more: 5 waiting")).to_be_visible()
+    expect(page.get_by_text("and 5 more: 5 stored")).to_be_visible()
+    expect(page.locator("[data-upload]").first).to_contain_text("204.txt")
+    expect(page.get_by_role("button", name="Retry 204.txt")).to_be_visible()
+
+
+def test_what_takes_long_is_asked_again_and_can_be_left(ada: Window, make_file):
+    ada.page.add_init_script(
+        "const real = AbortSignal.timeout.bind(AbortSignal);"
+        "AbortSignal.timeout = (milliseconds) => real(milliseconds / 300);"
+    )
+    page = ada.open(UPLOAD)
+    asked: list[Route] = []
+    page.route("**/finalize", lambda route: asked.append(route))
+    choose(page, make_file("giant.bin", 10))
+    expect(row(page, "giant.bin")).to_contain_text("The server takes long to answer.")
+    expect_state(page, "giant.bin", "checking")
+    while len(asked) < 2:
+        page.wait_for_timeout(50)
+    page.get_by_role("button", name="Pause giant.bin").click()
+    expect_state(page, "giant.bin", "paused")
+    page.unroute_all()
+    page.get_by_role("button", name="Resume giant.bin").click()
+    expect_state(page, "giant.bin", "stored")
+
+
+def test_a_file_that_another_tab_stored_is_shown_as_stored(ada: Window, make_file):
+    path = make_file("twice.bin", CHUNK * 4)
+    page = ada.open(UPLOAD)
+    gate = Gate(page, allowed=1)
+    choose(page, path)
+    wait_until_received(ada, path.name, 1)
+    ada.expected = ("410",)
+    other = ada.watch(ada.context.new_page())
+    other.goto(ada.url + UPLOAD)
+    choose(other, path)
+    expect_state(other, path.name, "stored")
+    gate.open()
+    expect_state(page, path.name, "stored")
+    assert len(ada.files()) == 1
+
+
+def test_an_upload_that_nobody_takes_says_so(ada: Window, make_file):
+    page = ada.page
+    page.clock.install()
+    ada.open(UPLOAD)
+    Gate(page, allowed=0)
+    choose(page, make_file("large.bin", CHUNK))
+    page.clock.run_for(1000)
+    expect_state(page, "large.bin", "uploading")
+    page.clock.run_for(12_000)
+    expect(row(page, "large.bin")).to_contain_text("not taking anything")
+    expect(row(page, "large.bin")).not_to_contain_text("/s")

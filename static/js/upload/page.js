@@ -1,7 +1,8 @@
 // The upload page: an Alpine component that shows what the queue does.
 import Alpine from "../../vendor/alpine/alpine-csp.esm.min.js";
-import { count, size, timeLeft } from "../format.js";
+import { count, isolated, size, timeLeft, visible } from "../format.js";
 import { fromInput, fromTransfer } from "./drop.js";
+import { keepFocus } from "./focus.js";
 import { Queue } from "./queue.js";
 import { Rate } from "./rate.js";
 import { Memory } from "./resume.js";
@@ -20,11 +21,22 @@ const LABELS = {
   [State.FAILED]: "Failed",
 };
 
+const URGENCY = [
+  State.FAILED,
+  State.PAUSED,
+  State.CHECKING,
+  State.UPLOADING,
+  State.PREPARING,
+  State.WAITING,
+  State.STORED,
+];
+
 const PAUSABLE = new Set([State.WAITING, State.PREPARING, State.UPLOADING, State.CHECKING]);
 
 Alpine.data("uploads", () => {
   // Outside of the component's reactive data: Alpine would wrap every file and every counter.
   let queue;
+  let root;
   let fileUrl;
   const byId = new Map();
   const changed = new Set();
@@ -35,7 +47,8 @@ Alpine.data("uploads", () => {
 
   return {
     rows: [],
-    hidden: 0,
+    more: "", // what is not drawn
+    notice: "",
     over: false,
     offline: !navigator.onLine,
     loggedOut: false,
@@ -45,9 +58,9 @@ Alpine.data("uploads", () => {
 
     init() {
       // Read once: a method that a removed row's button called has no `$root` any more.
-      const { user, fileUrl: address } = this.$root.dataset;
-      fileUrl = address;
-      const memory = new Memory(user);
+      root = this.$root;
+      fileUrl = root.dataset.fileUrl;
+      const memory = new Memory(root.dataset.user);
       queue = new Queue({
         memory,
         onChange: (transfer) => this.note(transfer),
@@ -87,11 +100,7 @@ Alpine.data("uploads", () => {
     },
 
     async take(transfer) {
-      try {
-        this.add(await fromTransfer(transfer));
-      } catch (error) {
-        this.spoken = `The folder could not be read: ${error.message}`;
-      }
+      this.add(await fromTransfer(transfer));
     },
 
     choose(event) {
@@ -99,7 +108,7 @@ Alpine.data("uploads", () => {
       event.target.value = ""; // so that choosing the same file again is a change too
     },
 
-    add(items) {
+    add({ items, unreadable }) {
       const added = queue.add(items);
       for (const transfer of added) {
         transfer.id = nextId;
@@ -107,18 +116,33 @@ Alpine.data("uploads", () => {
         nextId += 1;
         byId.set(transfer.id, transfer);
       }
-      this.list();
       this.refresh();
-      if (added.length) this.spoken = `${count(added.length, "file")} added.`;
-      else if (items.length) this.spoken = "These files are in the list already.";
+      this.notice = leftOut({ listed: items.length - added.length, of: items.length, unreadable });
+      const news = added.length ? `${count(added.length, "file")} added. ` : "";
+      this.spoken = news + this.notice;
     },
 
-    /** Rows in the order of the queue; only the first SHOWN are drawn. */
+    tell(news) {
+      this.notice = news;
+      this.spoken = news;
+    },
+
+    dismiss() {
+      const restoreFocus = keepFocus(root);
+      this.notice = "";
+      afterDrawing(restoreFocus);
+    },
+
+    /** Rows in the order of the queue; of very many, those that want attention come first. */
     list() {
-      const shown = queue.transfers.slice(0, SHOWN);
+      const ranked = queue.transfers.length > SHOWN ? byUrgency(queue.transfers) : queue.transfers;
       const known = new Map(this.rows.map((row) => [row.id, row]));
-      this.rows = shown.map((transfer) => known.get(transfer.id) ?? this.rowOf(transfer));
-      this.hidden = queue.transfers.length - shown.length;
+      const rows = ranked
+        .slice(0, SHOWN)
+        .map((transfer) => known.get(transfer.id) ?? this.rowOf(transfer));
+      const before = this.rows.map(({ id }) => id).join();
+      if (rows.map(({ id }) => id).join() !== before) this.rows = rows;
+      this.more = summary(ranked.slice(SHOWN));
     },
 
     note(transfer) {
@@ -137,17 +161,19 @@ Alpine.data("uploads", () => {
     },
 
     refresh() {
+      const restoreFocus = keepFocus(root);
       clearTimeout(timer);
       dueAt = Infinity;
+      this.list();
       const rows = new Map(this.rows.map((row) => [row.id, row]));
       // One that stands still changes too: it loses its speed.
       for (const transfer of queue.transfers) if (transfer.isRunning) changed.add(transfer);
       for (const transfer of changed) {
         const row = rows.get(transfer.id);
         if (!row) continue;
-        const before = row.state;
         Object.assign(row, this.rowOf(transfer));
-        if (row.state !== before) this.speak(row);
+        if (transfer.spokenOf !== row.state) this.speak(row);
+        transfer.spokenOf = row.state;
       }
       changed.clear();
       this.loggedOut &&= queue.transfers.some(({ error }) => error?.isLoggedOut);
@@ -155,6 +181,7 @@ Alpine.data("uploads", () => {
       if (queue.transfers.some((transfer) => transfer.isRunning)) {
         this.refreshIn(1000);
       }
+      afterDrawing(restoreFocus);
     },
 
     /** Not `row`: within the list's loop `this` also holds the loop's variables, and `row` is one. */
@@ -164,8 +191,8 @@ Alpine.data("uploads", () => {
       if (state !== State.UPLOADING) transfer.rate?.clear();
       return {
         id: transfer.id,
-        name: file.name,
-        path: transfer.relativePath,
+        name: visible(file.name),
+        path: visible(transfer.relativePath),
         state,
         label: LABELS[state],
         percent: state === State.STORED ? 100 : percent(transfer.sentBytes, file.size),
@@ -235,32 +262,44 @@ Alpine.data("uploads", () => {
 
     pause(id) {
       byId.get(id).pause();
+      this.refresh();
     },
 
     resume(id) {
       queue.resume(byId.get(id));
+      this.refresh();
     },
 
     restart(id) {
       queue.restart(byId.get(id));
+      this.refresh();
     },
 
     async cancel(id) {
       const transfer = byId.get(id);
       const cancelled = transfer.cancel();
       this.remove(id);
-      if (await cancelled) this.tell(`${transfer.file.name} was stored before it could be cancelled.`);
+      if (await cancelled) {
+        this.tell(`${isolated(transfer.file.name)} was stored before it could be cancelled.`);
+      }
     },
 
     remove(id) {
-      queue.remove(byId.get(id));
-      byId.delete(id);
-      this.list();
+      this.drop([byId.get(id)]);
+    },
+
+    drop(transfers) {
+      for (const transfer of transfers) {
+        queue.remove(transfer);
+        byId.delete(transfer.id);
+      }
+      pageRate.clear(); // what they moved is no part of the sum any more
       this.refresh();
     },
 
     pauseAll() {
       for (const transfer of queue.transfers) transfer.pause();
+      this.refresh();
     },
 
     resumeAll() {
@@ -275,20 +314,49 @@ Alpine.data("uploads", () => {
       for (const transfer of queue.transfers.filter((each) => each.state === state)) {
         queue.resume(transfer);
       }
+      this.refresh();
     },
 
     clearStored() {
-      for (const transfer of queue.transfers.filter(({ state }) => state === State.STORED)) {
-        queue.remove(transfer);
-        byId.delete(transfer.id);
-      }
-      this.list();
-      this.refresh();
+      this.drop(queue.transfers.filter(({ state }) => state === State.STORED));
     },
   };
 });
 
 const EMPTY_ID = "00000000-0000-0000-0000-000000000000";
+
+/** When Alpine has drawn: it shows what was hidden a timer later than it hides. */
+function afterDrawing(action) {
+  Alpine.nextTick(() => setTimeout(action));
+}
+
+function byUrgency(transfers) {
+  return URGENCY.flatMap((state) => transfers.filter((transfer) => transfer.state === state));
+}
+
+/** `and 101 more: 80 waiting, 21 stored` */
+function summary(transfers) {
+  if (transfers.length === 0) return "";
+  const parts = URGENCY.map((state) => [
+    transfers.filter((transfer) => transfer.state === state).length,
+    LABELS[state].toLowerCase(),
+  ]);
+  const told = parts.filter(([number]) => number).map((part) => part.join(" "));
+  return `and ${transfers.length} more: ${told.join(", ")}`;
+}
+
+/** Why some or all of what was chosen is not added; empty when all of it is. */
+function leftOut({ listed, of, unreadable }) {
+  const reasons = [];
+  if (of === 0 && unreadable.length === 0) reasons.push("There is no file in what you dropped.");
+  if (listed === 1) reasons.push("One file is in the list already.");
+  if (listed > 1) reasons.push(`${listed} files are in the list already.`);
+  if (unreadable.length) {
+    const others = unreadable.length > 1 ? ` and ${unreadable.length - 1} more` : "";
+    reasons.push(`${isolated(unreadable[0])}${others} could not be read.`);
+  }
+  return reasons.join(" ");
+}
 
 function percent(part, whole) {
   return whole ? Math.round((1000 * part) / whole) / 10 : 0;
