@@ -1,5 +1,6 @@
 from datetime import timedelta
 from unittest.mock import patch
+from uuid import uuid4
 
 import pytest
 from django.test import Client
@@ -179,3 +180,23 @@ def test_of_guesses_that_come_at_once_ten_passwords_are_hashed(hashed: list[str]
     responses = at_once([lambda: log_in(Client(), password="wrong")] * 24)
     assert sorted(response.status_code for response in responses) == [200] * 10 + [429] * 14
     assert hashed.count("wrong") == 10
+
+
+@pytest.mark.parametrize(
+    ("referer", "page"),
+    [
+        ("http://testserver/app/uploads/1/?a=b", "/app/uploads/1/%3Fa%3Db"),
+        ("https://evil.example/app/uploads/1/", "/app/"),
+        ("", "/app/"),
+    ],
+)
+def test_a_form_leads_back_to_the_page_that_it_stood_on(
+    client: Client, db, referer: str, page: str
+):
+    response = client.post(f"/app/uploads/{uuid4()}/delete/", headers={"Referer": referer})
+    assert response.headers["Location"] == f"/app/login/?next={page}"
+
+
+def test_next_is_not_lost_to_somebody_without_an_account(client: Client, db):
+    content = client.get(f"{LOGIN}?next=/app/tokens/").content.decode()
+    assert "/app/register/?next=/app/tokens/" in content

@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.utils.cache import add_never_cache_headers
-from django.utils.http import urlencode
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from accounts.models import User
 from accounts.permissions import require
@@ -74,8 +74,21 @@ def is_fragment(request: HttpRequest) -> bool:
 
 def _to_login(request: HttpRequest) -> HttpResponse:
     if not is_fragment(request):
-        return redirect_to_login(request.get_full_path())
+        return redirect_to_login(_address_to_return_to(request))
     # A redirect would be followed by htmx and put the log-in page into the fragment's place.
     current = urlsplit(request.headers.get("HX-Current-URL", "")).path or "/"
     login = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': current})}"
     return HttpResponse(status=204, headers={"HX-Redirect": login})
+
+
+def _address_to_return_to(request: HttpRequest) -> str:
+    """The page asked for; of a form, the page that it stood on: its own address takes no GET."""
+    if request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    referer = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(
+        referer, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return resolve_url(settings.LOGIN_REDIRECT_URL)
+    page = urlsplit(referer)
+    return f"{page.path}?{page.query}" if page.query else page.path
