@@ -1,11 +1,16 @@
 """The addresses of the pages."""
 
-from django.urls import path
+from collections.abc import Callable
+
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern
+from django.urls import path as django_path
 from django.views.generic import RedirectView
 
 from frontend.views import (
     accounts,
     deliveries,
+    errors,
     events,
     files,
     pages,
@@ -16,6 +21,11 @@ from frontend.views import (
 )
 
 app_name = "frontend"
+
+
+def path(route: str, view: Callable[..., HttpResponseBase], *, name: str) -> URLPattern:
+    return django_path(route, errors.explained(view), name=name)
+
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="frontend:dashboard"), name="root"),

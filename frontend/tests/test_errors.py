@@ -1,5 +1,7 @@
 """The pages for what went wrong."""
 
+from uuid import uuid4
+
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -40,6 +42,14 @@ def test_each_status_has_its_own_page(db):
         assert response.status_code == status
         assert words in response.content.decode()
         assert "secret detail" not in response.content.decode()
+
+
+def test_an_address_that_only_takes_forms_says_so(db):
+    for address in ("/app/logout/", f"/app/uploads/{uuid4()}/delete/"):
+        response = Client().get(address)
+        assert response.status_code == 405
+        assert "POST" in response.headers["Allow"]
+        assert "This address is not a page" in response.content.decode()
 
 
 def test_the_page_for_a_fault_needs_no_database_and_no_context():
