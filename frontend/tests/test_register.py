@@ -63,3 +63,12 @@ def test_a_form_that_is_corrected_does_not_count(client: Client, db):
     for _ in range(21):
         register(client, password="short")
     assert register(client).status_code == 302
+
+
+def test_next_is_followed_within_the_portal_only(client: Client, db):
+    assert b'value="/app/tokens/"' in client.get(f"{REGISTER}?next=/app/tokens/").content
+    assert b"evil" not in client.get(f"{REGISTER}?next=//evil.example/").content
+    assert register(client, next="//evil.example/").headers["Location"] == "/app/upload/"
+    client.logout()
+    response = register(client, email="eve@example.org", next="/app/tokens/")
+    assert response.headers["Location"] == "/app/tokens/"

@@ -10,6 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse, reverse_lazy
 from django.utils.functional import cached_property
 from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView
@@ -58,8 +59,18 @@ def register(request: HttpRequest) -> HttpResponse:
         if user is not None:
             login(request, user)
             messages.success(request, "Welcome! Your account is ready.")
-            return redirect("frontend:upload")
-    return TemplateResponse(request, "auth/register.html", {"form": form})
+            return redirect(_next(request) or "frontend:upload")
+    context = {"form": form, "next": _next(request)}
+    return TemplateResponse(request, "auth/register.html", context)
+
+
+def _next(request: HttpRequest) -> str:
+    """Where the address or the form asks to go afterwards; empty unless within this portal."""
+    wanted = request.POST.get("next", request.GET.get("next", ""))
+    is_ours = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if is_ours else ""
 
 
 def _created(request: HttpRequest, form: RegistrationForm) -> User | None:
