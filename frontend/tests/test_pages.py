@@ -72,7 +72,5 @@ def test_ids_are_unique_and_what_names_one_finds_it(pages: dict[str, str]):
     for address, content in pages.items():
         found = re.findall(r'\sid="([^"]+)"', content)
         assert len(found) == len(set(found)), address
-        named = re.findall(
-            r'\s(?:popovertarget|aria-labelledby|aria-describedby)="([^"]+)"', content
-        )
+        named = re.findall(r'\s(?:data-dialog|aria-labelledby|aria-describedby)="([^"]+)"', content)
         assert {name for names in named for name in names.split()} <= set(found), address

@@ -2,6 +2,7 @@
 import { relativeTime } from "./format.js";
 
 const RELABEL_MS = 2000;
+const ACTS = "[data-theme-toggle], [data-copy], [data-reveal], [data-dialog], [data-close]";
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 
 function toggleTheme() {
@@ -43,8 +44,13 @@ function reveal(button) {
   const input = document.getElementById(button.dataset.reveal);
   const shown = input.type === "password";
   input.type = shown ? "text" : "password";
-  button.textContent = shown ? "Hide" : "Show";
+  button.querySelector("[data-reveal-label]").textContent = shown ? "Hide" : "Show";
   button.setAttribute("aria-pressed", String(shown));
+}
+
+/** Closed again by its own buttons, by Escape and, where browsers know `closedby`, from outside. */
+function openDialog(button) {
+  document.getElementById(button.dataset.dialog).showModal();
 }
 
 function closeMenus(except) {
@@ -55,12 +61,17 @@ function closeMenus(except) {
 
 document.addEventListener("click", (event) => {
   closeMenus(event.target);
-  const button = event.target.closest("[data-theme-toggle], [data-copy], [data-reveal]");
+  const button = event.target.closest(ACTS);
   if (!button) return;
   if ("themeToggle" in button.dataset) toggleTheme();
   else if ("copy" in button.dataset) copy(button);
-  else reveal(button);
+  else if ("reveal" in button.dataset) reveal(button);
+  else if ("dialog" in button.dataset) openDialog(button);
+  else button.closest("dialog").close();
 });
+
+// Tab leads out of an open menu, which must not cover what it leads to.
+document.addEventListener("focusin", (event) => closeMenus(event.target));
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
@@ -86,7 +97,8 @@ function refreshTimes() {
 }
 
 // A form that came back: on to the first field that is wrong, which may be far down.
-document.querySelector("[aria-invalid='true']")?.focus();
+// Or to what is shown once.
+document.querySelector("[aria-invalid='true'], [data-focus]")?.focus();
 
 refreshTimes();
 setInterval(refreshTimes, 10_000);
