@@ -10,7 +10,9 @@ VALID = {"name": "nightly backup", "days": "30", "scopes": ["upload", "read"]}
 
 
 def test_a_new_token_works_and_is_shown_once(ada: Client, user: User):
-    content = ada.post(TOKENS, VALID).content.decode()
+    assert ada.post(TOKENS, VALID).headers["Location"] == TOKENS
+    ada.head(TOKENS)
+    content = ada.get(TOKENS).content.decode()
     text = re.search(r"drt_\w{33}", content)[0]
     headers = {"authorization": f"Bearer {text}"}
     assert Client().get("/api/v1/files", headers=headers).status_code == 200
@@ -31,6 +33,9 @@ def test_a_token_needs_a_name_and_something_it_may_do(ada: Client):
     response = ada.post(TOKENS, {"name": "", "days": "30"})
     assert b"Choose at least one thing" in response.content
     assert response.context["form"].errors["name"]
+    described = re.findall(r'name="scopes".*aria-describedby="(.*?)"', response.content.decode())
+    assert set(described) == {"id_scopes_error"}
+    assert b'id="id_scopes_error"' in response.content
     assert not ApiToken.objects.exists()
 
 

@@ -15,18 +15,26 @@ from common.errors import InvalidInput
 from frontend.forms.tokens import TokenForm
 from frontend.views.access import SignedInRequest, signed_in
 
+_SHOWN_ONCE = "text_of_new_token"  # in the session
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 @sensitive_variables("text")
 def tokens(request: SignedInRequest) -> HttpResponse:
-    """The text of a new token is in the answer to the POST and nowhere else."""
+    """The text of a new token waits in the session for the one page that shows it.
+
+    An answer to the POST would make another token when it is loaded again.
+    """
     form = TokenForm(request.POST or None)
     text = _created(request, form) if form.is_valid() else None
+    if text:
+        request.session[_SHOWN_ONCE] = text
+        return redirect("frontend:tokens")
     context = {
         "section": "tokens",
-        "form": TokenForm() if text else form,
-        "text": text,
+        "form": form,
+        "text": request.session.pop(_SHOWN_ONCE, None) if request.method == "GET" else None,
         "tokens": list_tokens(user=request.user),
         "now": timezone.now(),
         "public_url": settings.PUBLIC_URL,
