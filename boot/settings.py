@@ -359,7 +359,7 @@ class Dev(Base):
     """Working on Doorito: debug pages, mail on the console, Celery tasks run in place."""
 
     DEBUG = True
-    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+    EMAIL_BACKEND = "boot.mail.ConsoleBackend"
     CELERY_TASK_ALWAYS_EAGER = True
     CELERY_TASK_EAGER_PROPAGATES = True
     PORTAL_WEBHOOK_ALLOW_LOOPBACK = True
@@ -375,7 +375,7 @@ class Local(Base):
     """`make run`: the product on one machine, over plain http on localhost."""
 
     PORTAL_WEBHOOK_ALLOW_LOOPBACK = True
-    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+    EMAIL_BACKEND = "boot.mail.ConsoleBackend"
 
 
 class Production(Base):

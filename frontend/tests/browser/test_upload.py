@@ -464,7 +464,11 @@ def test_what_takes_long_is_asked_again_and_can_be_left(ada: Window, make_file):
     )
     page = ada.open(UPLOAD)
     asked: list[Route] = []
-    page.route("**/finalize", lambda route: asked.append(route))
+
+    def hold(route: Route) -> None:
+        asked.append(route)
+
+    page.route("**/finalize", hold)
     choose(page, make_file("giant.bin", 10))
     expect(row(page, "giant.bin")).to_contain_text("The server takes long to answer.")
     expect_state(page, "giant.bin", "checking")
