@@ -23,6 +23,10 @@ register = template.Library()
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 TROUBLES_SHOWN = 3
+# ALM, LRM, RLM, the embeddings and overrides, and the isolates (Unicode UAX #9, 2).
+_BIDI_CONTROLS = dict.fromkeys(
+    [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"
+)
 _SPANS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
@@ -61,10 +65,19 @@ def relative(seconds: float) -> str:
     return f"in {span}" if seconds > 0 else f"{span} ago"
 
 
+@register.filter(is_safe=True)
+def visible(text: str) -> str:
+    """Without the controls that turn the text around them: a mark stands in their place.
+
+    The upload page's script does the same. <bdi> beside it keeps a name's own direction in it.
+    """
+    return str(text).translate(_BIDI_CONTROLS)
+
+
 @register.filter
 def receiver(endpoint: WebhookEndpoint) -> str:
     """A receiver's name, or its host alone: path and query of a URL may carry a secret."""
-    return endpoint.description or endpoint.host
+    return visible(endpoint.description or endpoint.host)
 
 
 @register.filter
@@ -150,7 +163,8 @@ def subject(event: OutboxEvent) -> str:
     """What an event is about: by its name, or else its kind and id."""
     about = event.payload.get(event.aggregate_type) or {}
     names = (about.get(key) for key in ("original_filename", "name", "description", "host"))
-    return next(filter(None, names), None) or f"{event.aggregate_type} {event.aggregate_id}"
+    name = next(filter(None, names), None)
+    return visible(name) if name else f"{event.aggregate_type} {event.aggregate_id}"
 
 
 @register.filter

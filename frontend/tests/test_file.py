@@ -12,6 +12,7 @@ from common.tests.factories import make_attempt, make_endpoint
 from uploads.models import FileStatus, IngestFile
 from uploads.services import run_claims
 from uploads.services.batches import create_batch
+from uploads.services.sessions import abort_session
 from uploads.tests.factories import (
     make_consumed,
     make_rows,
@@ -92,7 +93,7 @@ def test_a_consumed_file_offers_no_download(ada: Client, user: User):
 def test_deleting_removes_the_file_and_leaves_a_record(ada: Client, user: User):
     file = make_stored(user=user, filename="old.txt")
     response = ada.post(page_of(file, "delete/"), follow=True)
-    assert b"old.txt is deleted." in response.content
+    assert b"<bdi>old.txt</bdi> is deleted." in response.content
     file.refresh_from_db()
     assert file.status == FileStatus.DELETED
     assert b"This record stays" in ada.get(page_of(file)).content
@@ -281,3 +282,21 @@ def test_a_result_says_of_which_run_it_is(ada: Client, user: User):
     assert "Events and deliveries" not in content
     run.delete()
     assert "result of a workflow" in ada.get(page_of(run.result_file)).content.decode()
+
+
+def test_a_name_cannot_turn_the_pages_own_text_around(ada: Client, user: User):
+    file = make_stored(user=user, filename="invoice\u202efdp.exe")
+    content = ada.get(page_of(file)).content.decode()
+    assert "<bdi>invoice\ufffdfdp.exe</bdi>" in content
+    assert content.count("\u202e") == content.count('download="invoice\u202e') == 1
+    deleted = ada.post(page_of(file, "delete/"), follow=True).content.decode()
+    assert "<bdi>invoice\ufffdfdp.exe</bdi> is deleted." in deleted
+
+
+def test_an_upload_that_its_owner_gave_up_is_no_failure(ada: Client, user: User):
+    session = make_session(user=user)
+    abort_session(user=user, session_id=session.id)
+    for address in ("/app/uploads/", page_of(session.file)):
+        content = ada.get(address).content.decode()
+        assert ">Aborted</span>" in content
+        assert 'data-level="error"' not in content

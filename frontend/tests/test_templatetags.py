@@ -132,3 +132,9 @@ def test_how_long_something_took_is_short(seconds: float, shown: str):
 )
 def test_an_amount_has_the_digits_that_say_something(value: str, shown: str):
     assert portal.amount(Decimal(value)) == shown
+
+
+@pytest.mark.parametrize("control", ["\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2069"])
+def test_controls_that_turn_text_around_are_made_visible(control: str):
+    assert portal.visible(f"a{control}b") == "a\ufffdb"
+    assert portal.visible("słońce \u05d0") == "słońce \u05d0"

@@ -309,5 +309,5 @@ def test_a_disabled_endpoint_cannot_recover(grace: Client):
 def test_removing_takes_the_deliveries_along(grace: Client):
     delivery = make_delivery(endpoint=make_endpoint(description="Old one"))
     response = grace.post(page_of(delivery.endpoint, "remove/"), follow=True)
-    assert b"The endpoint Old one is removed." in response.content
+    assert b"The endpoint <bdi>Old one</bdi> is removed." in response.content
     assert not WebhookDelivery.objects.exists()

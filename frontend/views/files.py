@@ -6,6 +6,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.html import format_html
 from django.views.decorators.http import require_POST, require_safe
 
 from common.errors import DooritoError, NotFound
@@ -96,7 +97,7 @@ def delete(request: SignedInRequest, file_id: UUID) -> HttpResponse:
     except DooritoError as error:
         messages.error(request, error.message)
         return redirect("frontend:file", file_id)
-    messages.success(request, f"{name} is deleted.")
+    messages.success(request, format_html("<bdi>{}</bdi> is deleted.", name))
     return redirect("frontend:uploads")
 
 

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.html import format_html
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -46,7 +47,7 @@ def tokens(request: SignedInRequest) -> HttpResponse:
 @signed_in
 def revoke(request: SignedInRequest, token_id: UUID) -> HttpResponse:
     token = revoke_token(user=request.user, token_id=token_id)
-    messages.success(request, f"The token “{token.name}” no longer works.")
+    messages.success(request, format_html("The token “<bdi>{}</bdi>” no longer works.", token.name))
     return redirect("frontend:tokens")
 
 

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -282,7 +283,8 @@ def disable(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
 def remove(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
     endpoint = endpoints.get(endpoint_id=endpoint_id)
     endpoints.remove_endpoint(endpoint_id=endpoint_id)
-    messages.success(request, f"The endpoint {endpoint.description or endpoint.host} is removed.")
+    name = endpoint.description or endpoint.host
+    messages.success(request, format_html("The endpoint <bdi>{}</bdi> is removed.", name))
     return redirect("frontend:webhooks")
 
 
