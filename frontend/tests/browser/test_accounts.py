@@ -1,4 +1,4 @@
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from frontend.tests.browser.conftest import Window
 
@@ -44,10 +44,50 @@ def test_a_new_token_is_copied(ada: Window):
     page.get_by_label("Name").fill("nightly")
     page.get_by_role("button", name="Create token").click()
     text = page.locator("#token").inner_text()
+    expect(page.get_by_role("region", name="Your new token")).to_be_focused()
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == text
 
+    page.reload()
+    expect(page.locator("#token")).to_have_count(0)
+    expect(page.get_by_role("button", name="Revoke nightly")).to_have_count(1)
+
     page.get_by_role("button", name="Revoke nightly").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("no longer works")).to_be_visible()
+
+
+def test_a_choice_that_is_missing_gets_the_focus_and_its_error(ada: Window):
+    page = ada.open("/app/tokens/")
+    page.get_by_label("Name").fill("nothing")
+    for box in page.get_by_role("checkbox").all():
+        box.uncheck()
+    page.get_by_role("button", name="Create token").click()
+    first = page.get_by_role("checkbox").first
+    expect(first).to_be_focused()
+    expect(first).to_have_accessible_description("Choose at least one thing that the token may do.")
+
+
+def test_the_account_menu_closes_when_the_focus_leaves_it(ada: Window):
+    page = ada.open("/app/password/change/")
+    page.get_by_label(f"Account of {ada.email}").locator("visible=true").click()
+    log_out = page.locator("button:visible", has_text="Log out")
+    log_out.focus()
+    page.keyboard.press("Tab")
+    expect(log_out).to_have_count(0)
+
+
+def test_without_a_script_nothing_is_offered_that_needs_one(ada: Window, chromium: Browser):
+    file_id = ada.store("old.txt")
+    context = chromium.new_context(
+        java_script_enabled=False, storage_state=ada.context.storage_state()
+    )
+    page = context.new_page()
+    page.goto(f"{ada.url}/app/upload/")
+    expect(page.locator(".dropzone")).to_be_hidden()
+    expect(page.locator("[data-theme-toggle]")).to_be_hidden()
+    page.goto(f"{ada.url}/app/uploads/{file_id}/")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("old.txt is deleted.")).to_be_visible()
+    context.close()

@@ -128,6 +128,7 @@ def test_deleting_asks_first(ada: Window):
     page = ada.open(f"/app/uploads/{file_id}/")
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+    assert page.get_by_role("dialog").evaluate("(dialog) => dialog.matches(':modal')")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.get_by_role("button", name="Delete").click()

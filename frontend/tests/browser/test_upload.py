@@ -220,6 +220,18 @@ def test_an_empty_file_is_stored_without_any_part(ada: Window, make_file):
     expect(row(page, path.name).locator("code")).to_have_text(hashlib.sha256(b"").hexdigest())
 
 
+def test_what_is_left_grows_smaller_without_a_jump(ada: Window):
+    page = ada.open(UPLOAD)
+    told = page.evaluate(
+        """async () => {
+            const { timeLeft } = await import("/static/js/format.js");
+            return [0.2, 59, 59.5, 61, 89, 91, 3569, 3571, 7300].map(timeLeft);
+        }"""
+    )
+    minutes = ["1 min left", "1 min left", "1 min left", "2 min left", "59 min left"]
+    assert told == ["1 s left", "59 s left", *minutes, "1 h 0 min left", "2 h 2 min left"]
+
+
 def test_a_lost_network_is_waited_for(ada: Window, make_file):
     path = make_file("large.bin", CHUNK * PARTS)
     page = ada.open(UPLOAD)
@@ -231,7 +243,11 @@ def test_a_lost_network_is_waited_for(ada: Window, make_file):
     expect(page.get_by_text("You are offline. Uploads go on by themselves")).to_be_visible()
     gate.open()
     expect(row(page, path.name)).to_contain_text("You are offline")
+    gate.forget()
+    gate.allowed = 0
     ada.context.set_offline(False)
+    expect(row(page, path.name)).not_to_contain_text("You are offline")
+    gate.open()
     expect_state(page, path.name, "stored")
     assert ada.files()[0]["sha256"] == sha256(path)
 
@@ -301,7 +317,12 @@ def test_whoever_was_logged_out_logs_in_and_goes_on(ada: Window, make_file):
     expect_state(page, path.name, "failed")
     other = ada.watch(ada.context.new_page())
     ada.log_in(other)
+    expect(row(page, path.name)).to_contain_text("Log in again, then retry.")
+    gate.forget()
+    gate.allowed = 0
     page.get_by_role("button", name="Retry large.bin").click()
+    expect(page.get_by_text("You are logged out.")).to_be_hidden()
+    gate.open()
     expect_state(page, path.name, "stored")
     assert len(ada.files()) == 1
 
@@ -423,6 +444,7 @@ def test_the_focus_stays_where_the_pressed_button_was(ada: Window, make_file):
     page = ada.open(UPLOAD)
     Gate(page, allowed=0)
     choose(page, *(make_file(f"{name}.bin", CHUNK * 2) for name in ("a", "b")))
+    assert page.locator("progress:indeterminate").count() == 0
     for press, then in (
         ("Pause a.bin", "Resume a.bin"),
         ("Resume a.bin", "Pause a.bin"),
