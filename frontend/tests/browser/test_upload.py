@@ -503,6 +503,19 @@ def test_what_takes_long_is_asked_again_and_can_be_left(ada: Window, make_file):
     expect_state(page, "giant.bin", "stored")
 
 
+def test_cancelling_too_late_says_that_the_file_is_stored(ada: Window, make_file):
+    page = ada.open(UPLOAD)
+    ada.expected = ("409",)
+    late: list[APIResponse] = []
+    page.route("**/finalize", lambda route: late.append(route.fetch()))
+    choose(page, make_file("small.bin", 10))
+    expect_state(page, "small.bin", "checking")
+    while not late:
+        page.wait_for_timeout(50)
+    page.get_by_role("button", name="Cancel small.bin").click()
+    expect(page.locator("#upload-notice")).to_contain_text("was stored before it could be")
+
+
 def test_a_file_that_another_tab_stored_is_shown_as_stored(ada: Window, make_file):
     path = make_file("twice.bin", CHUNK * 4)
     page = ada.open(UPLOAD)

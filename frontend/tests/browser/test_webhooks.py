@@ -122,6 +122,7 @@ def test_a_secret_is_shown_on_demand_and_rotated(grace: Window, receiver: Receiv
 
 
 def test_a_file_is_sent_again_from_its_page(grace: Window, receiver: Receiver):
+    receiver.default = Answer(body=b"x" * 3000)  # in one line
     add_endpoint(grace, receiver, "Reader")
     page = grace.open(f"/app/uploads/{grace.store('again.txt')}/")
     delivery = page.locator("#events li", has_text="file.uploaded")
@@ -131,3 +132,5 @@ def test_a_file_is_sent_again_from_its_page(grace: Window, receiver: Receiver):
     expect(delivery.get_by_text("2 attempts")).to_be_visible(timeout=ARRIVAL)
     first, second = receiver.wait_for(2)
     assert first.body == second.body
+    delivery.get_by_text("2 attempts").click()
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0

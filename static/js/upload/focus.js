@@ -8,9 +8,10 @@ export function keepFocus(root) {
   const row = focused.closest("[data-upload]");
   const places = [focused.parentElement, row, row?.nextElementSibling, row?.previousElementSibling];
   return () => {
-    if (isVisible(focused) || !isLost(focused)) return;
-    const next = places.filter(Boolean).map(firstButton).find(Boolean);
-    (next ?? [...root.querySelectorAll("[data-focus-rest]")].findLast(isVisible))?.focus();
+    if (!isLost()) return;
+    const rests = [...root.querySelectorAll("[data-focus-rest]")];
+    const next = places.filter(Boolean).map(firstButton).find(Boolean) ?? rests.findLast(isVisible);
+    (isVisible(focused) ? focused : next)?.focus(); // a row that only moved lost it too
   };
 }
 
@@ -23,6 +24,6 @@ function isVisible(element) {
 }
 
 /** Nobody has moved it elsewhere meanwhile. */
-function isLost(focused) {
-  return document.activeElement === focused || document.activeElement === document.body;
+function isLost() {
+  return document.activeElement === document.body || !isVisible(document.activeElement);
 }

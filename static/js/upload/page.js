@@ -184,7 +184,7 @@ Alpine.data("uploads", () => {
       afterDrawing(restoreFocus);
     },
 
-    /** Not `row`: within the list's loop `this` also holds the loop's variables, and `row` is one. */
+    /** Not `row`: within the list's loop `this` also holds the loop's variable of that name. */
     rowOf(transfer) {
       const { file, state, stored, error } = transfer;
       transfer.rate?.add(transfer.movedBytes);

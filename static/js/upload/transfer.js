@@ -109,7 +109,8 @@ export class Transfer {
         this.#become(State.UPLOADING);
         await this.#sendParts(signal).catch(unlessComplete);
         this.#become(State.CHECKING);
-        this.stored = await this.#persist((s) => finalizeSession(this.#session.session_id, s), signal);
+        const { session_id: id } = this.#session;
+        this.stored = await this.#persist((s) => finalizeSession(id, s), signal);
       }
       this.#rememberStored();
       this.#become(State.STORED);
