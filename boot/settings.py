@@ -167,7 +167,7 @@ class Base(Configuration):
     STATICFILES_DIRS = [BASE_DIR / "static"]
 
     # Of every form; `POST /api/v1/files` sets its own.
-    FILE_UPLOAD_HANDLERS = ["uploads.api.quota.FieldsOnlyUploadHandler"]
+    FILE_UPLOAD_HANDLERS = ["uploads.api.forms.FieldsOnlyUploadHandler"]
 
     SESSION_COOKIE_HTTPONLY = True
     SESSION_COOKIE_SAMESITE = "Lax"

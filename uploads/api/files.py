@@ -11,22 +11,15 @@ from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
 from uploads import selectors
-from uploads.api.bodies import (
-    body_blocks,
-    content_digest,
-    content_length,
-    expect_upload,
-    file_blocks,
-)
+from uploads.api.bodies import body_blocks, content_digest, content_length, file_blocks
 from uploads.api.content import file_response
+from uploads.api.forms import read_form
 from uploads.api.problems import PROBLEMS
-from uploads.api.quota import UnnamedFileUploadHandler
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
 from uploads.services import files
 from uploads.services.one_request import store_in_one_request
 from uploads.services.upload_requests import UploadRequest
 
-_CSRF_FIELD = "csrfmiddlewaretoken"
 router = Router(tags=["Files"])
 may_upload = Authenticator(TokenScope.UPLOAD)
 may_read = Authenticator(TokenScope.READ)
@@ -138,36 +131,27 @@ def extend_file(request: AuthenticatedRequest, file_id: UUID, body: ExtendIn) ->
 
 
 def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
-    expect_upload(request)
-    with UnnamedFileUploadHandler(request) as handler:
-        request.upload_handlers = [handler]
-        return _store_file_of_form(request, query)
-
-
-def _store_file_of_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
-    uploads = request.FILES.getlist("file")
-    if len(uploads) != 1:
+    if "Content-Digest" in request.headers:
         raise InvalidInput(
-            "file_missing" if not uploads else "several_files",
-            f"The form must have one field `file` with a file in it, not {len(uploads)}.",
+            "digest_unsupported",
+            "Content-Digest is checked for raw bodies; for a form, send the field sha256.",
         )
-    (upload,) = uploads
-    query = _with_fields(request, query)
-    return store_in_one_request(
-        user=request.user,
-        request=_request(
-            query,
-            filename=query.filename or upload.name or "",
-            size_bytes=upload.size or 0,
-            content_type=upload.content_type or "",
-        ),
-        blocks=file_blocks(upload),
-    )
+    with read_form(request) as form:
+        query = _with_fields(form.fields, query)
+        return store_in_one_request(
+            user=request.user,
+            request=_request(
+                query,
+                filename=query.filename or form.filename,
+                size_bytes=form.file.size or 0,
+                content_type=form.file.content_type or "",
+            ),
+            blocks=file_blocks(form.file),
+        )
 
 
-def _with_fields(request: AuthenticatedRequest, query: OneRequestQuery) -> OneRequestQuery:
+def _with_fields(fields: dict[str, str], query: OneRequestQuery) -> OneRequestQuery:
     """What the form says beside the file. A field that nobody reads is refused, not lost."""
-    fields = {name: value for name, value in request.POST.items() if name != _CSRF_FIELD}
     unknown = set(fields) - set(OneRequestQuery.model_fields)
     if unknown:
         known = ", ".join(OneRequestQuery.model_fields)

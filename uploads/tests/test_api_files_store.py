@@ -1,11 +1,13 @@
 """POST /api/v1/files: a form or a raw body."""
 
+import errno
 import io
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 
+from uploads.api import forms
 from uploads.models import FileStatus, IngestFile, UploadSession
 from uploads.services import one_request
 from uploads.tests.factories import (
@@ -107,7 +109,7 @@ def test_a_raw_body_needs_a_name(api):
 
 def test_a_form_without_a_file_is_refused(api):
     assert_problem(api.post_form({"note": "text only"}), 400, "file_missing")
-    assert_problem(api.post_form({"other": form_file()}), 400, "file_missing")
+    assert_problem(api.post_form({"other": form_file()}), 400, "unknown_field")
     assert_problem(api.post_form({"file": "not a file"}), 400, "file_missing")
     assert_nothing_is_left()
 
@@ -353,3 +355,67 @@ def test_an_error_after_the_file_was_stored_is_told_as_it_is(monkeypatch):
     monkeypatch.setattr(one_request, "finalize_session", lost)
     assert_problem(api.post_raw(TEXT, filename="a"), 503, "database_unavailable")
     assert IngestFile.objects.get().status == FileStatus.STORED
+
+
+def form_of(name: str, *, further: str = "") -> bytes:
+    """A form with a file of this name, and more fields, as text."""
+    return (
+        f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+        f"data\r\n{further}--x--\r\n"
+    ).encode()
+
+
+def post_form_bytes(api, body: bytes, *, length: int | None = None, **headers: str):
+    return api.http.generic(
+        "POST",
+        FILES,
+        body,
+        content_type="multipart/form-data; boundary=x",
+        headers=headers,
+        CONTENT_LENGTH=str(len(body) if length is None else length),
+        **{"wsgi.input": io.BytesIO(body)},
+    )
+
+
+@pytest.mark.parametrize("kept", range(10, 150, 7))
+def test_a_form_that_is_cut_off_anywhere_is_not_taken_for_whole(api, kept):
+    further = '--x\r\nContent-Disposition: form-data; name="relative_path"\r\n\r\na/report\r\n'
+    whole = form_of("a.txt", further=further)
+    assert kept < len(whole)
+    reply = post_form_bytes(api, whole[:kept], length=len(whole))
+    assert_problem(reply, 400, "body_incomplete")
+    assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    "name", ["\U0001f469\u200d\U0001f469.txt", "a\u200cb.txt", "a&amp;b&lt;.txt", "C:\\fakepath\\x"]
+)
+def test_a_forms_file_keeps_the_name_that_it_was_sent_with(api, name):
+    reply = post_form_bytes(api, form_of(name))
+    assert reply.status_code == 201, reply.content
+    assert reply.json()["original_filename"] == name.rsplit("\\", 1)[-1]
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\x07b", ".."])
+def test_a_name_that_is_none_is_refused_and_not_mended(api, name):
+    assert_problem(post_form_bytes(api, form_of(name)), 400, "invalid_filename")
+    assert_nothing_is_left()
+
+
+def test_nothing_that_a_form_says_is_lost(api):
+    assert_problem(api.post_form({"file": form_file(), "other": form_file()}), 400, "unknown_field")
+    assert_problem(
+        api.post_form({"file": form_file(), "relative_path": ["a/b", "c/d"]}), 400, "repeated_field"
+    )
+    reply = post_form_bytes(api, form_of("a"), **{"Content-Digest": content_digest(b"data")})
+    assert_problem(reply, 400, "digest_unsupported")
+    assert_nothing_is_left()
+
+
+def test_a_disk_that_is_full_is_told_as_one(api, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(forms, "TemporaryFile", full)
+    assert_problem(api.post_form({"file": form_file()}), 507, "no_room")
+    assert_nothing_is_left()

@@ -1,6 +1,7 @@
 // The session API as this page uses it. Every failure is an ApiError.
 
 const BASE = "/api/v1";
+const BUSY = new Set(["part_in_progress", "finalize_in_progress"]); // with another request
 const TRANSIENT = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
 const STALL_MS = 60_000;
 const ANSWER_MS = 60_000;
@@ -21,7 +22,11 @@ export class ApiError extends Error {
   }
 
   get isTransient() {
-    return TRANSIENT.has(this.status) || this.code === "part_in_progress";
+    return TRANSIENT.has(this.status) || this.isBusy;
+  }
+
+  get isBusy() {
+    return BUSY.has(this.code);
   }
 
   get isLoggedOut() {

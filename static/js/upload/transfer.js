@@ -353,7 +353,7 @@ export class Transfer {
     if (!error.isLate) this.#failures += 1;
     if (this.#failures > TRIES) throw error;
     const pause = delay(this.#failures, { retryAfterSeconds: error.retryAfter });
-    if (error.code !== "part_in_progress") this.#say(`${error.message} Trying again.`);
+    if (!error.isBusy) this.#say(`${error.message} Trying again.`);
     await sleep(pause, signal);
   }
 
