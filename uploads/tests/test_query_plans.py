@@ -63,6 +63,8 @@ def make_sessions(user, now) -> None:
                 status="in_progress" if number % 100 == 0 else "complete",
                 chunk_size_bytes=1,
                 total_parts=1,
+                received_parts_count=1,
+                parts_purged_at=None if number % 100 == 1 else now,
                 spool_key=f"{number}",
                 request_digest="",
                 idempotency_key=f"{number}",
@@ -177,3 +179,7 @@ def test_the_sweep_of_idle_sessions(db, crowd):
 
 def test_the_sweep_of_leftover_spools(db, crowd):
     assert_uses(plans(retention.remove_leftover_spools), "upload_session_spool_left")
+
+
+def test_the_sweep_of_the_parts_of_ended_sessions(db, crowd):
+    assert_uses(plans(retention.purge_parts), "upload_session_parts_left")
