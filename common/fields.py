@@ -1,28 +1,14 @@
 """Model fields of our own."""
 
-import base64
-import hashlib
 import json
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
+from cryptography.fernet import InvalidToken
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
-from django.utils.encoding import force_bytes
 
+from common.encryption import cipher
 from common.errors import DooritoError
-
-
-def _cipher() -> MultiFernet:
-    """Encrypts with the current key, decrypts also with SECRET_KEY_FALLBACKS (rotation)."""
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return MultiFernet([Fernet(_derive(key)) for key in keys])
-
-
-def _derive(secret: str | bytes) -> bytes:
-    digest = hashlib.blake2b(force_bytes(secret), digest_size=32, person=b"doorito-field").digest()
-    return base64.urlsafe_b64encode(digest)
 
 
 class _Ciphertext(str):
@@ -32,7 +18,7 @@ class _Ciphertext(str):
 
     def plain(self) -> str:
         try:
-            return _cipher().decrypt(self.encode()).decode()
+            return cipher().decrypt(self.encode()).decode()
         except InvalidToken as exc:
             raise DooritoError(
                 "secret_unreadable",
@@ -70,7 +56,7 @@ class EncryptedTextField(models.TextField):
         if isinstance(value, _Ciphertext):
             return str(value)
         value = super().get_prep_value(self.encoded(value))
-        return value if value in (None, "") else _cipher().encrypt(value.encode()).decode()
+        return value if value in (None, "") else cipher().encrypt(value.encode()).decode()
 
     def from_db_value(self, value: str | None, *_: Any) -> str | None:
         return _Ciphertext(value) if value else value

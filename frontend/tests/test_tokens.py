@@ -1,4 +1,6 @@
 import re
+import time
+from unittest.mock import patch
 
 from django.test import Client
 
@@ -22,6 +24,14 @@ def test_a_new_token_works_and_is_shown_once(ada: Client, user: User):
     again = ada.get(TOKENS).content.decode()
     assert text not in again
     assert token.hint in again
+
+
+def test_a_new_token_that_waits_to_be_shown_is_encrypted_and_does_not_wait_for_long(ada: Client):
+    ada.post(TOKENS, VALID)
+    assert "drt_" not in str(dict(ada.session))
+    later = time.time() + 301
+    with patch("time.time", return_value=later):
+        assert not re.search(r"drt_\w{33}", ada.get(TOKENS).content.decode())
 
 
 def test_a_token_can_be_without_end(ada: Client):

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
@@ -12,30 +13,32 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.services import create_token, list_tokens, revoke_token
+from common.encryption import cipher
 from common.errors import InvalidInput
 from frontend.forms.tokens import TokenForm
 from frontend.views.access import SignedInRequest, signed_in
 
 _SHOWN_ONCE = "text_of_new_token"  # in the session
+_SHOWN_WITHIN = 300  # seconds
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 @sensitive_variables("text")
 def tokens(request: SignedInRequest) -> HttpResponse:
-    """The text of a new token waits in the session for the one page that shows it.
+    """The text of a new token waits in the session, encrypted, for the one page that shows it.
 
     An answer to the POST would make another token when it is loaded again.
     """
     form = TokenForm(request.POST or None)
     text = _created(request, form) if form.is_valid() else None
     if text:
-        request.session[_SHOWN_ONCE] = text
+        request.session[_SHOWN_ONCE] = cipher().encrypt(text.encode()).decode()
         return redirect("frontend:tokens")
     context = {
         "section": "tokens",
         "form": form,
-        "text": request.session.pop(_SHOWN_ONCE, None) if request.method == "GET" else None,
+        "text": _taken(request) if request.method == "GET" else None,
         "tokens": list_tokens(user=request.user),
         "now": timezone.now(),
         "public_url": settings.PUBLIC_URL,
@@ -49,6 +52,15 @@ def revoke(request: SignedInRequest, token_id: UUID) -> HttpResponse:
     token = revoke_token(user=request.user, token_id=token_id)
     messages.success(request, format_html("The token “<bdi>{}</bdi>” no longer works.", token.name))
     return redirect("frontend:tokens")
+
+
+def _taken(request: SignedInRequest) -> str | None:
+    """The text that waits, if one does, and not for long."""
+    waiting = request.session.pop(_SHOWN_ONCE, "")
+    try:
+        return cipher().decrypt(waiting, ttl=_SHOWN_WITHIN).decode()
+    except InvalidToken:
+        return None
 
 
 def _created(request: SignedInRequest, form: TokenForm) -> str | None:
