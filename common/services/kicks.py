@@ -71,10 +71,15 @@ def renew_lost() -> bool:
     """Send a kick in place of those that did not arrive in time; whether there was one to send.
 
     Whoever announced a kick may have been killed before the message was out, and whoever wrote an
-    event meanwhile relied on it.
+    event meanwhile relied on it. What is lost is forgotten last: a kill here must not hide it.
     """
-    lost = OutboxKick.objects.filter(at__lt=timezone.now() - LOST_AFTER)
-    return lost.delete()[0] > 0 and request(timezone.now())
+    now = timezone.now()
+    lost = OutboxKick.objects.filter(at__lt=now - LOST_AFTER)
+    if not lost.exists():
+        return False
+    sent = request(now)
+    lost.delete()
+    return sent
 
 
 def _announce(lane: KickLane, at: datetime) -> bool:

@@ -85,3 +85,17 @@ def test_a_kick_whose_sender_was_killed_is_renewed(sent_kicks):
     assert kicks.renew_lost()
     assert not kicks.renew_lost()
     assert [lane for lane, _ in sent_kicks] == [KickLane.NOW]
+
+
+@pytest.mark.parametrize("lane", KickLane)
+def test_a_kill_while_a_kick_is_renewed_does_not_hide_that_it_was_lost(
+    sent_kicks, monkeypatch, lane
+):
+    OutboxKick.objects.create(lane=lane, at=timezone.now() - timedelta(minutes=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(kicks, "_announce", lambda *_: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            kicks.renew_lost()
+    assert kicks.renew_lost()
+    assert not kicks.renew_lost()
+    assert len(sent_kicks) == 1
