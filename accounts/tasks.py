@@ -1,14 +1,12 @@
 """Celery tasks of accounts."""
 
-from collections.abc import Callable
 from uuid import UUID
 
 from celery import shared_task
 
 from accounts import mail, services, throttle
+from common.drain import drain
 from common.ids import uuid7
-
-_MOST_ROUNDS = 500  # a run ends; the next one goes on
 
 
 def request_reset_link(*, email: str) -> None:
@@ -29,19 +27,9 @@ def send_reset_link(user_id: str) -> bool:
 
 @shared_task
 def purge_throttle() -> int:
-    return _drain(throttle.purge)
+    return drain(throttle.purge)
 
 
 @shared_task
 def purge_sessions() -> int:
-    return _drain(services.purge_sessions)
-
-
-def _drain(step: Callable[[], int]) -> int:
-    total = 0
-    for _ in range(_MOST_ROUNDS):
-        done = step()
-        total += done
-        if done == 0:
-            break
-    return total
+    return drain(services.purge_sessions)
