@@ -1,19 +1,18 @@
 """Small files, sent in a single request: a session of one part, begun and finalized at once."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
 from accounts.models import User
 from common.errors import Conflict, Gone
 from uploads import policy, selectors
-from uploads.models import IngestFile, SessionStatus, UploadSession
+from uploads.models import IngestFile, SessionStatus, UploadPart, UploadSession
 from uploads.services.digests import part_digester
 from uploads.services.parts import (
     PartDigest,
+    digest_of_repeat,
     receive_part,
     require_declared,
-    require_length,
 )
 from uploads.services.sessions import abort_unless_busy, create_session, finalize_session
 from uploads.services.upload_requests import UploadRequest
@@ -73,18 +72,10 @@ def _require_same(
     """The same bytes again as a complete session has stored, or a conflict."""
     if session.status != SessionStatus.COMPLETE:
         return  # finalizing says why
-    digest = hashlib.sha256()
-    promised = part_digester(declared.algorithm) if declared else None
-    received = 0
-    for block in blocks:
-        digest.update(block)
-        if promised:
-            promised.update(block)
-        received += block.nbytes
-    require_length(1, received=received, size=session.file.size_bytes)
-    if promised:
-        require_declared(promised.digest(), declared=declared)
-    if digest.hexdigest() != session.file.sha256:
+    whole = UploadPart(
+        part_number=1, size_bytes=session.file.size_bytes, digest_algorithm="sha-256"
+    )
+    if digest_of_repeat(whole, blocks=blocks, declared=declared) != session.file.sha256:
         raise Conflict(
             "idempotency_key_reused",
             "This idempotency key was used for a file with other bytes; choose a new one.",

@@ -175,7 +175,7 @@ def _write(
         digester.update(block)
         writer.write(block)
         received += block.nbytes
-    require_length(part.part_number, received=received, size=part.size_bytes)
+    _require_whole(part.part_number, received=received, size=part.size_bytes)
     require_declared(digester.digest(), declared=declared)
     part.digest = digester.hexdigest()
     writer.flush()
@@ -196,6 +196,19 @@ def _compare(
     known: UploadPart, *, blocks: Iterator[memoryview], declared: PartDigest | None
 ) -> None:
     """The same part again, or a conflict; nothing is written."""
+    if digest_of_repeat(known, blocks=blocks, declared=declared) != known.digest:
+        raise Conflict(
+            "part_differs", f"Part {known.part_number} was received with other bytes before."
+        )
+
+
+def digest_of_repeat(
+    known: UploadPart, *, blocks: Iterator[memoryview], declared: PartDigest | None
+) -> str:
+    """Of a body in hex, by the algorithm of what it repeats; nothing is kept.
+
+    Raises InvalidInput `body_incomplete`, UnprocessableContent `digest_mismatch`.
+    """
     same = part_digester(known.digest_algorithm)
     promised = part_digester(declared.algorithm) if declared else None
     received = 0
@@ -204,16 +217,13 @@ def _compare(
         if promised:
             promised.update(block)
         received += block.nbytes
-    require_length(known.part_number, received=received, size=known.size_bytes)
+    _require_whole(known.part_number, received=received, size=known.size_bytes)
     if promised:
         require_declared(promised.digest(), declared=declared)
-    if same.digest().hex() != known.digest:
-        raise Conflict(
-            "part_differs", f"Part {known.part_number} was received with other bytes before."
-        )
+    return str(same.digest().hex())
 
 
-def require_length(part_number: int, *, received: int, size: int) -> None:
+def _require_whole(part_number: int, *, received: int, size: int) -> None:
     if received != size:
         raise InvalidInput(
             "body_incomplete",
