@@ -28,10 +28,14 @@ def _columns(model: type[Model]) -> list[str]:
     return [field.attname for field in model._meta.concrete_fields]
 
 
+_TOKEN_COLUMNS = _columns(ApiToken)
+_USER_COLUMNS = _columns(User)
+
+
 # In SQL, as what is read for every request: there the ORM takes longer than the database.
 _BY_DIGEST = f"""
-    SELECT {", ".join(f"token.{name}" for name in _columns(ApiToken))},
-        {", ".join(f"account.{name}" for name in _columns(User))}
+    SELECT {", ".join(f"token.{name}" for name in _TOKEN_COLUMNS)},
+        {", ".join(f"account.{name}" for name in _USER_COLUMNS)}
     FROM api_token token JOIN account_user account ON account.id = token.user_id
     WHERE token.digest = %s
 """  # noqa: S608  (the names are the models' own)
@@ -169,9 +173,9 @@ def _token_with(digest: str) -> ApiToken | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    of_token = len(_columns(ApiToken))
-    token = ApiToken.from_db(connection.alias, _columns(ApiToken), row[:of_token])
-    token.user = User.from_db(connection.alias, _columns(User), row[of_token:])
+    of_token = len(_TOKEN_COLUMNS)
+    token = ApiToken.from_db(connection.alias, _TOKEN_COLUMNS, row[:of_token])
+    token.user = User.from_db(connection.alias, _USER_COLUMNS, row[of_token:])
     return token
 
 

@@ -32,6 +32,7 @@ DRAIN_BYTES = 64 * 2**10  # ... and of what size: more ends the connection
 LINGER_SECONDS = 2.0  # for the client to take the last answer
 LINGER_BYTES = 64 * 2**20  # that it may send meanwhile: some read no answer before all is sent
 FIRST_BYTE_SECONDS = 0.05  # that a thread waits for; then the loop waits, up to `keepalive`
+NEXT_REQUEST_SECONDS = 0.01  # the same, on a connection that has just been answered
 
 CONNECTIONS = 8192  # beyond those that threads serve
 _DESCRIPTORS_PER_THREAD = 3  # its connection's, the file that it reads or writes, the database's
@@ -236,7 +237,14 @@ class ThreadWorker(gthread.ThreadWorker):
             time.sleep(_ACCEPT_PAUSE_SECONDS)  # the listener stays readable: do not spin
 
     def handle(self, conn: Connection) -> Any:
+        """Serve a connection as long as its requests follow each other at once.
+
+        Handing it over to the loop and to another thread for each would cost a part of an upload
+        as much as its database statements.
+        """
         outcome = super().handle(conn)
+        while outcome is True and self.alive and conn.wait_for_data(NEXT_REQUEST_SECONDS):
+            outcome = super().handle(conn)
         if outcome is False:
             conn.linger()
         return outcome

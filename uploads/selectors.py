@@ -7,11 +7,11 @@ and the accounts of AI runners) also reach single files of others by id.
 import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import F, Func, QuerySet, Sum, TextField
 from django.utils import timezone
 
@@ -148,37 +148,41 @@ def get_session(*, user: User, session_id: UUID) -> UploadSession:
         UploadSession.objects.select_related("file").filter(id=session_id, created_by=user).first()
     )
     if session is None:
-        raise _session_not_found()
+        raise session_not_found()
     return session
 
 
-# In SQL, as everything that is read for every part: there the ORM costs more than the query.
-_FOR_PART = """
-    SELECT session.status, session.spool_key, session.chunk_size_bytes, session.total_parts,
-        session.received_parts_count, session.error_message, file.id, file.size_bytes
-    FROM upload_session session JOIN ingest_file file ON file.id = session.file_id
-    WHERE session.id = %s AND session.created_by_id = %s
-"""
+@dataclass(frozen=True)
+class UploadLayout:
+    """What of an upload never changes: whose it is, where its bytes go, how it is cut."""
+
+    owner_id: UUID
+    spool_key: str
+    size_bytes: int
+    chunk_size_bytes: int
+    total_parts: int
 
 
-def get_session_for_part(*, user: User, session_id: UUID) -> UploadSession:
-    """Of the session and its file only what receiving a part needs."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FOR_PART, [session_id, user.pk])
-        row = cursor.fetchone()
-    if row is None:
-        raise _session_not_found()
-    status, spool_key, chunk, total, received, error, file_id, size = row
-    return UploadSession(
-        id=session_id,
-        status=status,
-        spool_key=spool_key,
-        chunk_size_bytes=chunk,
-        total_parts=total,
-        received_parts_count=received,
-        error_message=error,
-        file=IngestFile(id=file_id, size_bytes=size),
+def upload_layout(*, user: User, session_id: UUID) -> UploadLayout:
+    """Of a session of the user's, whatever its state; asked of the database once."""
+    layout = _layout(session_id)
+    if layout.owner_id != user.pk:
+        raise session_not_found()
+    return layout
+
+
+@lru_cache(maxsize=1024)
+def _layout(session_id: UUID) -> UploadLayout:
+    row = (
+        UploadSession.objects.filter(id=session_id)
+        .values_list(
+            "created_by_id", "spool_key", "file__size_bytes", "chunk_size_bytes", "total_parts"
+        )
+        .first()
     )
+    if row is None:
+        raise session_not_found()
+    return UploadLayout(*row)
 
 
 def received_ranges(session: UploadSession) -> str:
@@ -215,7 +219,7 @@ def dashboard(*, user: User) -> Dashboard:
     )
 
 
-def _session_not_found() -> NotFound:
+def session_not_found() -> NotFound:
     return NotFound("session_not_found", "There is no such upload session.")
 
 

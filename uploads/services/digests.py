@@ -1,8 +1,9 @@
 """The whole-file SHA-256 of an upload, rolled along as its received prefix grows.
 
-A session keeps the hash state after its first `hashed_bytes`. Whoever receives a part carries
-the state over what is contiguous by then, so finalizing a file that came in order reads nothing
-again. Saving is one conditional update, so a second roller could at most waste work.
+A session keeps the hash state after its first `hashed_bytes`. Whoever receives a part by which
+enough has come together, or the last one, carries the state over what is contiguous by then, so
+finalizing a file that came in order reads nothing again. Saving is one conditional update, so a
+second roller could at most waste work.
 """
 
 import hashlib
@@ -22,8 +23,9 @@ from uploads.storage import storage
 from uploads.storage.base import UploadReader
 
 BLOCK_BYTES = 2**20
+_DUE_BYTES = 32 * 2**20  # a turn for less costs statements, and keeps a sender waiting too often
+_ROUND_BYTES = 64 * 2**20  # after which the state is saved
 _LONGEST_SECONDS = 2.0  # that one request rolls; whoever sends the next part goes on
-_PARTS_PER_ROUND = 4
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,25 @@ class _Prefix:
     end: int
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """How many bytes were received, in whatever place, and not hashed."""
+
+    unhashed_bytes: int
+    is_whole: bool  # nothing more is to come
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the digest should be rolled now."""
+        return self.unhashed_bytes >= (1 if self.is_whole else _DUE_BYTES)
+
+
 def part_digester(algorithm: str) -> Any:
     """A hash object for `blake3`, or for an algorithm as Content-Digest names it (`sha-256`)."""
     return blake3() if algorithm == "blake3" else hashlib.new(algorithm.replace("-", ""))
 
 
-def roll_forward(session: UploadSession) -> None:
+def roll_forward(session_id: UUID, *, key: str) -> None:
     """Carry the digest over what is contiguous, unless another request is doing so.
 
     A part that arrives while another request rolls is found by that one's next round, so that
@@ -49,9 +64,9 @@ def roll_forward(session: UploadSession) -> None:
     """
     if not can_save_state():
         return
-    with storage().try_exclusive(session.spool_key) as alone:
+    with storage().try_exclusive(key) as alone:
         until = time.monotonic() + _LONGEST_SECONDS
-        while alone and _roll_once(session) and time.monotonic() < until:
+        while alone and _roll_once(session_id, key=key) and time.monotonic() < until:
             pass
 
 
@@ -69,12 +84,13 @@ def complete_digest(session: UploadSession) -> str:
     return digest.hexdigest()
 
 
-def _roll_once(session: UploadSession) -> bool:
+def _roll_once(session_id: UUID, *, key: str) -> bool:
     """Hash the next run of received parts; whether there may be more by now."""
-    prefix = _next_run(session.id)
+    prefix = _next_run(session_id)
     if prefix is None:
         return False
-    return _save(prefix, _hash_on(prefix, key=session.spool_key))
+    backlog = _save(prefix, _hash_on(prefix, key=key))
+    return backlog is not None and backlog.is_due
 
 
 _NEXT_PARTS = """
@@ -82,14 +98,16 @@ _NEXT_PARTS = """
     FROM upload_session session JOIN upload_part part ON part.session_id = session.id
     WHERE session.id = %s AND part.status = %s
         AND part.part_number > session.hashed_bytes / session.chunk_size_bytes
-    ORDER BY part.part_number LIMIT %s
+        AND part.part_number <=
+            (session.hashed_bytes + %s - 1) / session.chunk_size_bytes + 1
+    ORDER BY part.part_number
 """
 
 
 def _next_run(session_id: UUID) -> _Prefix | None:
-    """The run of received parts that begins where the hashed prefix ends."""
+    """The run of received parts, as many as a round may have, that follows the hashed prefix."""
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT_PARTS, [session_id, PartStatus.RECEIVED.value, _PARTS_PER_ROUND])
+        cursor.execute(_NEXT_PARTS, [session_id, PartStatus.RECEIVED.value, _ROUND_BYTES])
         rows = cursor.fetchall()
     run: _Prefix | None = None
     for offset, size, hashed, state in rows:
@@ -113,22 +131,20 @@ def _hash_on(prefix: _Prefix, *, key: str) -> ResumableSha256:
 _SAVE = """
     WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
     UPDATE upload_session SET hash_state = %s, hashed_bytes = %s FROM relaxed
-    WHERE id = %s AND hashed_bytes = %s RETURNING received_bytes > %s
+    WHERE id = %s AND hashed_bytes = %s
+    RETURNING received_bytes - hashed_bytes, received_parts_count = total_parts
 """
 
 
-def _save(prefix: _Prefix, digest: ResumableSha256) -> bool:
-    """Keep the state; whether bytes beyond it have been received meanwhile.
+def _save(prefix: _Prefix, digest: ResumableSha256) -> Backlog | None:
+    """Keep the state; what has been received beyond it meanwhile, or None if another was kept.
 
     The answer comes from the same row lock that recording a part takes, so no part slips between.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            _SAVE,
-            [digest.state(), prefix.end, prefix.session_id, prefix.hashed_bytes, prefix.end],
-        )
+        cursor.execute(_SAVE, [digest.state(), prefix.end, prefix.session_id, prefix.hashed_bytes])
         saved = cursor.fetchone()
-    return bool(saved and saved[0])
+    return Backlog(saved[0], is_whole=saved[1]) if saved else None
 
 
 def _read_through(key: str, *, size: int) -> str:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from accounts.models import User
 from common.errors import Conflict, Gone
 from uploads import policy, selectors
-from uploads.models import IngestFile, SessionStatus, UploadPart, UploadSession
+from uploads.models import IngestFile, SessionStatus, UploadSession
 from uploads.services.digests import part_digester
 from uploads.services.parts import (
     PartDigest,
+    PartRange,
     digest_of_repeat,
     receive_part,
     require_declared,
@@ -72,10 +73,9 @@ def _require_same(
     """The same bytes again as a complete session has stored, or a conflict."""
     if session.status != SessionStatus.COMPLETE:
         return  # finalizing says why
-    whole = UploadPart(
-        part_number=1, size_bytes=session.file.size_bytes, digest_algorithm="sha-256"
-    )
-    if digest_of_repeat(whole, blocks=blocks, declared=declared) != session.file.sha256:
+    whole = PartRange(1, 0, session.file.size_bytes)
+    repeat = digest_of_repeat(whole, "sha-256", blocks=blocks, declared=declared)
+    if repeat.hex() != session.file.sha256:
         raise Conflict(
             "idempotency_key_reused",
             "This idempotency key was used for a file with other bytes; choose a new one.",

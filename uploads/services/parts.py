@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,17 +12,28 @@ from django.utils import timezone
 from accounts.models import User
 from common.db import release_connection
 from common.errors import Conflict, InvalidInput, UnprocessableContent
+from common.ids import uuid7
 from uploads import selectors
-from uploads.models import PartStatus, SessionStatus, UploadPart, UploadSession
-from uploads.services.digests import part_digester, roll_forward
-from uploads.services.session_state import ended, missing_spool_explained, require_open
+from uploads.models import PartStatus, SessionStatus, UploadSession
+from uploads.selectors import UploadLayout
+from uploads.services.digests import Backlog, part_digester, roll_forward
+from uploads.services.session_state import ended, missing_spool_explained
 from uploads.storage import storage
 from uploads.storage.base import PartWriter
 
 
 @dataclass(frozen=True)
+class PartRange:
+    """Which bytes of the file a part is. `number` counts from 1."""
+
+    number: int
+    offset_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class PartDigest:
-    """A digest that the client declared for a part: `sha-256`, `sha-512` … and its bytes."""
+    """A digest of a part's bytes; `algorithm` as `part_digester` takes it."""
 
     algorithm: str
     value: bytes
@@ -59,157 +69,184 @@ def receive_part(
     `body_incomplete`, Conflict `part_in_progress` or `part_differs`, UnprocessableContent
     `digest_mismatch`, InsufficientStorage `no_room`.
     """
-    session = selectors.get_session_for_part(user=user, session_id=session_id)
-    require_open(session)
-    offset, size = part_range(session, part_number)
-    if length != size:
-        raise InvalidInput(
-            "part_size_wrong",
-            f"Part {part_number} has {size} bytes; the request announced {length}.",
-            expected_bytes=size,
-        )
-    with missing_spool_explained(session):
-        with storage().write_part(session.spool_key, offset=offset, size_bytes=size) as writer:
-            part = UploadPart(
-                session=session, part_number=part_number, offset_bytes=offset, size_bytes=size
-            )
-            known = _known_part(part)
+    layout = selectors.upload_layout(user=user, session_id=session_id)
+    try:
+        part = _part_range(layout, part_number)
+        _require_length(part, length)
+    except InvalidInput:
+        _look_up(session_id, part_number)  # that the session is over says more
+        raise
+    with missing_spool_explained(session_id):
+        with storage().write_part(
+            layout.spool_key, offset=part.offset_bytes, size_bytes=part.size_bytes
+        ) as writer:
+            # Asked only now that nobody else can receive it.
+            count, known = _look_up(session_id, part_number)
             release_connection()  # the body may take its time
             if known:
-                _compare(known, blocks=blocks, declared=declared)
-                return _receipt(session, known, count=session.received_parts_count)
-            _write(part, writer=writer, blocks=blocks, declared=declared)
-            count = _record(session, part)
-        roll_forward(session)
-    return _receipt(session, part, count=count)
+                _compare(part, known, blocks=blocks, declared=declared)
+                return _receipt(layout, part, known, count=count)
+            digest = _write(part, writer=writer, blocks=blocks, declared=declared)
+            count, backlog = _record(session_id, part, digest)
+        if backlog.is_due:
+            roll_forward(session_id, key=layout.spool_key)
+    return _receipt(layout, part, digest, count=count)
 
 
-_KNOWN = """
-    SELECT digest_algorithm, digest FROM upload_part WHERE session_id = %s AND part_number = %s
+def _part_range(layout: UploadLayout, number: int) -> PartRange:
+    if not 1 <= number <= layout.total_parts:
+        raise InvalidInput(
+            "part_number_invalid",
+            f"Parts are numbered 1 to {layout.total_parts}; there is no part {number}."
+            if layout.total_parts
+            else "An empty file has no parts; finalize the session.",
+        )
+    offset = (number - 1) * layout.chunk_size_bytes
+    return PartRange(number, offset, min(layout.chunk_size_bytes, layout.size_bytes - offset))
+
+
+def _require_length(part: PartRange, length: int) -> None:
+    if length != part.size_bytes:
+        raise InvalidInput(
+            "part_size_wrong",
+            f"Part {part.number} has {part.size_bytes} bytes; the request announced {length}.",
+            expected_bytes=part.size_bytes,
+        )
+
+
+_LOOK_UP = """
+    SELECT session.status, session.received_parts_count, part.digest_algorithm, part.digest
+    FROM upload_session session
+        LEFT JOIN upload_part part ON part.session_id = session.id AND part.part_number = %s
+    WHERE session.id = %s
 """
 
 
-def _known_part(part: UploadPart) -> UploadPart | None:
-    """The same part as it was received before."""
+def _look_up(session_id: UUID, part_number: int) -> tuple[int, PartDigest | None]:
+    """How many parts there are, and what this one's digest is if it is among them.
+
+    Raises NotFound, Gone if the session is no longer open.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_KNOWN, [part.session_id, part.part_number])
+        cursor.execute(_LOOK_UP, [part_number, session_id])
         row = cursor.fetchone()
     if row is None:
-        return None
-    known = copy(part)
-    known.digest_algorithm, known.digest = row
-    return known
-
-
-def part_range(session: UploadSession, part_number: int) -> tuple[int, int]:
-    """Offset and size in bytes of a part. Raises InvalidInput `part_number_invalid`."""
-    if not 1 <= part_number <= session.total_parts:
-        raise InvalidInput(
-            "part_number_invalid",
-            f"Parts are numbered 1 to {session.total_parts}; there is no part {part_number}."
-            if session.total_parts
-            else "An empty file has no parts; finalize the session.",
-        )
-    offset = (part_number - 1) * session.chunk_size_bytes
-    return offset, min(session.chunk_size_bytes, session.file.size_bytes - offset)
+        raise selectors.session_not_found()
+    status, count, algorithm, digest = row
+    if status not in UploadSession.OPEN:
+        raise ended(UploadSession.objects.get(id=session_id))
+    return count, PartDigest(algorithm, bytes.fromhex(digest)) if digest else None
 
 
 # One statement instead of a transaction of five round trips: it runs once for every part. The
 # part is inserted only if the session was still open, and either both rows change or neither.
-_RECORD = """
+_OPEN = ", ".join(f"'{status.value}'" for status in UploadSession.OPEN)
+_RECORD = f"""
     WITH counted AS (
         UPDATE upload_session
-        SET status = %(in_progress)s,
+        SET status = '{SessionStatus.IN_PROGRESS.value}',
             received_parts_count = received_parts_count + 1,
             received_bytes = received_bytes + %(size_bytes)s,
             last_activity_at = %(now)s,
             updated_at = %(now)s
-        WHERE id = %(session_id)s AND status = ANY(%(open)s)
-        RETURNING received_parts_count
+        WHERE id = %(session_id)s AND status IN ({_OPEN})
+        RETURNING received_parts_count, total_parts, received_bytes, hashed_bytes
     ), inserted AS (
         INSERT INTO upload_part (id, created_at, updated_at, session_id, part_number,
             offset_bytes, size_bytes, digest_algorithm, digest, status)
-        SELECT %(id)s, %(now)s, %(now)s, %(session_id)s, %(part_number)s,
-            %(offset_bytes)s, %(size_bytes)s, %(digest_algorithm)s, %(digest)s, %(received)s
+        SELECT %(id)s, %(now)s, %(now)s, %(session_id)s, %(number)s,
+            %(offset_bytes)s, %(size_bytes)s, %(algorithm)s, %(digest)s,
+            '{PartStatus.RECEIVED.value}'
         FROM counted
     )
-    SELECT received_parts_count FROM counted
-"""
+    SELECT received_parts_count, received_parts_count = total_parts, received_bytes - hashed_bytes
+    FROM counted
+"""  # noqa: S608  (the states are the models' own)
 
 
-def _record(session: UploadSession, part: UploadPart) -> int:
-    """Write the part and the session's counters; the new count. Raises Gone if no longer open."""
+def _record(session_id: UUID, part: PartRange, digest: PartDigest) -> tuple[int, Backlog]:
+    """Write the part and the session's counters; how many parts there are, what is not hashed.
+
+    Raises Gone if the session is no longer open.
+    """
     values: dict[str, Any] = {
-        "in_progress": SessionStatus.IN_PROGRESS.value,
-        "open": [status.value for status in UploadSession.OPEN],
-        "received": PartStatus.RECEIVED.value,
         "now": timezone.now(),
-        "session_id": session.id,
-        "id": part.id,
-        "part_number": part.part_number,
+        "session_id": session_id,
+        "id": uuid7(),
+        "number": part.number,
         "offset_bytes": part.offset_bytes,
         "size_bytes": part.size_bytes,
-        "digest_algorithm": part.digest_algorithm,
-        "digest": part.digest,
+        "algorithm": digest.algorithm,
+        "digest": digest.value.hex(),
     }
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, values)
         counted = cursor.fetchone()
     if counted is None:
-        raise ended(UploadSession.objects.get(id=session.id))
-    return int(counted[0])
+        raise ended(UploadSession.objects.get(id=session_id))
+    count, is_whole, unhashed_bytes = counted
+    return count, Backlog(unhashed_bytes, is_whole=is_whole)
 
 
 def _write(
-    part: UploadPart,
+    part: PartRange,
     *,
     writer: PartWriter,
     blocks: Iterator[memoryview],
     declared: PartDigest | None,
-) -> None:
-    """Put the body in place and its digest into `part`."""
-    part.digest_algorithm = declared.algorithm if declared else "blake3"
-    digester = part_digester(part.digest_algorithm)
+) -> PartDigest:
+    """Put the body in place; its digest."""
+    algorithm = declared.algorithm if declared else "blake3"
+    digester = part_digester(algorithm)
     received = 0
     for block in blocks:
         digester.update(block)
         writer.write(block)
         received += block.nbytes
-    _require_whole(part.part_number, received=received, size=part.size_bytes)
-    require_declared(digester.digest(), declared=declared)
-    part.digest = digester.hexdigest()
-    writer.flush()
+    _require_whole(part, received=received)
+    digest = PartDigest(algorithm, digester.digest())
+    require_declared(digest.value, declared=declared)
+    return digest
 
 
-def _receipt(session: UploadSession, part: UploadPart, *, count: int) -> PartReceipt:
+def _receipt(
+    layout: UploadLayout, part: PartRange, digest: PartDigest, *, count: int
+) -> PartReceipt:
     return PartReceipt(
-        part_number=part.part_number,
+        part_number=part.number,
         offset_bytes=part.offset_bytes,
         size_bytes=part.size_bytes,
-        digest=f"{part.digest_algorithm}:{part.digest}",
+        digest=f"{digest.algorithm}:{digest.value.hex()}",
         received_parts_count=count,
-        total_parts=session.total_parts,
+        total_parts=layout.total_parts,
     )
 
 
 def _compare(
-    known: UploadPart, *, blocks: Iterator[memoryview], declared: PartDigest | None
+    part: PartRange,
+    known: PartDigest,
+    *,
+    blocks: Iterator[memoryview],
+    declared: PartDigest | None,
 ) -> None:
     """The same part again, or a conflict; nothing is written."""
-    if digest_of_repeat(known, blocks=blocks, declared=declared) != known.digest:
-        raise Conflict(
-            "part_differs", f"Part {known.part_number} was received with other bytes before."
-        )
+    repeat = digest_of_repeat(part, known.algorithm, blocks=blocks, declared=declared)
+    if repeat != known.value:
+        raise Conflict("part_differs", f"Part {part.number} was received with other bytes before.")
 
 
 def digest_of_repeat(
-    known: UploadPart, *, blocks: Iterator[memoryview], declared: PartDigest | None
-) -> str:
-    """Of a body in hex, by the algorithm of what it repeats; nothing is kept.
+    part: PartRange,
+    algorithm: str,
+    *,
+    blocks: Iterator[memoryview],
+    declared: PartDigest | None,
+) -> bytes:
+    """Of a body, by the algorithm of what it repeats; nothing is kept.
 
     Raises InvalidInput `body_incomplete`, UnprocessableContent `digest_mismatch`.
     """
-    same = part_digester(known.digest_algorithm)
+    same = part_digester(algorithm)
     promised = part_digester(declared.algorithm) if declared else None
     received = 0
     for block in blocks:
@@ -217,17 +254,17 @@ def digest_of_repeat(
         if promised:
             promised.update(block)
         received += block.nbytes
-    _require_whole(known.part_number, received=received, size=known.size_bytes)
+    _require_whole(part, received=received)
     if promised:
         require_declared(promised.digest(), declared=declared)
-    return str(same.digest().hex())
+    return bytes(same.digest())
 
 
-def _require_whole(part_number: int, *, received: int, size: int) -> None:
-    if received != size:
+def _require_whole(part: PartRange, *, received: int) -> None:
+    if received != part.size_bytes:
         raise InvalidInput(
             "body_incomplete",
-            f"Part {part_number} ended after {received} of {size} bytes; send it again.",
+            f"Part {part.number} ended after {received} of {part.size_bytes} bytes; send it again.",
         )
 
 

@@ -1,7 +1,8 @@
-"""Whether a session still takes anything, and the error when it does not."""
+"""Why a session takes nothing any more."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 from common.errors import DooritoError, Gone, NotFound
 from uploads.models import SessionStatus, UploadSession
@@ -9,13 +10,8 @@ from uploads.models import SessionStatus, UploadSession
 _BY_STATUS = {kind.status: kind for kind in DooritoError.__subclasses__()}
 
 
-def require_open(session: UploadSession) -> None:
-    if session.status not in UploadSession.OPEN:
-        raise ended(session)
-
-
 def ended(session: UploadSession) -> DooritoError:
-    """Why the session takes nothing any more."""
+    """The error for a session that is no longer open."""
     if session.status == SessionStatus.COMPLETE:
         return Gone("session_complete", "The upload is complete.")
     return Gone(f"session_{session.status}", session.error_message)
@@ -30,12 +26,12 @@ def original_error(session: UploadSession) -> DooritoError:
 
 
 @contextmanager
-def missing_spool_explained(session: UploadSession) -> Iterator[None]:
+def missing_spool_explained(session_id: UUID) -> Iterator[None]:
     """A spool that is gone because the session ended meanwhile is that session's end."""
     try:
         yield
     except NotFound as exc:
-        current = UploadSession.objects.get(id=session.id)
+        current = UploadSession.objects.get(id=session_id)
         if exc.code != "upload_missing" or current.status in UploadSession.OPEN:
             raise
         raise ended(current) from exc

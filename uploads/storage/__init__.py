@@ -12,9 +12,9 @@ __all__ = ["Storage", "StoredObject", "storage"]
 
 
 def storage() -> Storage:
-    return _local(Path(settings.DOORITO_DATA_DIR))
+    return _local(str(settings.DOORITO_DATA_DIR))
 
 
 @cache
-def _local(root: Path) -> LocalStorage:
-    return LocalStorage(root)
+def _local(root: str) -> LocalStorage:  # a Path is slow to hash
+    return LocalStorage(Path(root))

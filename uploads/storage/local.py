@@ -13,7 +13,7 @@ import os
 import re
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from uploads.storage.base import StoredObject
 _WHOLE = 2**62  # no file reaches this offset: its lock stands for the upload as a whole
 _RETRY_SECONDS = 2
 _POLL_SECONDS = 0.01
+_WRITE_BACK_BYTES = 2**20
 LONGEST_WAIT_SECONDS = 20.0
 _KEY = re.compile(r"[0-9a-f]{32}")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -57,28 +58,30 @@ class LocalStorage:
 
     @contextmanager
     def write_part(self, key: str, *, offset: int, size_bytes: int) -> Iterator["LocalPartWriter"]:
-        with _opened(os.O_RDWR, *self._either_path(key)) as descriptor:
+        with _opened(os.O_RDWR, self._either_path(key)) as descriptor:
             if not _try_lock(descriptor, start=offset, length=size_bytes):
                 raise Conflict(
                     "part_in_progress",
                     "Another request is sending this part. Wait, then ask which parts are there.",
                     retry_after=_RETRY_SECONDS,
                 )
-            yield LocalPartWriter(descriptor, offset)
+            writer = LocalPartWriter(descriptor, offset)
+            yield writer
+            writer.write_back()
 
     @contextmanager
     def reader(self, key: str) -> Iterator["LocalReader"]:
-        with _opened(os.O_RDONLY, *self._either_path(key)) as descriptor:
+        with _opened(os.O_RDONLY, self._either_path(key)) as descriptor:
             yield LocalReader(descriptor)
 
     @contextmanager
     def try_exclusive(self, key: str) -> Iterator[bool]:
-        with _opened(os.O_RDWR, *self._either_path(key)) as descriptor:
+        with _opened(os.O_RDWR, self._either_path(key)) as descriptor:
             yield _try_lock(descriptor, start=_WHOLE, length=1)
 
     @contextmanager
     def exclusive(self, key: str) -> Iterator[None]:
-        with _opened(os.O_RDWR, *self._either_path(key)) as descriptor:
+        with _opened(os.O_RDWR, self._either_path(key)) as descriptor:
             _wait_for_lock(descriptor, start=_WHOLE, length=1)
             yield
 
@@ -86,7 +89,7 @@ class LocalStorage:
     def try_idle(self, key: str) -> Iterator[bool]:
         with ExitStack() as stack:
             try:
-                descriptor = stack.enter_context(_opened(os.O_RDWR, *self._either_path(key)))
+                descriptor = stack.enter_context(_opened(os.O_RDWR, self._either_path(key)))
             except NotFound:
                 yield True
                 return
@@ -95,7 +98,7 @@ class LocalStorage:
     def finish(self, key: str, *, size_bytes: int) -> StoredObject:
         target = self._file_path(key)
         _make_folder(target.parent)
-        with _opened(os.O_RDWR, *self._either_path(key)) as descriptor:
+        with _opened(os.O_RDWR, self._either_path(key)) as descriptor:
             actual = os.fstat(descriptor).st_size
             if actual != size_bytes:
                 raise OSError(f"upload {key} has {actual} bytes on disk, not {size_bytes}")
@@ -135,17 +138,22 @@ class LocalStorage:
     def _file_path(self, key: str) -> Path:
         return self.files / key[-2:] / key
 
-    def _either_path(self, key: str) -> tuple[Path, Path]:
+    def _either_path(self, key: str) -> Iterator[Path]:
         """Where an upload's bytes can be: in the spool, or renamed by a finish, even just now."""
-        return self._spool_path(key), self._file_path(key)
+        yield self._spool_path(key)
+        yield self._file_path(key)
 
 
 class LocalPartWriter:
-    """Writes one part's bytes in place, one after the other."""
+    """Writes one part's bytes in place, one after the other.
+
+    The system is told to write them back to the disk as they come, so that finishing has little to
+    wait for, and in small pieces, so that the database's commits are not queued behind large ones.
+    """
 
     def __init__(self, descriptor: int, offset: int) -> None:
         self._descriptor = descriptor
-        self._start = self._position = offset
+        self._dirty_from = self._position = offset
 
     def write(self, block: memoryview) -> None:
         while block.nbytes:
@@ -155,17 +163,20 @@ class LocalPartWriter:
                 raise _no_room(exc) from exc
             self._position += written
             block = block[written:]
+        if self._position - self._dirty_from >= _WRITE_BACK_BYTES:
+            self.write_back()
 
-    def flush(self) -> None:
-        # sync_file_range(2), SYNC_FILE_RANGE_WRITE: begins to write back and does not wait.
-        length = self._position - self._start
-        if hasattr(_libc, "sync_file_range"):
+    def write_back(self) -> None:
+        """Begin to, without waiting: sync_file_range(2), SYNC_FILE_RANGE_WRITE."""
+        length = self._position - self._dirty_from
+        if length and hasattr(_libc, "sync_file_range"):
             _libc.sync_file_range(
                 self._descriptor,
-                ctypes.c_int64(self._start),
+                ctypes.c_int64(self._dirty_from),
                 ctypes.c_int64(length),
                 ctypes.c_uint(2),
             )
+        self._dirty_from = self._position
 
 
 class LocalReader:
@@ -183,7 +194,7 @@ class LocalReader:
 
 
 @contextmanager
-def _opened(flags: int, *paths: Path) -> Iterator[int]:
+def _opened(flags: int, paths: Iterable[Path]) -> Iterator[int]:
     """A descriptor of the first path that exists; a rename may move it on to the next one."""
     for path in paths:
         try:

@@ -16,6 +16,12 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
+def rolls_at_once(monkeypatch) -> None:
+    """Every part is worth a turn."""
+    monkeypatch.setattr(digests, "_DUE_BYTES", 1)
+
+
+@pytest.fixture
 def read_bytes(monkeypatch) -> list[int]:
     """How many bytes each read of an upload gave; `detect_type` reads through this too."""
     counts: list[int] = []
@@ -48,6 +54,7 @@ def complete(session) -> str:
         return digests.complete_digest(current)
 
 
+@pytest.mark.usefixtures("rolls_at_once")
 def test_the_digest_follows_parts_that_come_in_order():
     data = some_bytes(95)
     session = make_session(data, chunk=10)
@@ -66,6 +73,18 @@ def test_a_file_that_came_in_order_is_not_read_again_to_finalize_it(read_bytes):
     assert read_bytes == []
 
 
+def test_the_digest_is_rolled_when_enough_has_come_together_and_at_the_end(monkeypatch):
+    monkeypatch.setattr(digests, "_DUE_BYTES", 30)
+    data = some_bytes(75)
+    session = make_session(data, chunk=10)
+    seen = []
+    for number in range(1, 9):
+        send_part(session, number, data)
+        seen.append(hashed(session))
+    assert seen == [0, 0, 30, 30, 30, 60, 60, 75]
+
+
+@pytest.mark.usefixtures("rolls_at_once")
 def test_a_gap_stops_the_digest_and_filling_it_carries_it_on():
     data = some_bytes(100)
     session = make_session(data, chunk=10)
@@ -108,11 +127,12 @@ def test_a_request_carries_the_digest_until_it_has_caught_up(read_bytes):
 def test_a_request_carries_the_digest_only_so_long_for_others(monkeypatch):
     """The sender of one part must not wait for the hashing of a whole large file."""
     monkeypatch.setattr(digests, "_LONGEST_SECONDS", 0)
+    monkeypatch.setattr(digests, "_ROUND_BYTES", 40)
     data = some_bytes(1000)
     session = make_session(data, chunk=10)
     send_parts(session, data, order=range(2, 101))
     send_part(session, 1, data)
-    assert 0 < hashed(session) < 1000
+    assert hashed(session) == 40
     assert complete(session) == hashlib.sha256(data).hexdigest()
 
 
@@ -125,6 +145,18 @@ def test_blocks_larger_than_the_buffer_are_read_in_pieces(read_bytes, monkeypatc
     assert complete(session) == hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.parametrize(("round_bytes", "first_run"), [(1, 10), (10, 10), (11, 20), (40, 40)])
+@pytest.mark.usefixtures("rolls_at_once")
+def test_a_round_takes_whole_parts_until_it_has_its_bytes(monkeypatch, round_bytes, first_run):
+    monkeypatch.setattr(digests, "_LONGEST_SECONDS", 0)
+    monkeypatch.setattr(digests, "_ROUND_BYTES", round_bytes)
+    data = some_bytes(95)
+    session = make_session(data, chunk=10)
+    send_parts(session, data, order=[*range(2, 11), 1])
+    assert hashed(session) == first_run
+
+
+@pytest.mark.usefixtures("rolls_at_once")
 def test_a_repeated_part_is_not_hashed_again(read_bytes):
     data = some_bytes(20)
     session = make_session(data, chunk=10)
