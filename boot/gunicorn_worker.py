@@ -239,11 +239,17 @@ class ThreadWorker(gthread.ThreadWorker):
     def handle(self, conn: Connection) -> Any:
         """Serve a connection as long as its requests follow each other at once.
 
-        Handing it over to the loop and to another thread for each would cost a part of an upload
-        as much as its database statements.
+        Handing each over to the loop, and from there to another thread, would cost a part of an
+        upload as much as a database statement does. With more connections than threads they take
+        turns.
         """
         outcome = super().handle(conn)
-        while outcome is True and self.alive and conn.wait_for_data(NEXT_REQUEST_SECONDS):
+        while (
+            outcome is True
+            and self.alive
+            and self.nr_conns <= self.cfg.threads
+            and conn.wait_for_data(NEXT_REQUEST_SECONDS)
+        ):
             outcome = super().handle(conn)
         if outcome is False:
             conn.linger()
