@@ -1,5 +1,6 @@
 """What all tests share: a database server, and the whole product running."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -15,6 +16,8 @@ from uploads.tests.event_validation import Observer, validator
 
 def pytest_configure(config: pytest.Config) -> None:
     """Run the embedded PostgreSQL during the tests; processes of pytest-xdist share it."""
+    # Ignored in what a shell starts in the background, and inherited; tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if settings.EMBEDDED_POSTGRES:
         stack = ExitStack()
         config.add_cleanup(stack.close)
