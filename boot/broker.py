@@ -25,6 +25,8 @@ class Channel(SqlChannel):
             engine = self.session.get_bind().execution_options(isolation_level="AUTOCOMMIT")
             self._onlooker = engine.connect()
         if self._onlooker.execute(_WAITING, {"queue": queue}).first() is None:
+            if self.session.in_transaction():  # begun by declaring the queue, ended by no look
+                self.session.rollback()
             raise Empty
         return super()._get(queue)
 

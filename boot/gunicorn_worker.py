@@ -110,6 +110,10 @@ class Connection(gthread.TConn):
         self.data_ready = bool(arrived.poll(min(timeout, FIRST_BYTE_SECONDS) * 1000))
         return self.data_ready
 
+    def has_next_request(self, *, within: float) -> bool:
+        """Its beginning may have come along with the one before: then the socket does not show."""
+        return bool(self.parser.unreader.buf.getvalue()) or self.wait_for_data(within)
+
     def close(self, graceful: bool = False) -> None:  # noqa: ARG002
         """Called in the loop, which must not wait: `linger` was called before."""
         util.close(self.sock)
@@ -248,7 +252,7 @@ class ThreadWorker(gthread.ThreadWorker):
             outcome is True
             and self.alive
             and self.nr_conns <= self.cfg.threads
-            and conn.wait_for_data(NEXT_REQUEST_SECONDS)
+            and conn.has_next_request(within=NEXT_REQUEST_SECONDS)
         ):
             outcome = super().handle(conn)
         if outcome is False:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 from kombu import Connection
 from kombu.transport import sqlalchemy
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from boot.broker import Channel, Transport
 from common.tests.threads import at_once
@@ -74,20 +74,17 @@ def test_each_message_goes_to_one_of_those_who_look(channels):
 
 
 def test_a_look_at_an_empty_queue_neither_locks_nor_leaves_a_transaction_open(channels):
-    channel = channels[0]
-    channel._new_queue("mine")
-    channel._put("mine", {})
-    channel._get("mine")
+    channels[0]._new_queue("mine")
+    channel = channels[1]
+    channel.queue_declare("mine")
+    assert len(idle_transactions()) == 1
+    with pytest.raises(Empty):
+        channel._get("mine")
     with CaptureStatements(channel) as statements, pytest.raises(Empty):
         channel._get("mine")
     assert len(statements) == 1
     assert "FOR UPDATE" not in statements[0]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
-        )
-        assert cursor.fetchone() == (0,)
+    assert idle_transactions() == []
 
 
 def test_a_channel_whose_connection_was_cut_says_so_and_can_be_closed(channels):
@@ -96,14 +93,22 @@ def test_a_channel_whose_connection_was_cut_says_so_and_can_be_closed(channels):
     channel._new_queue("mine")
     with pytest.raises(Empty):
         channel._get("mine")
+    of_the_server = channel._onlooker.scalar(text("SELECT pg_backend_pid()"))
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [of_the_server])
     with pytest.raises(Transport.connection_errors):
         channel._get("mine")
     channel.close()
+
+
+def idle_transactions() -> list[tuple[str]]:
+    """The last statements of connections that leave a transaction open."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT query FROM pg_stat_activity "
+            "WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+        )
+        return cursor.fetchall()
 
 
 class CaptureStatements:

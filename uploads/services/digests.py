@@ -59,8 +59,8 @@ def part_digester(algorithm: str) -> Any:
 def roll_forward(session_id: UUID, *, key: str) -> None:
     """Carry the digest over what is contiguous, unless another request is doing so.
 
-    A part that arrives while another request rolls is found by that one's next round, so that
-    request is answered once the digest has caught up, and finalizing finds next to nothing left.
+    What arrives while another request rolls is found by that one's next round, as soon as enough
+    has come together again or the file is whole, so finalizing finds next to nothing left.
     """
     if not can_save_state():
         return

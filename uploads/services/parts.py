@@ -2,11 +2,12 @@
 
 import base64
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
@@ -14,7 +15,7 @@ from common.db import release_connection
 from common.errors import Conflict, InvalidInput, UnprocessableContent
 from common.ids import uuid7
 from uploads import selectors
-from uploads.models import PartStatus, SessionStatus, UploadSession
+from uploads.models import PartStatus, SessionStatus, UploadPart, UploadSession
 from uploads.selectors import UploadLayout
 from uploads.services.digests import Backlog, part_digester, roll_forward
 from uploads.services.session_state import ended, missing_spool_explained
@@ -70,16 +71,8 @@ def receive_part(
     `digest_mismatch`, InsufficientStorage `no_room`.
     """
     layout = selectors.upload_layout(user=user, session_id=session_id)
-    try:
-        part = _part_range(layout, part_number)
-        _require_length(part, length)
-    except InvalidInput:
-        _look_up(session_id, part_number)  # that the session is over says more
-        raise
     with missing_spool_explained(session_id):
-        with storage().write_part(
-            layout.spool_key, offset=part.offset_bytes, size_bytes=part.size_bytes
-        ) as writer:
+        with _reserved(layout, session_id, number=part_number, length=length) as (part, writer):
             # Asked only now that nobody else can receive it.
             count, known = _look_up(session_id, part_number)
             release_connection()  # the body may take its time
@@ -87,13 +80,32 @@ def receive_part(
                 _compare(part, known, blocks=blocks, declared=declared)
                 return _receipt(layout, part, known, count=count)
             digest = _write(part, writer=writer, blocks=blocks, declared=declared)
-            count, backlog = _record(session_id, part, digest)
+            count, backlog = _record(session_id, part, digest, key=layout.spool_key)
         if backlog.is_due:
             roll_forward(session_id, key=layout.spool_key)
     return _receipt(layout, part, digest, count=count)
 
 
-def _part_range(layout: UploadLayout, number: int) -> PartRange:
+@contextmanager
+def _reserved(
+    layout: UploadLayout, session_id: UUID, *, number: int, length: int
+) -> Iterator[tuple[PartRange, PartWriter]]:
+    """The part that was announced, and the sole right to write it."""
+    with ExitStack() as stack:
+        try:
+            part = _part_range(layout, number, length=length)
+            writer = stack.enter_context(
+                storage().write_part(
+                    layout.spool_key, offset=part.offset_bytes, size_bytes=part.size_bytes
+                )
+            )
+        except (InvalidInput, Conflict):
+            _look_up(session_id, number)  # that the session is over says more
+            raise
+        yield part, writer
+
+
+def _part_range(layout: UploadLayout, number: int, *, length: int) -> PartRange:
     if not 1 <= number <= layout.total_parts:
         raise InvalidInput(
             "part_number_invalid",
@@ -102,16 +114,14 @@ def _part_range(layout: UploadLayout, number: int) -> PartRange:
             else "An empty file has no parts; finalize the session.",
         )
     offset = (number - 1) * layout.chunk_size_bytes
-    return PartRange(number, offset, min(layout.chunk_size_bytes, layout.size_bytes - offset))
-
-
-def _require_length(part: PartRange, length: int) -> None:
-    if length != part.size_bytes:
+    size = min(layout.chunk_size_bytes, layout.size_bytes - offset)
+    if length != size:
         raise InvalidInput(
             "part_size_wrong",
-            f"Part {part.number} has {part.size_bytes} bytes; the request announced {length}.",
-            expected_bytes=part.size_bytes,
+            f"Part {number} has {size} bytes; the request announced {length}.",
+            expected_bytes=size,
         )
+    return PartRange(number, offset, size)
 
 
 _LOOK_UP = """
@@ -164,7 +174,9 @@ _RECORD = f"""
 """  # noqa: S608  (the states are the models' own)
 
 
-def _record(session_id: UUID, part: PartRange, digest: PartDigest) -> tuple[int, Backlog]:
+def _record(
+    session_id: UUID, part: PartRange, digest: PartDigest, *, key: str
+) -> tuple[int, Backlog]:
     """Write the part and the session's counters; how many parts there are, what is not hashed.
 
     Raises Gone if the session is no longer open.
@@ -179,13 +191,37 @@ def _record(session_id: UUID, part: PartRange, digest: PartDigest) -> tuple[int,
         "algorithm": digest.algorithm,
         "digest": digest.value.hex(),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_RECORD, values)
-        counted = cursor.fetchone()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_RECORD, values)
+            counted = cursor.fetchone()
+    except IntegrityError:
+        return _record_anew(session_id, part, digest, key=key)
     if counted is None:
         raise ended(UploadSession.objects.get(id=session_id))
     count, is_whole, unhashed_bytes = counted
     return count, Backlog(unhashed_bytes, is_whole=is_whole)
+
+
+def _record_anew(
+    session_id: UUID, part: PartRange, digest: PartDigest, *, key: str
+) -> tuple[int, Backlog]:
+    """As `_record`, for a part that turned out to be recorded already.
+
+    A request that was killed meanwhile may have done so without an answer. What counts are the
+    bytes that are there now; if they are others, what was hashed may have been the former.
+    """
+    count, known = _look_up(session_id, part.number)
+    if known != digest:
+        release_connection()
+        with storage().exclusive(key), transaction.atomic():
+            UploadPart.objects.filter(session_id=session_id, part_number=part.number).update(
+                digest_algorithm=digest.algorithm, digest=digest.value.hex()
+            )
+            UploadSession.objects.filter(id=session_id, status__in=UploadSession.OPEN).update(
+                hash_state=None, hashed_bytes=0
+            )
+    return count, Backlog(0, is_whole=False)  # finalizing, or the next part, hashes it
 
 
 def _write(
@@ -206,6 +242,7 @@ def _write(
     _require_whole(part, received=received)
     digest = PartDigest(algorithm, digester.digest())
     require_declared(digest.value, declared=declared)
+    writer.flush()
     return digest
 
 

@@ -132,6 +132,7 @@ def _write(key: str, *, size_bytes: int, blocks: Iterator[memoryview]) -> str:
                 break
             digest.update(block)
             writer.write(block)
+        writer.flush()
     if written != size_bytes:
         raise OSError(f"the result has {written} bytes, not {size_bytes}")
     return digest.hexdigest()

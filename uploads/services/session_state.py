@@ -31,7 +31,9 @@ def missing_spool_explained(session_id: UUID) -> Iterator[None]:
     try:
         yield
     except NotFound as exc:
+        if exc.code != "upload_missing":
+            raise
         current = UploadSession.objects.get(id=session_id)
-        if exc.code != "upload_missing" or current.status in UploadSession.OPEN:
+        if current.status in UploadSession.OPEN:
             raise
         raise ended(current) from exc

@@ -26,6 +26,9 @@ class PartWriter(Protocol):
     def write(self, block: memoryview) -> None:
         """Append `block` to the part. Raises InsufficientStorage when there is no room."""
 
+    def flush(self) -> None:
+        """Hand what was written over to the system, so that finishing has less to wait for."""
+
 
 class UploadReader(Protocol):
     """Reads back what an upload received."""

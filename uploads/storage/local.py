@@ -65,9 +65,7 @@ class LocalStorage:
                     "Another request is sending this part. Wait, then ask which parts are there.",
                     retry_after=_RETRY_SECONDS,
                 )
-            writer = LocalPartWriter(descriptor, offset)
-            yield writer
-            writer.write_back()
+            yield LocalPartWriter(descriptor, offset)
 
     @contextmanager
     def reader(self, key: str) -> Iterator["LocalReader"]:
@@ -164,10 +162,10 @@ class LocalPartWriter:
             self._position += written
             block = block[written:]
         if self._position - self._dirty_from >= _WRITE_BACK_BYTES:
-            self.write_back()
+            self.flush()
 
-    def write_back(self) -> None:
-        """Begin to, without waiting: sync_file_range(2), SYNC_FILE_RANGE_WRITE."""
+    def flush(self) -> None:
+        """Begin to write back, without waiting: sync_file_range(2), SYNC_FILE_RANGE_WRITE."""
         length = self._position - self._dirty_from
         if length and hasattr(_libc, "sync_file_range"):
             _libc.sync_file_range(

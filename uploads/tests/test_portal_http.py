@@ -54,6 +54,27 @@ def test_a_client_that_stops_sending_is_told_after_the_broken_part(door, session
     finish(door, session)
 
 
+@pytest.mark.parametrize("pause", [0, 0.2], ids=["at-once", "after-a-pause"])
+def test_requests_on_one_connection_are_answered_in_their_order(door, session, pause):
+    """Several in one piece, twice: the second time after the server has put the connection by."""
+    parts = {number: DATA[(number - 1) * 100_000 : number * 100_000] for number in (1, 2, 3)}
+    in_one_piece = b"".join(
+        door.head_of_part(session, number, f"Content-Length: {len(part)}") + part
+        for number, part in parts.items()
+    )
+    with door.connect() as wire:
+        for _ in range(2):
+            wire.send(in_one_piece)
+            answers = [wire.answer() for _ in parts]
+            assert [(status, body["part_number"]) for status, body in answers] == [
+                (200, 1),
+                (200, 2),
+                (200, 3),
+            ]
+            time.sleep(pause)
+    finish(door, session)
+
+
 def test_a_body_without_a_length_is_refused(door, session):
     with door.connect() as wire:
         wire.send(door.head_of_part(session, 1, "Transfer-Encoding: chunked"))

@@ -2,17 +2,19 @@
 
 import hashlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from common.errors import Conflict, DooritoError, Gone
 from common.tests.threads import at_once
 from uploads.models import FileStatus, IngestFile, SessionStatus, UploadPart, UploadSession
-from uploads.services import digests, files, retention, sessions
+from uploads.services import digests, files, parts, retention, sessions
 from uploads.storage import storage
 from uploads.tests.factories import (
     Api,
@@ -27,6 +29,7 @@ from uploads.tests.factories import (
     some_bytes,
     stored_bytes,
 )
+from uploads.tests.wire import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -286,6 +289,69 @@ def test_eight_different_uploads_with_one_idempotency_key_have_one_winner():
     codes = Counter(reply.status_code for reply in replies)
     assert codes == {201: 1, 409: 7}
     assert UploadSession.objects.count() == len(on_disk()) == 1
+
+
+@pytest.mark.parametrize("left", [b"x" * 1000, b"y" * 1000], ids=["same-bytes", "other-bytes"])
+def test_a_part_that_a_killed_request_has_recorded_after_all_is_received(left):
+    """Its statement waits in the database, where the request's death is not noticed."""
+    data = b"x" * 3000
+    session = make_session(data, chunk=1000)
+    send_part(session, 1, data)
+    blake3 = digests.part_digester("blake3")
+    blake3.update(left)
+    statement = partial(
+        parts._record,
+        session.id,
+        parts.PartRange(2, 1000, 1000),
+        parts.PartDigest("blake3", blake3.digest()),
+        key=session.spool_key,
+    )
+    with ThreadPoolExecutor(2) as pool:
+        with transaction.atomic():
+            UploadSession.objects.select_for_update().get(id=session.id)
+            of_the_killed = pool.submit(closing_connection, statement)
+            until(lambda: waiting_for_locks() == 1)
+            repeat = pool.submit(closing_connection, partial(send_part, session, 2, data))
+            until(lambda: waiting_for_locks() == 2)
+        of_the_killed.result(timeout=20)
+        repeat.result(timeout=20)
+    send_part(session, 2, data)  # is known by its own digest
+    send_part(session, 3, data)
+    session.refresh_from_db()
+    assert (session.received_parts_count, session.received_bytes) == (3, 3000)
+    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    assert file.sha256 == sha256(data)
+    assert stored_bytes(file) == data
+
+
+def closing_connection(call):
+    try:
+        return call()
+    finally:
+        connection.close()
+
+
+def waiting_for_locks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0]
+
+
+def test_of_an_ended_session_a_part_that_is_still_being_sent_is_told_to_be_over():
+    """Somebody repeats a part, slowly, while the upload is finalized."""
+    data = some_bytes(2000)
+    session = make_session(data, chunk=1000)
+    send_parts(session, data)
+    with storage().write_part(session.spool_key, offset=0, size_bytes=1000):
+        with pytest.raises(Conflict) as open_still:
+            send_part(session, 1, data)
+        sessions.finalize_session(user=session.created_by, session_id=session.id)
+        with pytest.raises(Gone) as over:
+            send_part(session, 1, data)
+    assert (open_still.value.code, over.value.code) == ("part_in_progress", "session_complete")
 
 
 def test_a_digest_that_somebody_rolls_is_left_to_them(monkeypatch):

@@ -35,6 +35,7 @@ def key(store) -> str:
 def write(store, key, data: bytes, *, offset: int = 0) -> None:
     with store.write_part(key, offset=offset, size_bytes=len(data)) as writer:
         writer.write(memoryview(data))
+        writer.flush()
 
 
 def read(store, key, size: int = 100, *, offset: int = 0) -> bytes:
