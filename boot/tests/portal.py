@@ -72,7 +72,7 @@ class Portal:
         if wait:
             self.wait()
 
-    def wait(self, timeout: float = 60) -> None:
+    def wait(self, timeout: float = 120) -> None:
         """Until the web server answers and the workers and beat run."""
         deadline = time.monotonic() + timeout
         while not (self.is_healthy() and self.processes.keys() >= PROCESSES):

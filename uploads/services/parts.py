@@ -76,11 +76,12 @@ def receive_part(
             # Asked only now that nobody else can receive it.
             count, known = _look_up(session_id, part_number)
             release_connection()  # the body may take its time
-            if known:
-                _compare(part, known, blocks=blocks, declared=declared)
-                return _receipt(layout, part, known, count=count)
-            digest = _write(part, writer=writer, blocks=blocks, declared=declared)
-            count, backlog = _record(session_id, part, digest, key=layout.spool_key)
+            if known is None:
+                digest = _write(part, writer=writer, blocks=blocks, declared=declared)
+                count, backlog = _record(session_id, part, digest, key=layout.spool_key)
+        if known:
+            _compare(part, known, blocks=blocks, declared=declared)
+            return _receipt(layout, part, known, count=count)
         if backlog.is_due:
             roll_forward(session_id, key=layout.spool_key)
     return _receipt(layout, part, digest, count=count)
@@ -208,8 +209,10 @@ def _record_anew(
 ) -> tuple[int, Backlog]:
     """As `_record`, for a part that turned out to be recorded already.
 
-    A request that was killed meanwhile may have done so without an answer. What counts are the
-    bytes that are there now; if they are others, what was hashed may have been the former.
+    A request that was killed meanwhile may have done so without an answer: the kernel frees its
+    place at once, the database goes on with its statement. What counts are the bytes that are there
+    now; if they are others, what was hashed may have been the former. Nothing is finalized before,
+    since the caller still holds the part.
     """
     count, known = _look_up(session_id, part.number)
     if known != digest:

@@ -64,7 +64,7 @@ def finalize_session(*, user: User, session_id: UUID) -> IngestFile:
         return _outcome(session)
     _require_all_parts(session)
     release_connection()  # those who wait must leave one to the caller they wait for
-    with missing_spool_explained(session.id), storage().exclusive(session.spool_key):
+    with missing_spool_explained(session.id), storage().settled(session.spool_key):
         session = selectors.get_session(user=user, session_id=session_id)
         if session.status not in UploadSession.OPEN:
             return _outcome(session)

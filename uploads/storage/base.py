@@ -60,6 +60,9 @@ class Storage(Protocol):
         Raises NotFound `upload_missing`, Conflict `finalize_in_progress` when it takes too long.
         """
 
+    def settled(self, key: str) -> AbstractContextManager[None]:
+        """The same for an upload that has all its parts, once nobody is writing one any more."""
+
     def try_idle(self, key: str) -> AbstractContextManager[bool]:
         """Whether nobody writes, digests or finishes; nobody can begin until the block ends."""
 

@@ -84,6 +84,13 @@ class LocalStorage:
             yield
 
     @contextmanager
+    def settled(self, key: str) -> Iterator[None]:
+        with _opened(os.O_RDWR, self._either_path(key)) as descriptor:
+            _wait_for_lock(descriptor, start=0, length=_WHOLE + 1)
+            _unlock(descriptor, start=0, length=_WHOLE)
+            yield
+
+    @contextmanager
     def try_idle(self, key: str) -> Iterator[bool]:
         with ExitStack() as stack:
             try:
@@ -230,7 +237,7 @@ def _reserve(descriptor: int, size_bytes: int) -> None:
 
 def _try_lock(descriptor: int, *, start: int, length: int) -> bool:
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _write_lock(start, length))
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, start, length))
     except OSError as exc:
         if exc.errno in {errno.EAGAIN, errno.EACCES}:
             return False
@@ -251,9 +258,13 @@ def _wait_for_lock(descriptor: int, *, start: int, length: int) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _write_lock(start: int, length: int) -> bytes:
+def _unlock(descriptor: int, *, start: int, length: int) -> None:
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, start, length))
+
+
+def _flock(kind: int, start: int, length: int) -> bytes:
     """`struct flock`: type, whence, start, length, pid (which must be 0 for these locks)."""
-    return struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0)
 
 
 def _make_folder(folder: Path) -> None:

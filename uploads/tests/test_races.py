@@ -341,17 +341,51 @@ def waiting_for_locks() -> int:
 
 
 def test_of_an_ended_session_a_part_that_is_still_being_sent_is_told_to_be_over():
-    """Somebody repeats a part, slowly, while the upload is finalized."""
     data = some_bytes(2000)
     session = make_session(data, chunk=1000)
-    send_parts(session, data)
     with storage().write_part(session.spool_key, offset=0, size_bytes=1000):
         with pytest.raises(Conflict) as open_still:
             send_part(session, 1, data)
-        sessions.finalize_session(user=session.created_by, session_id=session.id)
+        UploadSession.objects.filter(id=session.id).update(status=SessionStatus.ABORTED)
         with pytest.raises(Gone) as over:
             send_part(session, 1, data)
-    assert (open_still.value.code, over.value.code) == ("part_in_progress", "session_complete")
+    assert (open_still.value.code, over.value.code) == ("part_in_progress", "session_aborted")
+
+
+def test_a_part_that_is_known_may_be_repeated_by_several_at_once():
+    """They write nothing; a slow one keeps neither the others nor a finalize waiting."""
+    data = some_bytes(2000)
+    session = make_session(data, chunk=1000)
+    send_parts(session, data)
+
+    def slowly():
+        yield memoryview(data[:500])
+        send_part(session, 1, data)
+        sessions.finalize_session(user=session.created_by, session_id=session.id)
+        yield memoryview(data[500:1000])
+
+    receipt = parts.receive_part(
+        user=session.created_by,
+        session_id=session.id,
+        part_number=1,
+        length=1000,
+        blocks=slowly(),
+    )
+    assert receipt.received_parts_count == 2
+
+
+def test_nothing_is_finalized_while_somebody_writes_a_part():
+    """Who began before the part was recorded, by a request that was killed then."""
+    data = some_bytes(2000)
+    session = make_session(data, chunk=1000)
+    send_parts(session, data)
+    finalize = partial(sessions.finalize_session, user=session.created_by, session_id=session.id)
+    with ThreadPoolExecutor(1) as pool:
+        with storage().write_part(session.spool_key, offset=1000, size_bytes=1000):
+            finalized = pool.submit(closing_connection, finalize)
+            with pytest.raises(TimeoutError):
+                finalized.result(timeout=0.5)
+        assert finalized.result(timeout=20).sha256 == sha256(data)
 
 
 def test_a_digest_that_somebody_rolls_is_left_to_them(monkeypatch):

@@ -183,6 +183,16 @@ def test_an_upload_that_is_not_there_is_idle(store):
         assert idle
 
 
+def test_a_settled_upload_is_ones_own_and_lets_parts_be_asked_for(store, key):
+    with store.settled(key):
+        with store.try_exclusive(key) as alone:
+            assert not alone
+        with store.write_part(key, offset=0, size_bytes=10):
+            pass
+    with store.try_exclusive(key) as alone:
+        assert alone
+
+
 def test_one_at_a_time_is_exclusive_and_writers_go_on(store, key):
     with store.try_exclusive(key) as alone, store.try_exclusive(key) as second:
         assert (alone, second) == (True, False)
@@ -280,7 +290,7 @@ def test_a_discarded_upload_is_gone_and_discarding_again_is_harmless(store, key,
         store.finish(key, size_bytes=30)
     store.discard(key)
     store.discard(key)
-    for call in (store.reader, store.exclusive, store.try_exclusive):
+    for call in (store.reader, store.exclusive, store.settled, store.try_exclusive):
         with pytest.raises(NotFound) as error, call(key):
             pass
         assert error.value.code == "upload_missing"
