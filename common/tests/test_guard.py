@@ -58,12 +58,17 @@ def patient_pool(monkeypatch):
 
 @pytest.fixture
 def connections(monkeypatch):
-    """The addresses that sockets were connected to. What is not this machine is unreachable."""
+    """The addresses that sockets were connected to. What is not this machine is unreachable.
+
+    In the test's own thread: what other tests left running may be connecting, too.
+    """
     made = []
     connect = socket.socket.connect
+    mine = threading.get_ident()
 
     def connect_here(self, address):
-        if self.family not in (socket.AF_INET, socket.AF_INET6):
+        is_mine = threading.get_ident() == mine
+        if not is_mine or self.family not in (socket.AF_INET, socket.AF_INET6):
             return connect(self, address)
         made.append(address[0])
         if (
