@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.models import ApiToken, TokenScope
-from common.cli.params import Duration
+from common.cli_params import Duration
 from common.console import iso, print_rows
 
 

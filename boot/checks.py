@@ -1,6 +1,6 @@
 """Checks of the settings, made by Django at every start. Each message names the setting.
 
-Those of announcing are in `common.checks`.
+Those of announcing are in `common.webhooks.checks`.
 """
 
 import ipaddress

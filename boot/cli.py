@@ -14,11 +14,11 @@ from common.version import VERSION
 # Each needs Django set up before it can be imported, and a database when it is run.
 APP_COMMANDS = {
     "token": "accounts.cli:token",
-    "webhook": "common.cli.webhook:webhook",
-    "events": "common.cli.events:events",
-    "listen": "common.cli.listen:listen",
-    "workflow": "uploads.cli.workflow:workflow",
-    "run": "uploads.cli.run:run",
+    "webhook": "common.webhooks.cli.webhook:webhook",
+    "events": "common.webhooks.cli.events:events",
+    "listen": "common.webhooks.cli.listen:listen",
+    "workflow": "uploads.workflows.cli.workflow:workflow",
+    "run": "uploads.workflows.cli.run:run",
 }
 
 

@@ -131,13 +131,13 @@ class Base(Configuration):
         "django.middleware.csp.ContentSecurityPolicyMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
-        "uploads.api.problems.BodyLengthMiddleware",
+        "common.http.problems.BodyLengthMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "accounts.middleware.RefusedFormMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
-        "uploads.api.problems.ApiMethodNotAllowedMiddleware",
+        "common.http.problems.ApiMethodNotAllowedMiddleware",
     ]
     TEMPLATES = [
         {
@@ -167,7 +167,7 @@ class Base(Configuration):
     STATICFILES_DIRS = [BASE_DIR / "static"]
 
     # Of every form; `POST /api/v1/files` sets its own.
-    FILE_UPLOAD_HANDLERS = ["uploads.api.forms.FieldsOnlyUploadHandler"]
+    FILE_UPLOAD_HANDLERS = ["common.http.forms.FieldsOnlyUploadHandler"]
 
     SESSION_COOKIE_HTTPONLY = True
     SESSION_COOKIE_SAMESITE = "Lax"

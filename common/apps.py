@@ -6,7 +6,8 @@ class CommonConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported from here on, not before.
-        from common import checks, tasks  # noqa: F401, PLC0415
-        from common.services import kicks  # noqa: PLC0415
+        from common import tasks  # noqa: PLC0415
+        from common.outbox import kicks  # noqa: PLC0415
+        from common.webhooks import checks  # noqa: F401, PLC0415
 
         kicks.install(tasks.kick)

@@ -7,8 +7,10 @@ from typing import Any
 from celery import current_app, shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
+from common import broker
 from common.models import KickLane
-from common.services import broker, dispatch, endpoints, health, kicks, outbox
+from common.outbox import events, kicks
+from common.webhooks import dispatch, endpoints, health
 
 PURGE_BATCH = 1000
 _stopping = multiprocessing.get_context("fork").Event()  # shared with the worker's processes
@@ -58,8 +60,8 @@ def take_up_the_work(**_: Any) -> None:
 def purge_outbox() -> None:
     """Keep the tables small: old events, and messages that the broker's table keeps for ever."""
     endpoints.purge_secrets()
-    _purge(outbox.purge_details)
-    _purge(outbox.purge_events)
+    _purge(events.purge_details)
+    _purge(events.purge_events)
     _purge(broker.purge_consumed)
 
 

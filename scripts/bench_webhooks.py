@@ -44,7 +44,7 @@ FAILURE = b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n"
 _EMIT = """
 from django.db import transaction
 from common.ids import uuid7
-from common.services.outbox import emit_event
+from common.outbox.events import emit_event
 with transaction.atomic():
     for _ in range({count}):
         id = uuid7()

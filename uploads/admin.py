@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from uploads import admin_runs, admin_workflows  # noqa: F401  # Django looks for this module only
 from uploads.admin_records import UploadRecordAdmin
+from uploads.files import lifecycle
 from uploads.models import IngestFile, UploadBatch, UploadSession
-from uploads.services import files
+from uploads.workflows import admin_runs, admin_workflows  # noqa: F401  # Django looks for this module only
 
 _MOST_AT_ONCE = 500  # the confirmation page sends each as a form field: Django accepts 1,000
 
@@ -63,14 +63,14 @@ class IngestFileAdmin(UploadRecordAdmin):
     actions = ["delete_selected"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        removable = obj is None or obj.status in files.REMOVABLE
+        removable = obj is None or obj.status in lifecycle.REMOVABLE
         return removable and request.user.has_perm("uploads.delete_ingestfile")
 
     @admin.action(description="Delete files now", permissions=["delete"])
     def delete_selected(
         self, request: HttpRequest, queryset: QuerySet[IngestFile]
     ) -> TemplateResponse | None:
-        removable = queryset.filter(status__in=files.REMOVABLE)[:_MOST_AT_ONCE]
+        removable = queryset.filter(status__in=lifecycle.REMOVABLE)[:_MOST_AT_ONCE]
         if not removable:
             self.message_user(request, "Nothing is left of these files.", messages.WARNING)
             return None
@@ -86,11 +86,11 @@ class IngestFileAdmin(UploadRecordAdmin):
         return names, {self.opts.verbose_name_plural: len(names)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: IngestFile) -> None:  # noqa: ARG002
-        files.remove_file(file_id=obj.id)
+        lifecycle.remove_file(file_id=obj.id)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[IngestFile]) -> None:  # noqa: ARG002
         for file in queryset:
-            files.remove_file(file_id=file.id)
+            lifecycle.remove_file(file_id=file.id)
 
 
 @admin.register(UploadBatch)

@@ -15,9 +15,9 @@ from uuid import UUID
 from django.conf import settings
 from pydantic.json_schema import GenerateJsonSchema
 
-from common import events as webhooks
 from common.errors import NotFound
-from common.events import Payload
+from common.outbox import payloads as webhooks
+from common.outbox.payloads import Payload
 from uploads import events
 
 VERSION = 1

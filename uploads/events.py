@@ -1,6 +1,6 @@
 """The payloads of the events that uploads emits: typed, versioned, changed by addition only.
 
-A payload is the `data` member of an event's envelope (see `common.services.outbox`).
+A payload is the `data` member of an event's envelope (see `common.outbox.events`).
 """
 
 from datetime import datetime
@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from common.events import Payload
+from common.outbox.payloads import Payload
 from uploads.models import IngestFile, UploadBatch, WorkflowRun
 
 OUTPUT_LENGTH = 16_384  # characters of a run's output that an event carries

@@ -18,8 +18,8 @@ from django.utils import timezone
 from accounts.models import User
 from common.errors import InvalidInput, NotFound
 from common.models import OutboxEvent
+from common.outbox import events
 from common.pagination import Page, decode_cursor, paginate
-from common.services import outbox
 from uploads.models import (
     FileStatus,
     IngestFile,
@@ -107,7 +107,7 @@ def envelope_for(user: User, event: OutboxEvent) -> dict[str, Any]:
     The signed link in it opens the file to whoever has it, so it is shown to those alone who may
     read that file: to see webhooks is another permission.
     """
-    envelope = outbox.envelope(event)
+    envelope = events.envelope(event)
     if may_read_file_of(user, event):
         return envelope
     return envelope | {"data": {name: _hidden(part) for name, part in envelope["data"].items()}}

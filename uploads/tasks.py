@@ -7,8 +7,9 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
 from common.drain import drain
-from uploads.services import retention, run_claims, run_queue
-from uploads.workflows import engine
+from uploads.files import retention
+from uploads.receiving import abandoned
+from uploads.workflows import claims, engine, leftovers, queue
 
 _KICK_EXPIRES = 60  # seconds; the sweep has sent others by then
 _stopping = threading.Event()
@@ -28,8 +29,8 @@ def expire_files() -> int:
 
 @shared_task
 def abort_idle_sessions() -> int:
-    aborted = drain(retention.abort_idle_sessions)
-    drain(retention.purge_parts)
+    aborted = drain(abandoned.abort_idle_sessions)
+    drain(abandoned.purge_parts)
     return aborted
 
 
@@ -37,9 +38,9 @@ def abort_idle_sessions() -> int:
 def clean_up_uploads() -> int:
     """What kills left behind."""
     return (
-        drain(retention.remove_leftover_spools)
-        + retention.remove_orphan_spools()
-        + drain(retention.remove_leftover_results)
+        drain(abandoned.remove_leftover_spools)
+        + abandoned.remove_orphan_spools()
+        + drain(leftovers.remove_leftover_results)
         + engine.remove_leftover_folders()
     )
 
@@ -57,14 +58,14 @@ def run_workflows() -> int:
 @shared_task
 def sweep_runs() -> None:
     """Take up what a killed worker, a silent runner or a lost kick left."""
-    drain(run_claims.sweep)
-    if run_claims.is_any_due():
-        run_queue.kick()
+    drain(claims.sweep)
+    if claims.is_any_due():
+        queue.kick()
 
 
 @shared_task
 def purge_runs() -> int:
-    return drain(retention.purge_runs)
+    return drain(leftovers.purge_runs)
 
 
 @worker_shutting_down.connect

@@ -2,10 +2,10 @@
 
 from django.urls import path, re_path
 
+from common.http.problems import endpoint_not_found
 from uploads.api import api
 from uploads.api.content import claimed_file, signed_file
 from uploads.api.event_schemas import event_schema
-from uploads.api.problems import endpoint_not_found
 
 urlpatterns = [
     path("api/v1/", endpoint_not_found),

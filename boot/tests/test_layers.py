@@ -9,9 +9,11 @@ from boot.tests.portal import ROOT
 _WITHOUT_HTTP = [
     path
     for folder in (
-        "common/services",
         "common/models",
-        "uploads/services",
+        "common/net",
+        "common/outbox",
+        "uploads/files",
+        "uploads/receiving",
         "uploads/models",
         "uploads/storage",
     )

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from boot.cli import doorito
 from boot.tests.portal import ROOT
-from common.services.outbox import EVENT_TYPES
+from common.outbox.events import EVENT_TYPES
 from uploads.api import api
 
 TEXT = (ROOT / "README.md").read_text()

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from common.services import kicks
+from common.outbox import kicks
 
 
 @pytest.fixture

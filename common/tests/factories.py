@@ -16,7 +16,8 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from common.services import outbox, webhook
+from common.outbox import events
+from common.webhooks import sending
 from uploads import event_schemas
 
 _numbers = count(1)
@@ -24,7 +25,7 @@ _numbers = count(1)
 
 def make_endpoint(*, url: str = "http://127.0.0.1:9/hook", **fields: Any) -> WebhookEndpoint:
     """An endpoint as it stands in the database, whatever the guard says of its URL."""
-    fields.setdefault("secret", webhook.new_secret())
+    fields.setdefault("secret", sending.new_secret())
     return WebhookEndpoint.objects.create(url=url, **fields)
 
 
@@ -40,11 +41,11 @@ def make_event(
     aggregate_type: str = "file",
     aggregate_id: UUID | None = None,
     payload: dict[str, Any] | None = None,
-    subject: outbox.Subject = outbox.NO_SUBJECT,
+    subject: events.Subject = events.NO_SUBJECT,
 ) -> OutboxEvent:
     """An event, emitted and committed, with a delivery for each endpoint there is."""
     with transaction.atomic():
-        return outbox.emit_event(
+        return events.emit_event(
             event_type=event_type,
             idempotency_key=idempotency_key or f"key-{next(_numbers)}",
             aggregate_type=aggregate_type,

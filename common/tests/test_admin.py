@@ -8,8 +8,6 @@ from django.http import HttpResponseForbidden
 from django.urls import path, reverse
 from django.utils import timezone
 
-from common import admin as pages
-from common.admin_filters import AnswerFilter
 from common.admin_records import RecordAdmin
 from common.ids import uuid7
 from common.models import (
@@ -19,8 +17,6 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from common.services import endpoints, recovery
-from common.services.endpoints import EndpointSettings
 from common.tests.factories import (
     make_attempt,
     make_delivery,
@@ -29,6 +25,10 @@ from common.tests.factories import (
     make_older,
 )
 from common.tests.receiver import Answer, Receiver
+from common.webhooks import admin as pages
+from common.webhooks import endpoints, recovery
+from common.webhooks.admin_filters import AnswerFilter
+from common.webhooks.endpoints import EndpointSettings
 
 urlpatterns = [path("admin/", admin.site.urls)]
 

@@ -9,7 +9,7 @@ from kombu.transport.sqlalchemy import Channel
 from kombu.transport.sqlalchemy import models as kombu_models
 from sqlalchemy import NullPool, create_engine, inspect
 
-from common.services import broker
+from common import broker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

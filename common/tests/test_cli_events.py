@@ -5,12 +5,12 @@ import pytest
 from click.testing import CliRunner
 from django.utils import timezone
 
-from common.cli import events as module
-from common.cli.about import about
-from common.cli.events import Tail, events
 from common.models import OutboxEvent
-from common.services import outbox
+from common.outbox import events as outbox
 from common.tests.factories import make_event, make_older, make_payload
+from common.webhooks.cli import events as module
+from common.webhooks.cli.about import about
+from common.webhooks.cli.events import Tail, events
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent_kicks")]
 

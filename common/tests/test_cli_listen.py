@@ -13,14 +13,14 @@ from click.testing import CliRunner
 from django.utils import timezone
 
 from boot.tests.portal import ROOT
-from common.cli import listen as module
-from common.cli.listen import listen
 from common.errors import Gone, InvalidInput
 from common.ids import uuid7
 from common.models import WebhookEndpoint
-from common.services import endpoints
 from common.tests.factories import make_endpoint
 from common.tests.receiver import Answer, Receiver
+from common.webhooks import endpoints
+from common.webhooks.cli import listen as module
+from common.webhooks.cli.listen import listen
 
 WEBHOOKS = "/api/v1/webhooks"
 WAIT = 60  # seconds, for a busy machine

@@ -4,7 +4,7 @@ import click
 import pytest
 from django.utils import timezone
 
-from common.cli.params import Duration, Header, PastMoment, Schedule
+from common.cli_params import Duration, Header, PastMoment, Schedule
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import standardwebhooks
 
-from common.cli.receiver import BODY_MAX, Incoming, LocalServer, Reply, forward, problem_of
-from common.services.webhook import new_secret, signature
 from common.tests.receiver import Answer, Close, Hang, Receiver
+from common.webhooks.cli.receiver import BODY_MAX, Incoming, LocalServer, Reply, forward, problem_of
+from common.webhooks.sending import new_secret, signature
 
 SECRET = new_secret()
 BODY = '{"name": "słońce"}'.encode()

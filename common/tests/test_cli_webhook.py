@@ -9,11 +9,9 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.utils import timezone
 
-from common.cli.webhook import advance_to_end, webhook
 from common.errors import Conflict, InvalidInput, NotFound
 from common.ids import uuid7
 from common.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
-from common.services import recovery
 from common.tests.factories import (
     make_attempt,
     make_delivery,
@@ -22,6 +20,8 @@ from common.tests.factories import (
     make_older,
 )
 from common.tests.receiver import Answer, Receiver
+from common.webhooks import recovery
+from common.webhooks.cli.webhook import advance_to_end, webhook
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent_kicks")]
 
@@ -382,7 +382,7 @@ def test_recover_waits_for_another_worker_that_is_at_it(monkeypatch):
         release.set()
         holder.join(60)
 
-    monkeypatch.setattr("common.cli.webhook.time.sleep", let_go)
+    monkeypatch.setattr("common.webhooks.cli.webhook.time.sleep", let_go)
     holder.start()
     assert held.wait(60)
 

@@ -20,11 +20,12 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from common.services import claims, dispatch, endpoints, kicks, results, webhook
-from common.services.event_loop_db import connected
+from common.outbox import kicks
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.receiver import Answer, Close, Hang, Receiver
 from common.tests.threads import at_once
+from common.webhooks import claims, dispatch, endpoints, results, sending
+from common.webhooks.event_loop_db import connected
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent_kicks")]
 
@@ -60,7 +61,7 @@ def full(endpoint):
 
 
 def result(status=200, **fields):
-    return webhook.Result(started_at=timezone.now(), duration_ms=5, status=status, **fields)
+    return sending.Result(started_at=timezone.now(), duration_ms=5, status=status, **fields)
 
 
 def reloaded(row):

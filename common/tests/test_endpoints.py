@@ -18,10 +18,10 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from common.services import dispatch, endpoints
-from common.services.endpoints import EndpointSettings
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.threads import at_once
+from common.webhooks import dispatch, endpoints
+from common.webhooks.endpoints import EndpointSettings
 
 pytestmark = pytest.mark.django_db
 

@@ -14,9 +14,10 @@ import uvloop
 
 from common.errors import InvalidInput
 from common.ids import uuid7
-from common.services import endpoints, guarded_http, webhook
+from common.net import guarded_http
 from common.tests.certificates import make_certificates
 from common.tests.receiver import Answer, Receiver
+from common.webhooks import endpoints, sending
 
 INVALID, NOT_PUBLIC = "webhook_url_invalid", "webhook_url_not_public"
 PATIENCE = 30  # seconds, for what comes at once unless the machine is loaded
@@ -25,14 +26,14 @@ LOOPS = [asyncio.run, uvloop.run]  # of a test event, and of the dispatcher
 
 def make_message(url, **fields):
     defaults = {
-        "secrets": [webhook.new_secret()],
+        "secrets": [sending.new_secret()],
         "event_id": uuid7(),
         "event_type": "file.uploaded",
         "delivery_id": uuid7(),
         "body": b'{"n":1}',
         "timeout": PATIENCE,
     }
-    return webhook.Message(url=url, **(defaults | fields))
+    return sending.Message(url=url, **(defaults | fields))
 
 
 def send(*messages, run=uvloop.run, between=None):
@@ -44,7 +45,7 @@ def send(*messages, run=uvloop.run, between=None):
             for message in messages:
                 if results and between:
                     await between()
-                results.append(await webhook.send(message, client))
+                results.append(await sending.send(message, client))
         return results
 
     return run(attempts())
@@ -307,7 +308,7 @@ def test_a_url_is_refused_when_it_is_saved_and_when_it_is_sent_to(
     if code == NOT_PUBLIC:
         assert "which is not public" in result.error
     else:
-        assert result.error == refused.value.message[: webhook.ERROR_LENGTH]
+        assert result.error == refused.value.message[: sending.ERROR_LENGTH]
     assert caplog.records == []
     assert connections == []
     assert bystander.received == []

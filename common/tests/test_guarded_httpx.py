@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from common.errors import InvalidInput
-from common.services import guarded_http, guarded_httpx
+from common.net import guarded_http, guarded_httpx
 from common.tests.certificates import make_certificates
 from common.tests.receiver import Answer, Close, Drip, Hang, Receiver
 

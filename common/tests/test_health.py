@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from common.ids import uuid7
 from common.models import DeliveryStatus, DisabledReason, HealthNotice, OutboxEvent, WebhookEndpoint
-from common.services import endpoints, health
 from common.tests.factories import make_attempt, make_delivery, make_endpoint
 from common.tests.threads import at_once
+from common.webhooks import endpoints, health
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent_kicks")]
 

@@ -14,9 +14,11 @@ from django.utils import timezone
 
 from common import tasks
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery, WebhookEndpoint
-from common.services import dispatch, endpoints, health, kicks, results, ssrf
+from common.net import ssrf
+from common.outbox import kicks
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.receiver import Answer, Receiver
+from common.webhooks import dispatch, endpoints, health, results
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 

@@ -5,7 +5,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.models import KickLane, OutboxEvent, OutboxKick
-from common.services import kicks
+from common.outbox import kicks
 from common.tests.factories import make_endpoint, make_event
 
 pytestmark = pytest.mark.django_db(transaction=True)

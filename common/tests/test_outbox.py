@@ -14,8 +14,9 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from common.services import endpoints, kicks, outbox
-from common.services.outbox import Subject
+from common.outbox import events as outbox
+from common.outbox import kicks
+from common.outbox.events import Subject
 from common.tests.factories import (
     make_attempt,
     make_delivery,
@@ -25,6 +26,7 @@ from common.tests.factories import (
     make_payload,
 )
 from common.tests.threads import at_once
+from common.webhooks import endpoints
 
 PENDING, SENDING = DeliveryStatus.PENDING, DeliveryStatus.SENDING
 DELIVERED, FAILED = DeliveryStatus.DELIVERED, DeliveryStatus.FAILED

@@ -9,10 +9,10 @@ from django.utils import timezone
 from common.errors import Conflict, NotFound
 from common.ids import uuid7
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery, WebhookEndpoint
-from common.services import endpoints, recovery
-from common.services.outbox import Subject
+from common.outbox.events import Subject
 from common.tests.factories import make_delivery, make_endpoint, make_event, make_older
 from common.tests.threads import at_once
+from common.webhooks import endpoints, recovery
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent_kicks")]
 

@@ -9,9 +9,10 @@ from django.utils import timezone
 from common.errors import Conflict, NotFound
 from common.ids import uuid7
 from common.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
-from common.services import dispatch, endpoints, outbox, replay
+from common.outbox import events
 from common.tests.factories import make_delivery, make_endpoint, make_event, make_older
 from common.tests.threads import at_once, results_and_errors
+from common.webhooks import dispatch, endpoints, replay
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent_kicks")]
 
@@ -23,7 +24,7 @@ ALL = WebhookDelivery.objects.all()
 def make_finished(status, **fields):
     """A delivery whose event is rolled up."""
     delivery = make_delivery(status=status, schedule_step=10, attempt_count=10, **fields)
-    outbox.roll_up([delivery.event_id])
+    events.roll_up([delivery.event_id])
     return delivery
 
 
@@ -249,8 +250,8 @@ def test_the_purge_and_what_changes_old_deliveries_do_not_lock_each_other_out(se
 
         outcomes = results_and_errors(
             [
-                partial(outbox.purge_events, 20),
-                partial(outbox.purge_events, 20),
+                partial(events.purge_events, 20),
+                partial(events.purge_events, 20),
                 partial(replay.retry_failed, ALL.filter(endpoint=endpoint)),
                 partial(endpoints.remove_endpoint, endpoint_id=endpoint.id),
             ]

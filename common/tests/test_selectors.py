@@ -6,11 +6,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from common import selectors
 from common.errors import InvalidInput, NotFound
 from common.ids import first_id, uuid7
 from common.models import DeliveryStatus, WebhookAttempt, WebhookDelivery
-from common.selectors import Health, health_of
 from common.tests.factories import (
     make_attempt,
     make_delivery,
@@ -18,6 +16,8 @@ from common.tests.factories import (
     make_event,
     make_older,
 )
+from common.webhooks import selectors
+from common.webhooks.selectors import Health, health_of
 
 pytestmark = pytest.mark.django_db
 

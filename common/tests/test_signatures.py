@@ -14,9 +14,9 @@ import svix.webhooks
 from django.utils import timezone
 
 from common.models import RetiredSecret
-from common.services import dispatch, endpoints, webhook
 from common.tests.factories import make_endpoint, make_event
 from common.tests.receiver import Answer, Receiver
+from common.webhooks import dispatch, endpoints, sending
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent_kicks")]
 
@@ -91,7 +91,7 @@ def secrets_that_verify(request, *secrets):
 def test_a_delivery_is_verified_with_the_secret_of_its_endpoint_alone(receiver, endpoint):
     request = deliver(receiver)
 
-    assert secrets_that_verify(request, endpoint.secret, webhook.new_secret()) == [endpoint.secret]
+    assert secrets_that_verify(request, endpoint.secret, sending.new_secret()) == [endpoint.secret]
 
 
 def test_both_secrets_verify_during_the_overlap_of_a_rotation(receiver, endpoint):
@@ -101,7 +101,7 @@ def test_both_secrets_verify_during_the_overlap_of_a_rotation(receiver, endpoint
     request = deliver(receiver)
 
     assert new != old
-    assert secrets_that_verify(request, new, old, webhook.new_secret()) == [new, old]
+    assert secrets_that_verify(request, new, old, sending.new_secret()) == [new, old]
     assert len(request.headers["webhook-signature"].split(" ")) == 2
 
 
@@ -243,7 +243,7 @@ def test_a_request_that_is_kept_back_too_long_is_refused(request_and_secret, age
     """Its signature is right: the age alone decides."""
     request, secret = request_and_secret
     sent_at = int(time.time()) - age
-    signature = webhook.signature(
+    signature = sending.signature(
         secrets=[secret],
         message_id=request.headers["webhook-id"],
         timestamp=sent_at,

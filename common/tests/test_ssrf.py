@@ -3,7 +3,7 @@ import ipaddress
 import pytest
 
 from common.errors import InvalidInput
-from common.services import ssrf
+from common.net import ssrf
 
 # What each address is, beside it. None may be connected to.
 REFUSED = [

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from common import tasks
 from common.models import KickLane, OutboxEvent, OutboxKick, WebhookDelivery
-from common.services import kicks
+from common.outbox import kicks
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.receiver import Answer, Receiver
 

@@ -12,21 +12,22 @@ from django.utils import timezone
 from django.utils.http import http_date
 
 from common.ids import uuid7
-from common.services import guarded_http, webhook
+from common.net import guarded_http
 from common.tests.receiver import Answer, Close, Drip, Hang, Receiver
 from common.version import VERSION
+from common.webhooks import sending
 
 
 def make_message(url, **fields):
     defaults = {
-        "secrets": [webhook.new_secret()],
+        "secrets": [sending.new_secret()],
         "event_id": uuid7(),
         "event_type": "file.uploaded",
         "delivery_id": uuid7(),
         "body": b'{"n":1}',
         "timeout": 20,
     }
-    return webhook.Message(url=url, **(defaults | fields))
+    return sending.Message(url=url, **(defaults | fields))
 
 
 def send(*messages):
@@ -34,7 +35,7 @@ def send(*messages):
 
     async def attempts():
         async with guarded_http.client() as client:
-            return [await webhook.send(message, client) for message in messages]
+            return [await sending.send(message, client) for message in messages]
 
     results = asyncio.run(attempts())
     return results[0] if len(messages) == 1 else results
@@ -48,7 +49,7 @@ def answer_of(*answers, **fields):
 
 
 def test_the_vector_of_the_specification():
-    signature = webhook.signature(
+    signature = sending.signature(
         secrets=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
         message_id="msg_p5jXN8AQM9LWM0D4loKWxJek",
         timestamp=1614265330,
@@ -59,7 +60,7 @@ def test_the_vector_of_the_specification():
 
 
 def test_a_secret_is_the_prefix_and_32_random_bytes():
-    one, other = webhook.new_secret(), webhook.new_secret()
+    one, other = sending.new_secret(), sending.new_secret()
 
     assert one != other
     assert one.startswith("whsec_")
@@ -67,7 +68,7 @@ def test_a_secret_is_the_prefix_and_32_random_bytes():
 
 
 def test_a_real_delivery_is_verified_by_the_standard_package():
-    secret = webhook.new_secret()
+    secret = sending.new_secret()
     _, (received,) = answer_of(secrets=[secret], body='{"name":"słońce"}'.encode())
 
     verified = standardwebhooks.Webhook(secret).verify(received.body, received.headers)
@@ -76,17 +77,17 @@ def test_a_real_delivery_is_verified_by_the_standard_package():
 
 
 def test_each_of_several_secrets_verifies_the_same_delivery():
-    secrets = [webhook.new_secret(), webhook.new_secret()]
+    secrets = [sending.new_secret(), sending.new_secret()]
     _, (received,) = answer_of(secrets=secrets)
 
     for secret in secrets:
         assert standardwebhooks.Webhook(secret).verify(received.body, received.headers)
     with pytest.raises(standardwebhooks.WebhookVerificationError):
-        standardwebhooks.Webhook(webhook.new_secret()).verify(received.body, received.headers)
+        standardwebhooks.Webhook(sending.new_secret()).verify(received.body, received.headers)
 
 
 def test_the_headers_of_an_attempt():
-    secret, event_id, delivery_id = webhook.new_secret(), uuid7(), uuid7()
+    secret, event_id, delivery_id = sending.new_secret(), uuid7(), uuid7()
     before = int(time.time())
     _, (received,) = answer_of(secrets=[secret], event_id=event_id, delivery_id=delivery_id)
 
@@ -205,7 +206,7 @@ def test_the_next_address_is_tried_when_one_refuses(names):
     ],
 )
 def test_retry_after_is_read_in_both_forms(value, expected):
-    assert webhook.retry_after_seconds(value) == expected
+    assert sending.retry_after_seconds(value) == expected
 
 
 def test_a_retry_after_that_is_no_date_leaves_the_answer_as_it_is():

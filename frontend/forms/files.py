@@ -6,8 +6,8 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from uploads.files.expiry import latest_expiry
 from uploads.models import FileStatus, IngestFile
-from uploads.services.expiry import latest_expiry
 
 _DAYS = (1, 3, 7, 14, 30, 90)
 

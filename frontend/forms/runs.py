@@ -7,9 +7,9 @@ from django import forms
 
 from common.errors import DooritoError
 from uploads.models import RunStatus
-from uploads.run_selectors import active_workflows
 from uploads.workflows.config_fields import config_fields, config_values, placed
 from uploads.workflows.registry import TaskDefinition
+from uploads.workflows.selectors import active_workflows
 
 
 class RunFilterForm(forms.Form):

@@ -14,13 +14,13 @@ from accounts.models import User
 from accounts.services import get_user
 from common.errors import DooritoError, NotFound
 from common.models import DeliveryStatus, WebhookEndpoint
-from common.services.endpoints import (
+from common.outbox.events import EVENT_TYPES
+from common.webhooks.endpoints import (
     DESCRIPTION_LENGTH,
     TIMEOUT_MAX,
     EndpointSettings,
     list_endpoints,
 )
-from common.services.outbox import EVENT_TYPES
 
 # Stands for the value of a header that is kept: values are never shown again.
 KEPT = "••••••••"
@@ -39,7 +39,7 @@ _WINDOWS = {"1": "in the last hour", "24": "in the last 24 hours", "168": "in th
 
 
 class EndpointForm(forms.Form):
-    """`common.services.endpoints.check` judges the values; here they are only read."""
+    """`common.webhooks.endpoints.check` judges the values; here they are only read."""
 
     url = forms.CharField(
         label="URL",

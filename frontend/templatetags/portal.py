@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 from accounts.models import User
 from accounts.permissions import CHANGE_WEBHOOKS, CHANGE_WORKFLOWS, SEE_WEBHOOKS, allows
 from common.models import OutboxEvent, WebhookEndpoint
-from common.selectors import BACKLOG_CAP
-from common.services import health
+from common.webhooks import health
+from common.webhooks.selectors import BACKLOG_CAP
 from frontend.forms.webhooks import waits
 
 register = template.Library()

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from common.ids import uuid7
 from common.models import DeliveryStatus, WebhookDelivery
-from common.services import kicks
+from common.outbox import kicks
 from common.tests.factories import make_attempt, make_delivery, make_endpoint
 
 HTMX = {"HX-Request": "true"}

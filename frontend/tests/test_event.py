@@ -6,7 +6,7 @@ from django.test import Client
 from accounts.models import User
 from common.ids import uuid7
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery
-from common.services import kicks
+from common.outbox import kicks
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from uploads.tests.factories import make_stored
 

@@ -7,12 +7,11 @@ from django.utils import timezone
 
 from accounts.models import User
 from common.models import DeliveryStatus, WebhookDelivery
-from common.services import kicks
+from common.outbox import kicks
 from common.tests.factories import make_attempt, make_endpoint
+from uploads.files.batches import create_batch
 from uploads.models import FileStatus, IngestFile
-from uploads.services import run_claims
-from uploads.services.batches import create_batch
-from uploads.services.sessions import abort_session
+from uploads.receiving.sessions import abort_session
 from uploads.tests.factories import (
     make_consumed,
     make_rows,
@@ -26,6 +25,7 @@ from uploads.tests.workflow_factories import (
     make_running,
     make_workflow,
 )
+from uploads.workflows import claims
 
 HTMX = {"HX-Request": "true"}
 
@@ -241,7 +241,7 @@ def test_its_runs_are_shown_and_refreshed_while_one_is_active(ada: Client, user:
     assert f'hx-get="{page_of(file, "runs/")}?seen=stored" hx-trigger="every 2s"' in content
     for shown in ("It is empty.", "page 3", 'value="30.0"', page_of(file, f"runs/{failed.id}/")):
         assert shown in content
-    assert run_claims.complete(running, output_text="", is_cut=False, result=None)
+    assert claims.complete(running, output_text="", is_cut=False, result=None)
     response = ada.get(page_of(file, "runs/"), {"seen": "stored"}, headers=HTMX)
     fragment = response.content.decode()
     assert "<html" not in fragment
@@ -252,7 +252,7 @@ def test_its_runs_are_shown_and_refreshed_while_one_is_active(ada: Client, user:
 
 def test_a_file_that_its_run_consumed_reloads_the_page(ada: Client, user: User):
     run = make_running(user=user, workflow=make_workflow(consumes_file=True))
-    assert run_claims.complete(run, output_text="", is_cut=False, result=None)
+    assert claims.complete(run, output_text="", is_cut=False, result=None)
     response = ada.get(page_of(run.file, "runs/"), {"seen": "stored"}, headers=HTMX)
     assert response.headers["HX-Refresh"] == "true"
 

@@ -15,11 +15,9 @@ from pydantic import Field
 from accounts.models import User
 from accounts.tests.factories import make_user
 from frontend.tests.conftest import client_of
+from uploads.files.batches import create_batch
+from uploads.files.lifecycle import delete_file
 from uploads.models import RunStatus, WorkflowRun, WorkflowSecret
-from uploads.services import run_claims
-from uploads.services.batches import create_batch
-from uploads.services.files import delete_file
-from uploads.services.run_claims import Progress
 from uploads.tests.factories import make_stored
 from uploads.tests.workflow_factories import (
     in_every_state,
@@ -38,8 +36,10 @@ from uploads.workflows import (
     RunContext,
     TaskConfig,
     WorkflowResult,
+    claims,
     workflow_task,
 )
+from uploads.workflows.claims import Progress
 
 HTMX = {"HX-Request": "true"}
 
@@ -148,7 +148,7 @@ def test_a_run_is_watched_to_its_end_which_shows_the_output(ada: Client, user: U
     assert "hx-swap-oob" not in same  # nothing that would be read out again
 
     note_progress(run, percent=90)
-    assert run_claims.complete(run, output_text="# Found", is_cut=False, result=None)
+    assert claims.complete(run, output_text="# Found", is_cut=False, result=None)
     ended = ada.get(page_of(run), {"seen": "running"}, headers=HTMX).content.decode()
     assert "hx-get" not in ended
     assert 'hx-swap-oob="innerHTML:#run-news"' in ended
@@ -226,7 +226,7 @@ def test_a_run_without_output_says_so(ada: Client, user: User):
 def test_the_cost_is_shown_in_the_portals_currency(ada: Client, user: User, settings):
     settings.PORTAL_CURRENCY = "EUR"
     run = make_running(user=user)
-    run_claims.keep(run, Progress(cost=Decimal("0.001230")))
+    claims.keep(run, Progress(cost=Decimal("0.001230")))
     assert b"0.00123 EUR" in ada.get(page_of(run)).content
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from common.ids import uuid7
 from common.models import DeliveryStatus, DisabledReason, WebhookDelivery, WebhookEndpoint
-from common.services import kicks
+from common.outbox import kicks
 from common.tests.factories import make_attempt, make_delivery, make_endpoint
 from common.tests.receiver import Answer, Receiver
 

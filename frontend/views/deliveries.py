@@ -10,9 +10,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
-from common import selectors
 from common.errors import Conflict
-from common.services import replay
+from common.webhooks import replay, selectors
 from frontend.views.access import SignedInRequest, is_fragment, permitted
 from frontend.views.lists import pace
 from uploads.selectors import envelope_for

@@ -8,9 +8,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
-from common import selectors
 from common.errors import Conflict
-from common.services import replay
+from common.webhooks import replay, selectors
 from frontend.forms.webhooks import EventFilterForm, RedeliverForm
 from frontend.views.access import SignedInRequest, is_fragment, permitted
 from frontend.views.lists import chosen, pace, page_of, template_of

@@ -10,14 +10,14 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST, require_safe
 
 from common.errors import DooritoError, NotFound
-from common.services.outbox import events_of
+from common.outbox.events import events_of
 from frontend.forms.files import ExtendForm, FilterForm
 from frontend.views.access import SignedInRequest, is_fragment, signed_in
 from frontend.views.lists import chosen, pace, page_of, template_of
 from frontend.views.runs import file_context
 from uploads import selectors
+from uploads.files.lifecycle import delete_file, extend_file
 from uploads.models import FileStatus, IngestFile
-from uploads.services.files import delete_file, extend_file
 
 
 @require_safe

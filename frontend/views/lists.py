@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from common.errors import InvalidInput
 from common.models import DeliveryStatus, WebhookDelivery
+from common.outbox.events import OPEN
 from common.pagination import Page
-from common.services.outbox import OPEN
 from frontend.views.access import is_fragment
 
 # How often a page looks again, in seconds: while something happens, and while it waits for longer.

@@ -7,7 +7,8 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from frontend.views.access import SignedInRequest, signed_in
-from uploads import run_selectors, selectors
+from uploads import selectors
+from uploads.workflows import selectors as run_selectors
 
 
 @require_safe

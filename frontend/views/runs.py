@@ -19,10 +19,11 @@ from frontend import markdown
 from frontend.forms.runs import ConfigForm, RunFilterForm
 from frontend.views.access import SignedInRequest, is_fragment, signed_in
 from frontend.views.lists import BUSY_PACE, SOON, chosen, page_of, template_of
-from uploads import run_selectors, selectors
+from uploads import selectors
 from uploads.models import FileStatus, IngestFile, RunStatus, Workflow, WorkflowRun
-from uploads.services import runs as services
 from uploads.workflows import registry, starting
+from uploads.workflows import runs as services
+from uploads.workflows import selectors as run_selectors
 
 SLOW_PACE = 10  # seconds between two looks at what an external runner does
 RUNS_LISTED = 10  # on a file's page

@@ -17,12 +17,11 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
-from common import selectors
 from common.errors import DooritoError, InvalidInput, NotFound
 from common.models import WebhookDelivery, WebhookEndpoint
+from common.outbox.events import OPEN
 from common.pagination import paginate
-from common.services import dispatch, endpoints, recovery
-from common.services.outbox import OPEN
+from common.webhooks import dispatch, endpoints, recovery, selectors
 from frontend.forms.webhooks import (
     DeliveryFilterForm,
     EndpointForm,

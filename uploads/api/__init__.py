@@ -1,8 +1,10 @@
 """The JSON API, version 1."""
 
 from accounts.authentication import Authenticator
-from uploads.api import batches, events, files, problems, runs, sessions, webhooks, workflows
+from common.http import problems
+from uploads.api import batches, events, files, sessions, webhooks
 from uploads.api.openapi import DescribedAPI, read_only
+from uploads.workflows.api import runs, workflows
 
 api = DescribedAPI(
     title="Doorito",

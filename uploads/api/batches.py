@@ -6,11 +6,11 @@ from ninja import Router, Status
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
+from common.http.problems import PROBLEMS
 from uploads import selectors
-from uploads.api.problems import PROBLEMS
 from uploads.api.schemas import BatchIn, BatchList, BatchOut, FileList
+from uploads.files import batches
 from uploads.models import UploadBatch
-from uploads.services import batches
 
 router = Router(tags=["Batches"])
 may_upload = Authenticator(TokenScope.UPLOAD)

@@ -13,11 +13,11 @@ from django.views.decorators.http import require_safe
 
 from common.db import release_connection
 from common.errors import RangeNotSatisfiable
+from common.http.problems import answers_problems
 from uploads import selectors
-from uploads.api.problems import answers_problems
-from uploads.links import LinkKind, file_id_of
+from uploads.files import lifecycle
+from uploads.files.links import LinkKind, file_id_of
 from uploads.models import IngestFile
-from uploads.services import files
 from uploads.storage import storage
 
 _BLOCK_BYTES = 256 * 2**10  # of a range
@@ -65,7 +65,7 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
 def signed_file(request: HttpRequest, token: str) -> HttpResponseBase:
     """The link that events carry: good while the file is stored."""
     file = selectors.get_linked_file(file_id_of(LinkKind.FILE, token))
-    files.require_readable(file)
+    lifecycle.require_readable(file)
     return file_response(request, file)
 
 
@@ -75,7 +75,7 @@ def signed_file(request: HttpRequest, token: str) -> HttpResponseBase:
 def claimed_file(request: HttpRequest, token: str) -> HttpResponseBase:
     """The consumer's link: good until the bytes are removed."""
     file = selectors.get_linked_file(file_id_of(LinkKind.CLAIM, token))
-    files.require_claimable(file)
+    lifecycle.require_claimable(file)
     return file_response(request, file)
 
 

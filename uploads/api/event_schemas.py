@@ -5,9 +5,9 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import conditional_page
 
+from common.http.problems import answers_problems
 from uploads import event_schemas
 from uploads.api.openapi import read_only
-from uploads.api.problems import answers_problems
 
 
 @read_only

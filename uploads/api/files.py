@@ -10,15 +10,16 @@ from pydantic import ValidationError
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
-from uploads import selectors
-from uploads.api.bodies import body_blocks, content_digest, content_length, file_blocks
+from common.http.bodies import body_blocks, content_length, file_blocks
+from common.http.digests import content_digest
+from common.http.forms import read_form
+from common.http.problems import PROBLEMS
+from uploads import policy, selectors
 from uploads.api.content import file_response
-from uploads.api.forms import read_form
-from uploads.api.problems import PROBLEMS
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
-from uploads.services import files
-from uploads.services.one_request import store_in_one_request
-from uploads.services.upload_requests import UploadRequest
+from uploads.files import lifecycle
+from uploads.receiving.one_request import store_in_one_request
+from uploads.receiving.requests import UploadRequest
 
 router = Router(tags=["Files"])
 may_upload = Authenticator(TokenScope.UPLOAD)
@@ -105,28 +106,28 @@ def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
 def get_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBase:
     """The bytes. Honours Range, If-None-Match and If-Range; the ETag is the SHA-256."""
     file = selectors.get_file(user=request.user, file_id=file_id)
-    files.require_readable(file)
+    lifecycle.require_readable(file)
     return file_response(request, file)
 
 
 @router.delete("/{uuid:file_id}", response={204: None} | PROBLEMS, auth=may_consume)
 def delete_file(request: AuthenticatedRequest, file_id: UUID) -> Status:
     """Remove the file; its record stays. Safe to repeat."""
-    files.delete_file(user=request.user, file_id=file_id)
+    lifecycle.delete_file(user=request.user, file_id=file_id)
     return Status(204, None)
 
 
 @router.post("/{uuid:file_id}/consume", response={200: ConsumptionOut} | PROBLEMS, auth=may_consume)
 def consume_file(request: AuthenticatedRequest, file_id: UUID) -> ConsumptionOut:
     """Take the file for processing: 200 to exactly one caller, 409 to all others."""
-    consumption = files.consume_file(user=request.user, file_id=file_id)
+    consumption = lifecycle.consume_file(user=request.user, file_id=file_id)
     return ConsumptionOut.of_consumption(consumption)
 
 
 @router.post("/{uuid:file_id}/extend", response={200: FileOut} | PROBLEMS, auth=may_upload)
 def extend_file(request: AuthenticatedRequest, file_id: UUID, body: ExtendIn) -> FileOut:
     """Keep the file longer, within the configured maximum."""
-    file = files.extend_file(user=request.user, file_id=file_id, expires_at=body.expires_at)
+    file = lifecycle.extend_file(user=request.user, file_id=file_id, expires_at=body.expires_at)
     return FileOut.of(file)
 
 
@@ -136,7 +137,7 @@ def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
             "digest_unsupported",
             "Content-Digest is checked for raw bodies; for a form, send the field sha256.",
         )
-    with read_form(request) as form:
+    with read_form(request, check_size=policy.check_single_request_size) as form:
         query = _with_fields(form.fields, query)
         return store_in_one_request(
             user=request.user,

@@ -6,25 +6,15 @@ from uuid import UUID
 
 from django.urls import reverse
 from ninja import Schema
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
+from pydantic import AwareDatetime, Field, StrictInt
 
+from common.http.schemas import ErrorOut, RequestBody
 from common.pagination import Page
 from uploads import selectors
+from uploads.files.expiry import session_expiry
+from uploads.files.lifecycle import Consumption
 from uploads.models import IngestFile, UploadBatch, UploadSession
-from uploads.services.expiry import session_expiry
-from uploads.services.files import Consumption
-from uploads.services.upload_requests import UploadRequest
-
-
-class ErrorOut(Schema):
-    code: str
-    message: str
-
-
-class RequestBody(BaseModel):
-    """A JSON object that a request sends. What nobody reads is refused, not lost."""
-
-    model_config = ConfigDict(extra="forbid")
+from uploads.receiving.requests import UploadRequest
 
 
 class SessionIn(RequestBody):

@@ -7,12 +7,13 @@ from ninja import Router, Status
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
+from common.http.bodies import body_blocks, content_length
+from common.http.digests import content_digest
+from common.http.problems import PROBLEMS
 from uploads import selectors
-from uploads.api.bodies import body_blocks, content_digest, content_length
-from uploads.api.problems import PROBLEMS
 from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut
-from uploads.services import sessions
-from uploads.services.parts import receive_part
+from uploads.receiving import sessions
+from uploads.receiving.parts import receive_part
 
 router = Router(tags=["Upload sessions"], auth=Authenticator(TokenScope.UPLOAD))
 

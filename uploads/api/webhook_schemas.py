@@ -9,6 +9,7 @@ from ninja import Schema
 from pydantic import AwareDatetime, Field, StrictInt
 
 from common.errors import DooritoError
+from common.http.schemas import RequestBody
 from common.models import (
     DeliveryStatus,
     OutboxEvent,
@@ -17,9 +18,8 @@ from common.models import (
     WebhookEndpoint,
 )
 from common.pagination import Page
-from common.selectors import Health
-from common.services.endpoints import EndpointSettings
-from uploads.api.schemas import RequestBody
+from common.webhooks.endpoints import EndpointSettings
+from common.webhooks.selectors import Health
 
 _EVENT_TYPES = "Types, or `file.*` for all of a kind. Empty takes all."
 _CONTENT_TYPES = "Of files: `application/pdf`, `image/*`. Empty takes all."

@@ -8,12 +8,11 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 
 from accounts.authentication import AuthenticatedRequest
-from common import selectors
 from common.errors import InvalidInput
+from common.http.problems import PROBLEMS
 from common.models import WebhookEndpoint
 from common.pagination import paginate
-from common.services import dispatch, endpoints, recovery, replay
-from uploads.api.problems import PROBLEMS
+from common.webhooks import dispatch, endpoints, recovery, replay, selectors
 from uploads.api.staff import may_change_webhooks, may_see_webhooks
 from uploads.api.webhook_schemas import (
     CreatedWebhookOut,

@@ -7,10 +7,10 @@ import pytest
 
 from accounts.tests.factories import make_user
 from boot.tests.portal import Portal
-from common.services import kicks
-from uploads.services import run_queue
+from common.outbox import kicks
 from uploads.tests.factories import Api
 from uploads.tests.wire import Door
+from uploads.workflows import queue
 
 
 @pytest.fixture(autouse=True)
@@ -60,5 +60,5 @@ def no_kicks(monkeypatch) -> None:
 def no_run_kicks(monkeypatch) -> list[float]:
     """Runs stay as they are put: kicks are noted, by their delay in seconds, and start nothing."""
     sent: list[float] = []
-    monkeypatch.setattr(run_queue, "_senders", [sent.append])
+    monkeypatch.setattr(queue, "_senders", [sent.append])
     return sent

@@ -7,7 +7,7 @@ from functools import cache
 from jsonschema import Draft202012Validator, FormatChecker
 
 from common.models import OutboxEvent
-from common.services import outbox
+from common.outbox import events as outbox
 from uploads import event_schemas
 
 _FORMATS = FormatChecker(["uuid"])

@@ -17,10 +17,11 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.tests.factories import make_token, make_user
 from common.models import OutboxEvent
+from uploads.files import lifecycle
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
-from uploads.services import files, sessions
-from uploads.services.parts import receive_part
-from uploads.services.upload_requests import UploadRequest
+from uploads.receiving import sessions
+from uploads.receiving.parts import receive_part
+from uploads.receiving.requests import UploadRequest
 from uploads.storage import storage
 
 SESSIONS = "/api/v1/uploads/sessions"
@@ -216,9 +217,9 @@ def make_expired(**values: Any) -> IngestFile:
     return file
 
 
-def make_consumed(**values: Any) -> files.Consumption:
+def make_consumed(**values: Any) -> lifecycle.Consumption:
     file = make_stored(**values)
-    return files.consume_file(user=file.uploaded_by, file_id=file.id)
+    return lifecycle.consume_file(user=file.uploaded_by, file_id=file.id)
 
 
 def make_rows(count: int, *, user: User, batch: UploadBatch | None = None, **values: Any) -> None:

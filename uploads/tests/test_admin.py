@@ -5,8 +5,8 @@ from django.test import Client
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, make_user
 from common.admin_records import BoundedPaginator
+from uploads.files.retention import purge_files
 from uploads.models import FileStatus, IngestFile, SessionStatus, UploadBatch, UploadSession
-from uploads.services.retention import purge_files
 from uploads.tests.factories import (
     events,
     make_consumed,

@@ -9,7 +9,7 @@ from accounts.models import User
 from accounts.tests.factories import make_user
 from common.ids import uuid7
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery
-from common.services import outbox
+from common.outbox import events as outbox
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.threads import at_once
 from uploads.tests.factories import Api, assert_problem, make_stored

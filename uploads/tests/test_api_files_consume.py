@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from common.tests.threads import at_once
+from uploads.files import retention
 from uploads.models import IngestFile
-from uploads.services import retention
 from uploads.tests.factories import FILES, Api, assert_problem, body, events, on_disk
 
 DATA = b"0123456789ABCDE"

@@ -4,8 +4,8 @@ from urllib.parse import urlsplit
 
 from django.test import Client
 
+from uploads.files import retention
 from uploads.models import IngestFile
-from uploads.services import retention
 from uploads.tests.factories import FILES, assert_problem, events, on_disk
 
 

@@ -7,9 +7,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 
-from uploads.api import forms
+from common.http import forms
 from uploads.models import FileStatus, IngestFile, UploadSession
-from uploads.services import one_request
+from uploads.receiving import one_request
 from uploads.tests.factories import (
     FILES,
     Api,
@@ -227,7 +227,7 @@ def test_an_error_that_nobody_foresaw_leaves_nothing_on_disk(api, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("the disk is broken")
 
-    monkeypatch.setattr("uploads.services.parts._write", fail)
+    monkeypatch.setattr("uploads.receiving.parts._write", fail)
     api.http.raise_request_exception = False
     assert_problem(api.post_raw(TEXT, filename="a"), 500, "internal_error")
     assert on_disk() == set()

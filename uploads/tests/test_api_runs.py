@@ -8,8 +8,6 @@ from django.utils import timezone
 from accounts.tests.factories import make_user
 from common.tests.threads import at_once
 from uploads.models import RunStatus, RunTrigger, WorkflowRun
-from uploads.services import run_claims
-from uploads.services.run_claims import Failure
 from uploads.tests.factories import FILES, Api, assert_problem, make_consumed, make_stored
 from uploads.tests.workflow_factories import (
     RUNS,
@@ -25,6 +23,8 @@ from uploads.tests.workflow_factories import (
     make_workflow,
     note_progress,
 )
+from uploads.workflows import claims
+from uploads.workflows.claims import Failure
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_run_kicks")]
 
@@ -221,10 +221,10 @@ def test_a_user_does_not_see_what_only_administrators_configure(api):
 
 def test_an_attempt_that_failed_before_the_success_is_no_error_of_the_run(api):
     run = make_running(user=api.user)
-    assert run_claims.fail(run, Failure("no_answer", "Nothing came.", may_retry=True))
+    assert claims.fail(run, Failure("no_answer", "Nothing came.", may_retry=True))
     assert shown(api, run)["error"]["code"] == "no_answer"
     run = claim_run(run)
-    assert run_claims.complete(run, output_text="", is_cut=False, result=None)
+    assert claims.complete(run, output_text="", is_cut=False, result=None)
 
     made = shown(api, run)
 
@@ -396,7 +396,7 @@ def test_a_rules_run_was_started_by_nobody(api):
 
 def test_a_run_that_waits_for_its_next_attempt_says_until_when(api):
     run = make_running(user=api.user)
-    run_claims.fail(run, Failure("busy", "Later.", may_retry=True, retry_after=3600))
+    claims.fail(run, Failure("busy", "Later.", may_retry=True, retry_after=3600))
     due = timezone.datetime.fromisoformat(shown(api, run)["due_at"])
     assert due > timezone.now() + timedelta(minutes=30)
 

@@ -12,10 +12,8 @@ from django.utils import timezone
 
 from common.ids import uuid7
 from common.tests.threads import at_once
-from uploads.links import LinkKind, callback_link, link
+from uploads.files.links import LinkKind, link
 from uploads.models import IngestFile, WorkflowRun
-from uploads.services import run_claims, runs
-from uploads.services.run_results import discard_result, store_result
 from uploads.storage import storage
 from uploads.tests.factories import (
     CutStream,
@@ -35,7 +33,9 @@ from uploads.tests.workflow_factories import (
     make_running,
     make_workflow,
 )
-from uploads.workflows import answers
+from uploads.workflows import answers, claims, runs
+from uploads.workflows.links import callback_link
+from uploads.workflows.results import discard_result, store_result
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_run_kicks")]
 
@@ -122,7 +122,7 @@ def test_an_answer_may_come_before_the_worker_has_handed_over():
     run = make_running()
     assert post(run, COMPLETED).status_code == 204
     assert spent(run).status == "completed"
-    assert not run_claims.hand_over(run, seconds=60)
+    assert not claims.hand_over(run, seconds=60)
 
 
 def test_a_chain_goes_on_from_an_answer():
@@ -237,9 +237,9 @@ def test_the_link_of_an_attempt_that_has_ended_is_over(make):
     run = make_running()
     path = address(run)
     if make is make_completed:
-        run_claims.complete(run, output_text="First", is_cut=False, result=None)
+        claims.complete(run, output_text="First", is_cut=False, result=None)
     else:
-        run_claims.fail(run, run_claims.Failure("x", "y"))
+        claims.fail(run, claims.Failure("x", "y"))
     reply = Client().post(path, COMPLETED, content_type="application/json")
     assert_problem(reply, 410, "attempt_over")
     assert_problem(Client().put(f"{path}?filename=a", RESULT), 410, "attempt_over")
@@ -256,7 +256,7 @@ def test_the_link_of_a_cancelled_run_is_over(run):
 
 def test_the_link_of_an_earlier_attempt_is_over(run):
     path = address(run)
-    run_claims.fail(run, run_claims.Failure("x", "y", may_retry=True))
+    claims.fail(run, claims.Failure("x", "y", may_retry=True))
     again = claim_run(run)
     reply = Client().post(path, COMPLETED, content_type="application/json")
     assert_problem(reply, 410, "attempt_over")
@@ -269,7 +269,7 @@ def test_after_the_deadline_nothing_is_taken_even_before_the_sweep():
     assert_problem(post(run, {"status": "progress"}), 410, "attempt_over")
     assert_problem(put(run), 410, "attempt_over")
     assert spent(run).status == "running"
-    assert run_claims.sweep() == 1
+    assert claims.sweep() == 1
 
 
 def test_the_link_of_a_run_that_is_no_more_is_over(run):
@@ -405,7 +405,7 @@ def test_of_several_results_at_once_one_is_taken(run):
     [
         lambda run: runs.cancel_run(user=run.owner, run_id=run.id),
         lambda run: post(run, COMPLETED),
-        lambda run: run_claims.fail(run, run_claims.Failure("x", "y", may_retry=True)),
+        lambda run: claims.fail(run, claims.Failure("x", "y", may_retry=True)),
     ],
 )
 def test_an_attempt_that_ends_during_the_upload_frees_its_bytes(run, end):
@@ -420,7 +420,7 @@ def test_an_attempt_that_ends_during_the_upload_frees_its_bytes(run, end):
 
 def test_a_late_upload_does_not_touch_the_result_of_the_next_attempt(run):
     def next_attempt():
-        run_claims.fail(run, run_claims.Failure("x", "y", may_retry=True))
+        claims.fail(run, claims.Failure("x", "y", may_retry=True))
         WorkflowRun.objects.filter(id=run.id).update(result_key="")  # as the worker begins
         return put(claim_run(run), b"the right one").status_code
 
@@ -440,7 +440,7 @@ def test_a_late_upload_does_not_touch_a_result_that_is_being_sent(run, missing, 
     key = uuid7().hex
 
     def next_attempt():
-        run_claims.fail(run, run_claims.Failure("x", "y", may_retry=True))
+        claims.fail(run, claims.Failure("x", "y", may_retry=True))
         again = claim_run(run)
         storage().create(key, size_bytes=10)
         return WorkflowRun.objects.filter(id=again.id).change(result_key=key)
@@ -459,7 +459,7 @@ def test_a_result_whose_bytes_were_freed_completes_nothing():
     result = store_result(run, filename="a", size_bytes=1, blocks=iter([memoryview(b"x")]))
     discard_result(run, result.stored.key)
 
-    assert not run_claims.complete(run, output_text="", is_cut=False, result=result)
+    assert not claims.complete(run, output_text="", is_cut=False, result=result)
 
     assert (spent(run).status, files_of_results()) == ("running", 0)
 

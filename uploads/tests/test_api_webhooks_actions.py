@@ -8,10 +8,10 @@ from django.utils import timezone
 
 from accounts.tests.factories import make_user
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery, WebhookEndpoint
-from common.services import recovery
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.receiver import Answer, Receiver
 from common.tests.threads import at_once
+from common.webhooks import recovery
 from uploads.tests.factories import Api, assert_problem
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_kicks")]

@@ -10,10 +10,7 @@ from django.db import connection
 from accounts.tests.factories import make_user
 from common.errors import Conflict, NotFound
 from common.ids import uuid7
-from uploads.cli.run import run
 from uploads.models import IngestFile, WorkflowRun
-from uploads.services import run_claims
-from uploads.services.run_claims import Failure
 from uploads.tests.factories import make_stored
 from uploads.tests.workflow_factories import (
     WORKER,
@@ -26,6 +23,9 @@ from uploads.tests.workflow_factories import (
     make_workflow,
     note_progress,
 )
+from uploads.workflows import claims
+from uploads.workflows.claims import Failure
+from uploads.workflows.cli.run import run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_run_kicks")]
 
@@ -59,7 +59,7 @@ class Worker(Thread):
         deadline = time.monotonic() + PATIENCE
         try:
             while self._left and time.monotonic() < deadline:
-                claimed = run_claims.claim(worker=WORKER)
+                claimed = claims.claim(worker=WORKER)
                 if claimed is None:
                     time.sleep(0.05)
                     continue
@@ -76,11 +76,11 @@ class Worker(Thread):
 
 
 def complete(claimed: WorkflowRun) -> None:
-    assert run_claims.complete(claimed, output_text="Done.", is_cut=False, result=None)
+    assert claims.complete(claimed, output_text="Done.", is_cut=False, result=None)
 
 
 def fail(claimed: WorkflowRun) -> None:
-    assert run_claims.fail(claimed, Failure("broken", "It broke."))
+    assert claims.fail(claimed, Failure("broken", "It broke."))
 
 
 # --- start ---------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_who_stops_waiting_learns_that_the_work_goes_on(workflow, monkeypatch):
     def interrupt(_seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("uploads.cli.run.time.sleep", interrupt)
+    monkeypatch.setattr("uploads.workflows.cli.run.time.sleep", interrupt)
     result = call("start", "report", make_stored().id, "--wait")
     assert result.exit_code == 130
     made = WorkflowRun.objects.get()

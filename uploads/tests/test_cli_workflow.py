@@ -3,9 +3,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from uploads.cli.workflow import workflow
 from uploads.models import Workflow
 from uploads.tests.workflow_factories import TASK, make_workflow
+from uploads.workflows.cli.workflow import workflow
 
 pytestmark = pytest.mark.django_db
 

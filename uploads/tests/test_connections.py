@@ -10,8 +10,8 @@ import pytest
 from django.db import connection, transaction
 
 from common.tests.threads import at_once
-from uploads.links import LinkKind, link
-from uploads.services import sessions
+from uploads.files.links import LinkKind, link
+from uploads.receiving import sessions
 from uploads.storage.local import LocalStorage
 from uploads.tests.factories import (
     FILES,

@@ -8,7 +8,7 @@ import pytest
 from common.errors import DooritoError, InvalidInput
 from common.tests.threads import at_once
 from uploads.models import UploadSession
-from uploads.services import sessions
+from uploads.receiving import sessions
 from uploads.storage import storage
 from uploads.tests.factories import make_session, send_parts, sha256, some_bytes, spool_path
 

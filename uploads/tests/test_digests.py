@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from uploads.models import UploadSession
-from uploads.services import digests, sessions
+from uploads.receiving import digests, sessions
 from uploads.storage import storage
 from uploads.storage.local import LocalStorage
 from uploads.tests.factories import make_session, send_part, send_parts, some_bytes

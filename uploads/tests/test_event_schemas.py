@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from jsonschema import Draft202012Validator
 
-from common.services.outbox import EVENT_TYPES
+from common.outbox.events import EVENT_TYPES
 from uploads import event_schemas
 
 TYPES = sorted(event_schemas.PAYLOADS)

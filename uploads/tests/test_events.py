@@ -9,11 +9,11 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from uploads import events as payloads
+from uploads.files import batches, retention
+from uploads.files.announce import announce_file
+from uploads.files.lifecycle import delete_file
 from uploads.models import FileStatus, IngestFile, UploadBatch
-from uploads.services import batches, retention
-from uploads.services.announce import announce_file
-from uploads.services.files import delete_file
-from uploads.services.sessions import abort_session
+from uploads.receiving.sessions import abort_session
 from uploads.tests.factories import (
     events,
     make_consumed,

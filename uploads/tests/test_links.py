@@ -8,9 +8,9 @@ from django.test import Client
 from django.utils import timezone
 
 from common.masking import MaskingFormatter
-from uploads.links import LinkKind, link
+from uploads.files.lifecycle import delete_file
+from uploads.files.links import LinkKind, link
 from uploads.models import IngestFile
-from uploads.services.files import delete_file
 from uploads.tests.factories import (
     assert_problem,
     body,

@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from accounts.tests.factories import make_user
 from uploads import selectors
+from uploads.files import retention
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
-from uploads.services import retention
+from uploads.receiving import abandoned
 from uploads.tests.factories import make_rows
 
 
@@ -173,13 +174,13 @@ def test_the_sweep_of_bytes_to_remove(db, crowd):
 
 
 def test_the_sweep_of_idle_sessions(db, crowd):
-    plan = plans(lambda: list(retention._idle_sessions().order_by("last_activity_at")[:200]))
+    plan = plans(lambda: list(abandoned._idle_sessions().order_by("last_activity_at")[:200]))
     assert_uses(plan, "upload_session_idle")
 
 
 def test_the_sweep_of_leftover_spools(db, crowd):
-    assert_uses(plans(retention.remove_leftover_spools), "upload_session_spool_left")
+    assert_uses(plans(abandoned.remove_leftover_spools), "upload_session_spool_left")
 
 
 def test_the_sweep_of_the_parts_of_ended_sessions(db, crowd):
-    assert_uses(plans(retention.purge_parts), "upload_session_parts_left")
+    assert_uses(plans(abandoned.purge_parts), "upload_session_parts_left")

@@ -12,9 +12,11 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from common.errors import Conflict, DooritoError, Gone
+from common.http.digests import Digest
 from common.tests.threads import at_once
+from uploads.files import lifecycle, retention
 from uploads.models import FileStatus, IngestFile, SessionStatus, UploadPart, UploadSession
-from uploads.services import digests, files, parts, retention, sessions
+from uploads.receiving import abandoned, digests, parts, sessions
 from uploads.storage import storage
 from uploads.tests.factories import (
     Api,
@@ -181,7 +183,7 @@ def test_a_session_that_came_back_to_life_is_not_aborted_as_idle(settings):
     UploadSession.objects.filter(id=session.id).update(last_activity_at=long_ago)
     listed = UploadSession.objects.select_related("file").get(id=session.id)
     send_part(session, 2, data)
-    assert not retention._abort_if_quiet(listed)
+    assert not abandoned._abort_if_quiet(listed)
     file = sessions.finalize_session(user=session.created_by, session_id=session.id)
     assert stored_bytes(file) == data
 
@@ -194,15 +196,15 @@ def test_a_session_that_was_finalized_meanwhile_is_not_aborted_as_idle(settings)
     UploadSession.objects.filter(id=session.id).update(last_activity_at=long_ago)
     listed = UploadSession.objects.select_related("file").get(id=session.id)
     file = sessions.finalize_session(user=session.created_by, session_id=session.id)
-    assert not retention._abort_if_quiet(listed)
+    assert not abandoned._abort_if_quiet(listed)
     assert stored_bytes(file) == data
 
 
 def test_exactly_one_of_sixteen_consumers_gets_the_file():
     file = make_stored()
-    consume = partial(files.consume_file, user=file.uploaded_by, file_id=file.id)
+    consume = partial(lifecycle.consume_file, user=file.uploaded_by, file_id=file.id)
     results = at_once([partial(outcome, consume)] * 16)
-    taken = [result for result in results if isinstance(result, files.Consumption)]
+    taken = [result for result in results if isinstance(result, lifecycle.Consumption)]
     assert len(taken) == 1
     assert results.count("already_consumed") == 15
     assert len(events("file.processed")) == 1
@@ -213,7 +215,7 @@ def test_a_file_is_either_consumed_or_expired(attempt):
     file = make_stored()
     soon = timezone.now() + timedelta(milliseconds=30)
     IngestFile.objects.filter(id=file.id).update(expires_at=soon)
-    consume = partial(files.consume_file, user=file.uploaded_by, file_id=file.id)
+    consume = partial(lifecycle.consume_file, user=file.uploaded_by, file_id=file.id)
 
     def expire() -> int:
         while timezone.now() < soon:
@@ -223,7 +225,7 @@ def test_a_file_is_either_consumed_or_expired(attempt):
     consumed, expired = at_once([partial(outcome, consume), expire])
     file.refresh_from_db()
     kinds = {event.event_type for event in events()} - {"file.uploaded"}
-    if isinstance(consumed, files.Consumption):
+    if isinstance(consumed, lifecycle.Consumption):
         assert (file.status, expired, kinds) == (FileStatus.PROCESSED, 0, {"file.processed"})
     else:
         assert (file.status, expired, kinds) == (FileStatus.DELETED, 1, {"file.deleted"})
@@ -303,7 +305,7 @@ def test_a_part_that_a_killed_request_has_recorded_after_all_is_received(left):
         parts._record,
         session.id,
         parts.PartRange(2, 1000, 1000),
-        parts.PartDigest("blake3", blake3.digest()),
+        Digest("blake3", blake3.digest()),
         key=session.spool_key,
     )
     with ThreadPoolExecutor(2) as pool:

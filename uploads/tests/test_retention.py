@@ -10,6 +10,7 @@ from django.utils import timezone
 from common.errors import Gone
 from common.ids import uuid7
 from uploads import selectors, tasks
+from uploads.files import lifecycle, retention
 from uploads.models import (
     FileStatus,
     IngestFile,
@@ -18,7 +19,7 @@ from uploads.models import (
     UploadPart,
     UploadSession,
 )
-from uploads.services import files, retention, sessions
+from uploads.receiving import abandoned, sessions
 from uploads.storage import storage
 from uploads.storage.local import LocalStorage
 from uploads.tests.factories import (
@@ -80,7 +81,7 @@ def test_an_extended_file_is_announced_again():
     file = make_stored()
     expire_at(file, timezone.now() + timedelta(minutes=5))
     retention.notify_expiring_files()
-    files.extend_file(
+    lifecycle.extend_file(
         user=file.uploaded_by,
         file_id=file.id,
         expires_at=timezone.now() + timedelta(minutes=30),
@@ -186,14 +187,14 @@ def test_an_idle_session_is_aborted_and_its_space_is_freed(settings):
     UploadBatch.objects.update(total_files=1)
     send_part(session, 1, DATA)
     make_idle(session, settings)
-    assert retention.abort_idle_sessions() == 1
+    assert abandoned.abort_idle_sessions() == 1
     session.refresh_from_db()
     assert (session.status, session.error_code) == (SessionStatus.ABORTED, "session_expired")
     assert session.file.status == FileStatus.FAILED
     assert on_disk() == set()
     assert [event.event_type for event in events()] == ["file.failed"]
     assert UploadBatch.objects.get().failed_count == 1
-    assert retention.abort_idle_sessions() == 0
+    assert abandoned.abort_idle_sessions() == 0
 
 
 def test_a_session_with_activity_stays(settings):
@@ -201,7 +202,7 @@ def test_a_session_with_activity_stays(settings):
     UploadSession.objects.update(
         last_activity_at=timezone.now() - timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS - 1)
     )
-    assert retention.abort_idle_sessions() == 0
+    assert abandoned.abort_idle_sessions() == 0
     assert session.status == SessionStatus.INIT
 
 
@@ -210,10 +211,10 @@ def test_a_session_that_is_receiving_is_never_aborted(settings, tmp_path: Path):
     make_idle(session, settings)
     body = f"with store.write_part({session.spool_key!r}, offset=10, size_bytes=5):"
     with other_process(tmp_path, body):
-        assert retention.abort_idle_sessions() == 0
+        assert abandoned.abort_idle_sessions() == 0
     session.refresh_from_db()
     assert session.status == SessionStatus.INIT
-    assert retention.abort_idle_sessions() == 0  # what is receiving counts as activity
+    assert abandoned.abort_idle_sessions() == 0  # what is receiving counts as activity
     send_parts(session, DATA)
     sessions.finalize_session(user=session.created_by, session_id=session.id)
 
@@ -223,34 +224,34 @@ def test_a_session_that_is_being_finalized_is_never_aborted(settings, tmp_path: 
     send_parts(session, DATA)
     make_idle(session, settings)
     with other_process(tmp_path, f"with store.exclusive({session.spool_key!r}):"):
-        assert retention.abort_idle_sessions() == 0
+        assert abandoned.abort_idle_sessions() == 0
 
 
 def test_a_session_whose_bytes_are_missing_is_aborted_like_any_other(settings):
     session = make_session()
     storage().discard(session.spool_key)
     make_idle(session, settings)
-    assert retention.abort_idle_sessions() == 1
+    assert abandoned.abort_idle_sessions() == 1
 
 
 def test_sessions_are_aborted_in_bounded_batches(settings, monkeypatch):
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(abandoned, "BATCH", 2)
     for _ in range(3):
         make_idle(make_session(), settings)
-    assert [retention.abort_idle_sessions() for _ in range(3)] == [2, 1, 0]
+    assert [abandoned.abort_idle_sessions() for _ in range(3)] == [2, 1, 0]
 
 
 def test_sessions_that_receive_do_not_keep_idle_ones_from_being_aborted(settings, monkeypatch):
     """The batch is full of the former: a later round gets to the latter."""
-    monkeypatch.setattr(retention, "BATCH", 1)
+    monkeypatch.setattr(abandoned, "BATCH", 1)
     busy, idle = make_session(), make_session()
     make_idle(idle, settings)
     UploadSession.objects.filter(id=busy.id).update(
         last_activity_at=timezone.now() - timedelta(days=99)
     )
     with storage().write_part(busy.spool_key, offset=0, size_bytes=10):
-        retention.abort_idle_sessions()
-        retention.abort_idle_sessions()
+        abandoned.abort_idle_sessions()
+        abandoned.abort_idle_sessions()
     idle.refresh_from_db()
     busy.refresh_from_db()
     assert (busy.status, idle.status) == (SessionStatus.INIT, SessionStatus.ABORTED)
@@ -265,11 +266,11 @@ def test_a_kill_between_the_end_of_a_session_and_its_bytes_leaks_nothing(monkeyp
     monkeypatch.setattr(sessions, "remove_spool", lambda _: None)
     sessions.end_session(session, status=status, error=Gone("x", "Ended."))
     assert len(on_disk()) == 1
-    assert retention.remove_leftover_spools() == 0  # the request may still run
+    assert abandoned.remove_leftover_spools() == 0  # the request may still run
     make_old(session)
-    assert retention.remove_leftover_spools() == 1
+    assert abandoned.remove_leftover_spools() == 1
     assert on_disk() == set()
-    assert retention.remove_leftover_spools() == 0
+    assert abandoned.remove_leftover_spools() == 0
 
 
 def test_a_kill_between_the_bytes_and_the_row_of_an_ended_session_is_finished():
@@ -277,7 +278,7 @@ def test_a_kill_between_the_bytes_and_the_row_of_an_ended_session_is_finished():
     sessions.abort_session(user=session.created_by, session_id=session.id)
     UploadSession.objects.update(spool_removed_at=None)
     make_old(session)
-    assert retention.remove_leftover_spools() == 1
+    assert abandoned.remove_leftover_spools() == 1
     assert UploadSession.objects.get().spool_removed_at
 
 
@@ -296,22 +297,22 @@ def test_a_kill_between_rename_and_row_that_nobody_finishes_is_swept(settings):
     send_parts(session, DATA)
     storage().finish(session.spool_key, size_bytes=15)
     make_idle(session, settings)
-    assert retention.abort_idle_sessions() == 1
+    assert abandoned.abort_idle_sessions() == 1
     assert on_disk() == set()
 
 
 def test_a_kill_between_bytes_and_row_of_a_creation_leaves_an_orphan_that_is_swept(tmp_path):
     orphan, owned = "0" * 30 + "ab", make_session()
     storage().create(orphan, size_bytes=5)
-    assert retention.remove_orphan_spools() == 0  # its row may be about to come
+    assert abandoned.remove_orphan_spools() == 0  # its row may be about to come
     for key in (orphan, owned.spool_key):
         os.utime(tmp_path / "spool" / key[-2:] / key, (0, 0))
-    assert retention.remove_orphan_spools() == 1
+    assert abandoned.remove_orphan_spools() == 1
     assert on_disk() == {f"spool/{owned.spool_key}"}
 
 
 def test_orphans_are_swept_in_batches(monkeypatch, tmp_path):
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(abandoned, "BATCH", 2)
     for number in range(5):
         key = f"{number:032x}"
         storage().create(key, size_bytes=1)
@@ -344,18 +345,18 @@ def test_one_spool_that_cannot_be_removed_does_not_keep_the_others(monkeypatch, 
             make_old(session)
     with monkeypatch.context() as patch:
         refuse(patch, "discard", {ended[0].spool_key})
-        assert retention.remove_leftover_spools() == 2
+        assert abandoned.remove_leftover_spools() == 2
     assert on_disk() == {f"spool/{ended[0].spool_key}"}
     assert "cannot be removed" in caplog.text
     make_old(ended[0])
-    assert retention.remove_leftover_spools() == 1
+    assert abandoned.remove_leftover_spools() == 1
 
 
 def test_files_that_cannot_be_removed_do_not_keep_the_others(monkeypatch):
     monkeypatch.setattr(retention, "BATCH", 2)
     stored = [make_stored() for _ in range(5)]
     for file in stored:
-        files.delete_file(user=file.uploaded_by, file_id=file.id)
+        lifecycle.delete_file(user=file.uploaded_by, file_id=file.id)
     stuck = {file.storage_key for file in stored[:3]}
     refuse(monkeypatch, "delete", stuck)
     while retention.purge_files():
@@ -370,7 +371,7 @@ def test_orphans_that_cannot_be_removed_do_not_keep_the_others(monkeypatch):
     for path in Path(storage().spool).glob("??/*"):
         os.utime(path, (0, 0))
     refuse(monkeypatch, "discard", {keys[0]})
-    assert retention.remove_orphan_spools() == 2
+    assert abandoned.remove_orphan_spools() == 2
     assert on_disk() == {f"spool/{keys[0]}"}
 
 
@@ -380,10 +381,10 @@ def test_the_parts_of_ended_sessions_go_and_those_of_open_ones_stay():
         send_parts(session, DATA)
     sessions.finalize_session(user=done.created_by, session_id=done.id)
     sessions.abort_session(user=given_up.created_by, session_id=given_up.id)
-    assert retention.purge_parts() == 0  # whoever asks right afterwards sees them
+    assert abandoned.purge_parts() == 0  # whoever asks right afterwards sees them
     for session in (done, given_up, busy):
         make_old(session)
-    assert [retention.purge_parts(), retention.purge_parts()] == [2, 0]
+    assert [abandoned.purge_parts(), abandoned.purge_parts()] == [2, 0]
     assert set(UploadPart.objects.values_list("session_id", flat=True)) == {busy.id}
     done.refresh_from_db()
     assert selectors.received_ranges(done) == "1-2"

@@ -17,18 +17,18 @@ from uploads.models import (
     WorkflowAttempt,
     WorkflowRun,
 )
-from uploads.services import retention, run_claims, run_queue, run_results
-from uploads.services.run_claims import Failure, Progress
-from uploads.services.run_results import LeaseLostError, store_result
 from uploads.storage import storage
 from uploads.tests.factories import make_rows, make_stored
 from uploads.tests.workflow_factories import claim_run, make_run, make_running, make_workflow
+from uploads.workflows import claims, leftovers, queue, results
+from uploads.workflows.claims import Failure, Progress
+from uploads.workflows.results import LeaseLostError, store_result
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_run_kicks")]
 
 
 def claim():
-    return run_claims.claim(worker="w")
+    return claims.claim(worker="w")
 
 
 def let_lease_pass(run):
@@ -54,7 +54,7 @@ def test_a_workflows_limit_holds_however_many_claim():
     assert sum(run.workflow_id == limited.id for run in claimed) == 2
     assert sum(run.workflow_id == free.id for run in claimed) == 5
     first = next(run for run in claimed if run.workflow_id == limited.id)
-    run_claims.complete(first, output_text="", is_cut=False, result=None)
+    claims.complete(first, output_text="", is_cut=False, result=None)
     assert claim().workflow_id == limited.id
     assert claim() is None
 
@@ -73,14 +73,14 @@ def test_what_is_due_for_longest_is_first_and_what_is_not_due_waits():
 
 def test_a_run_that_is_cancelled_while_it_is_claimed_leaves_the_others_to_be_claimed(monkeypatch):
     first, second = make_run(), make_run()
-    real = run_claims._lease
+    real = claims._lease
 
     def lease(*, run_id, worker):
         if run_id == first.id:
-            at_once([lambda: run_claims.cancel(run_id=first.id)])
+            at_once([lambda: claims.cancel(run_id=first.id)])
         return real(run_id=run_id, worker=worker)
 
-    monkeypatch.setattr(run_claims, "_lease", lease)
+    monkeypatch.setattr(claims, "_lease", lease)
     assert claim().id == second.id
 
 
@@ -92,7 +92,7 @@ def test_the_sweep_hints_once_and_only_at_what_can_be_claimed(no_run_kicks):
     no_run_kicks.clear()
     tasks.sweep_runs()
     assert no_run_kicks == []
-    run_claims.complete(running, output_text="", is_cut=False, result=None)
+    claims.complete(running, output_text="", is_cut=False, result=None)
     tasks.sweep_runs()
     assert len(no_run_kicks) == 1
 
@@ -100,14 +100,14 @@ def test_the_sweep_hints_once_and_only_at_what_can_be_claimed(no_run_kicks):
 def test_a_dead_workers_run_is_taken_up_again_and_the_dead_one_writes_nothing():
     run = make_running(workflow=make_workflow(max_attempts=2))
     let_lease_pass(run)
-    assert sum(at_once([run_claims.sweep] * 4)) == 1
+    assert sum(at_once([claims.sweep] * 4)) == 1
     again = claim()
     assert (again.id, again.attempt) == (run.id, 2)
-    assert run_claims.keep(run, Progress()) is None
-    assert not run_claims.complete(run, output_text="late", is_cut=False, result=None)
-    assert not run_claims.fail(run, Failure("late", "Late."))
-    assert not run_claims.release(run)
-    assert run_claims.complete(again, output_text="in time", is_cut=False, result=None)
+    assert claims.keep(run, Progress()) is None
+    assert not claims.complete(run, output_text="late", is_cut=False, result=None)
+    assert not claims.fail(run, Failure("late", "Late."))
+    assert not claims.release(run)
+    assert claims.complete(again, output_text="in time", is_cut=False, result=None)
     again.refresh_from_db()
     assert again.output_text == "in time"
     outcomes = WorkflowAttempt.objects.order_by("number").values_list("outcome", flat=True)
@@ -116,15 +116,15 @@ def test_a_dead_workers_run_is_taken_up_again_and_the_dead_one_writes_nothing():
 
 def test_a_worker_that_was_heard_of_since_is_left_alone():
     run = make_running()
-    assert not run_claims._end_silent(run)
-    assert run_claims.keep(run, Progress()) is False
+    assert not claims._end_silent(run)
+    assert claims.keep(run, Progress()) is False
 
 
 def test_a_run_that_kills_its_workers_fails_in_the_end():
     run = make_running(workflow=make_workflow(max_attempts=2))
     for _ in range(2):
         let_lease_pass(run)
-        run_claims.sweep()
+        claims.sweep()
         run = claim() or run
     run.refresh_from_db()
     assert (run.status, run.error_code) == (RunStatus.FAILED, "worker_lost")
@@ -132,15 +132,13 @@ def test_a_run_that_kills_its_workers_fails_in_the_end():
 
 def test_a_released_attempt_does_not_count():
     run = make_running(workflow=make_workflow(max_attempts=1))
-    assert run_claims.release(run)
+    assert claims.release(run)
     assert claim().id == run.id
 
 
 def test_ending_a_run_twice_at_once_ends_it_once():
     run = make_running()
-    ended = at_once(
-        [lambda: run_claims.complete(run, output_text="x", is_cut=False, result=None)] * 4
-    )
+    ended = at_once([lambda: claims.complete(run, output_text="x", is_cut=False, result=None)] * 4)
     assert sorted(ended) == [False, False, False, True]
 
 
@@ -163,7 +161,7 @@ def test_a_result_that_is_left_by_a_killed_worker_is_freed():
     result = store(run)
     assert is_there(result.stored.key)
     let_lease_pass(run)
-    run_claims.sweep()
+    claims.sweep()
     assert not is_there(result.stored.key)
     assert not IngestFile.objects.filter(is_result=True).exists()
 
@@ -178,10 +176,10 @@ def test_the_sweep_leaves_the_result_of_the_next_attempt_alone(monkeypatch):
             (again,) = at_once([claim])
             taken_up.extend([again, store(again)])
 
-    monkeypatch.setattr(run_queue, "_senders", [take_up])
-    run_claims.sweep()
+    monkeypatch.setattr(queue, "_senders", [take_up])
+    claims.sweep()
     again, result = taken_up
-    assert run_claims.complete(again, output_text="", is_cut=False, result=result)
+    assert claims.complete(again, output_text="", is_cut=False, result=result)
 
 
 def test_a_result_that_a_kill_left_on_an_ended_run_is_cleaned_up():
@@ -190,15 +188,15 @@ def test_a_result_that_a_kill_left_on_an_ended_run_is_cleaned_up():
     WorkflowRun.objects.filter(id=run.id).update(
         status=RunStatus.CANCELLED, completed_at=timezone.now()
     )
-    assert retention.remove_leftover_results() == 1
-    assert retention.remove_leftover_results() == 0
+    assert leftovers.remove_leftover_results() == 1
+    assert leftovers.remove_leftover_results() == 0
     assert not is_there(result.stored.key)
 
 
 def test_a_result_of_an_attempt_that_is_over_is_not_stored():
     run = make_running()
     let_lease_pass(run)
-    run_claims.sweep()
+    claims.sweep()
     with pytest.raises(LeaseLostError):
         store(run)
 
@@ -216,15 +214,15 @@ def test_a_result_of_another_size_than_announced_is_freed(content):
 def test_a_stored_result_is_never_freed():
     run = make_running()
     result = store(run)
-    assert run_claims.complete(run, output_text="", is_cut=False, result=result)
+    assert claims.complete(run, output_text="", is_cut=False, result=result)
     WorkflowRun.objects.filter(id=run.id).update(result_key=result.stored.key)
-    run_results.discard_unfinished(run)
+    results.discard_unfinished(run)
     assert is_there(result.stored.key)
 
 
 def test_an_empty_result_is_a_file_as_any():
     run = make_running()
-    assert run_claims.complete(run, output_text="", is_cut=False, result=store(run, b""))
+    assert claims.complete(run, output_text="", is_cut=False, result=store(run, b""))
     run.refresh_from_db()
     assert run.result_file.size_bytes == 0
 
@@ -242,7 +240,7 @@ def test_an_empty_result_is_a_file_as_any():
     ],
 )
 def test_a_results_name_is_made_to_fit(name, expected):
-    assert run_results.fitting_name(name) == expected
+    assert results.fitting_name(name) == expected
 
 
 # --- Plans ---------------------------------------------------------------------------------------
@@ -271,7 +269,7 @@ def test_the_claim_costs_the_same_however_many_runs_there_are():
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE workflow_run")
-        cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + run_claims._NEXT_DUE)
+        cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + claims._NEXT_DUE)
         (plan,) = cursor.fetchone()[0]
     assert "workflow_run_due" in str(plan)
     blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]

@@ -11,6 +11,7 @@ from common.errors import Conflict, DooritoError, Gone, NotFound, UnsupportedTyp
 from common.models import OutboxEvent
 from common.tests.threads import at_once, results_and_errors
 from uploads import selectors
+from uploads.files import batches, lifecycle, retention
 from uploads.models import (
     AttemptOutcome,
     FileStatus,
@@ -19,8 +20,6 @@ from uploads.models import (
     RunTrigger,
     WorkflowRun,
 )
-from uploads.services import batches, files, retention, run_claims, run_queue, runs
-from uploads.services.run_claims import Failure
 from uploads.tests.factories import make_expired, make_session, make_stored
 from uploads.tests.workflow_factories import (
     claim_run,
@@ -32,6 +31,8 @@ from uploads.tests.workflow_factories import (
     make_running,
     make_workflow,
 )
+from uploads.workflows import claims, leftovers, queue, runs
+from uploads.workflows.claims import Failure
 from uploads.workflows.starting import start
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_run_kicks")]
@@ -192,28 +193,28 @@ def test_cancelling_and_claiming_at_once_leaves_no_run_behind():
         at_once(
             [
                 lambda run=run: runs.cancel_run(user=run.owner, run_id=run.id),
-                lambda: run_claims.claim(worker="w"),
+                lambda: claims.claim(worker="w"),
             ]
         )
         run.refresh_from_db()
         if run.status == RunStatus.RUNNING:
-            assert run_claims.keep(run, run_claims.Progress()) is True
-            run_claims.fail(run, Failure("cancelled", "Cancelled."))
+            assert claims.keep(run, claims.Progress()) is True
+            claims.fail(run, Failure("cancelled", "Cancelled."))
             run.refresh_from_db()
         assert run.status == RunStatus.CANCELLED
 
 
 def test_a_cancel_that_crosses_the_hand_over_counts():
     run = make_running()
-    run_claims.cancel(run_id=run.id)
-    run_claims.hand_over(run, seconds=600)
+    claims.cancel(run_id=run.id)
+    claims.hand_over(run, seconds=600)
     assert reloaded(run).status == RunStatus.CANCELLED
 
 
 def test_a_cancelled_run_is_not_taken_up_again_when_its_worker_stops():
     run = make_running()
-    run_claims.cancel(run_id=run.id)
-    run_claims.release(run)
+    claims.cancel(run_id=run.id)
+    claims.release(run)
     assert reloaded(run).status == RunStatus.CANCELLED
 
 
@@ -229,7 +230,7 @@ def test_a_run_that_failed_or_was_cancelled_is_tried_again_with_all_its_attempts
 def test_a_failure_after_a_retry_is_an_event_of_its_own():
     run = make_failed()
     runs.retry_run(user=run.owner, run_id=run.id)
-    run_claims.fail(claim_run(run), Failure("again", "Again."))
+    claims.fail(claim_run(run), Failure("again", "Again."))
     assert OutboxEvent.objects.filter(event_type="workflow_run.failed").count() == 2
 
 
@@ -242,7 +243,7 @@ def test_of_many_retries_at_once_one_wins():
 
 def test_a_run_whose_file_is_gone_is_not_retried():
     run = make_failed()
-    files.delete_file(user=run.owner, file_id=run.file_id)
+    lifecycle.delete_file(user=run.owner, file_id=run.file_id)
     with pytest.raises(Gone):
         runs.retry_run(user=run.owner, run_id=run.id)
 
@@ -259,11 +260,11 @@ def expire(file):
 def test_a_file_does_not_expire_while_a_run_is_active(make):
     run = make()
     assert expire(run.file) == 0
-    assert not files.mark_expired(file_id=run.file_id)
+    assert not lifecycle.mark_expired(file_id=run.file_id)
     if run.status == RunStatus.PENDING:
         runs.cancel_run(user=run.owner, run_id=run.id)
     else:
-        run_claims.fail(run, Failure("x", "X."))
+        claims.fail(run, Failure("x", "X."))
     assert retention.expire_files() == 1
     assert reloaded(run.file).status == FileStatus.DELETED
 
@@ -277,14 +278,14 @@ def test_a_run_and_the_expiry_of_its_file_at_once_do_not_both_happen():
 
         def expire_until_done(file=file):
             while timezone.now() < file.expires_at:
-                if files.mark_expired(file_id=file.id):
+                if lifecycle.mark_expired(file_id=file.id):
                     return
 
         file.refresh_from_db()
         results_and_errors(
             [
                 lambda file=file, workflow=workflow: start_on(file, workflow),
-                lambda file=file: files.mark_expired(file_id=file.id),
+                lambda file=file: lifecycle.mark_expired(file_id=file.id),
                 expire_until_done,
             ]
         )
@@ -296,17 +297,17 @@ def test_a_run_and_the_expiry_of_its_file_at_once_do_not_both_happen():
 def test_deleting_a_file_takes_back_what_waits_and_stops_what_runs():
     file = make_stored()
     waiting, running = make_run(file=file), make_running(file=file)
-    files.delete_file(user=file.uploaded_by, file_id=file.id)
+    lifecycle.delete_file(user=file.uploaded_by, file_id=file.id)
     assert reloaded(waiting).status == RunStatus.CANCELLED
     assert reloaded(running).cancel_requested_at is not None
     assert retention.purge_files() == 0  # it is being read
-    run_claims.fail(running, Failure("cancelled", "Cancelled."))
+    claims.fail(running, Failure("cancelled", "Cancelled."))
     assert retention.purge_files() == 1
 
 
 def test_deleting_a_file_ends_what_an_external_runner_does_with_it():
     run = make_handed_over(seconds=7 * 86_400)
-    files.delete_file(user=run.owner, file_id=run.file_id)
+    lifecycle.delete_file(user=run.owner, file_id=run.file_id)
     assert reloaded(run).status == RunStatus.CANCELLED
     assert run.attempts.get().outcome == AttemptOutcome.CANCELLED
     assert retention.purge_files() == 1
@@ -315,8 +316,8 @@ def test_deleting_a_file_ends_what_an_external_runner_does_with_it():
 def test_no_workflow_follows_on_a_file_that_is_gone():
     following = make_workflow()
     run = make_running(workflow=make_workflow(on_success=following))
-    files.delete_file(user=run.owner, file_id=run.file_id)
-    run_claims.complete(run, output_text="", is_cut=False, result=None)
+    lifecycle.delete_file(user=run.owner, file_id=run.file_id)
+    claims.complete(run, output_text="", is_cut=False, result=None)
     assert not WorkflowRun.objects.filter(workflow=following).exists()
     assert "the file is gone" in run.log_lines.get().message
 
@@ -355,12 +356,12 @@ def test_a_loop_of_workflows_ends():
     run = make_run(workflow=first)
     made = 0
     while run is not None:
-        claimed = run_claims.claim(worker="w")
+        claimed = claims.claim(worker="w")
         if claimed is None:
             break
-        run_claims.complete(claimed, output_text="", is_cut=False, result=None)
+        claims.complete(claimed, output_text="", is_cut=False, result=None)
         made += 1
-    assert made == run_queue.MAX_CHAIN + 1
+    assert made == queue.MAX_CHAIN + 1
     last = WorkflowRun.objects.order_by("-id").first()
     assert "20 workflows long" in last.log_lines.get().message
 
@@ -371,6 +372,6 @@ def test_records_of_runs_are_kept_for_a_while(settings):
     WorkflowRun.objects.filter(id=old.id).update(
         completed_at=timezone.now() - timedelta(days=days, minutes=1)
     )
-    assert retention.purge_runs() == 1
+    assert leftovers.purge_runs() == 1
     assert set(WorkflowRun.objects.values_list("id", flat=True)) == {new.id, active.id}
     assert IngestFile.objects.filter(id=old.result_file_id).exists()

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook
 
 from common.errors import InvalidInput
-from common.services import webhook
 from common.tests.receiver import Answer, Close, Drip, Hang, Receiver
+from common.webhooks import sending
 from uploads.tests.runner_server import RunnerServer
 from uploads.tests.workflow_context import context_for
 from uploads.workflows import HandedOver, TaskFailed, TryAgain, registry
 from uploads.workflows.answers import BODY_MAX, OUTPUT_TEXT_MAX, RunnerAnswer
 from uploads.workflows.tasks import http_runner
 
-SECRET = webhook.new_secret()
+SECRET = sending.new_secret()
 TOKEN = "Bearer 0123456789abcdef"
 CALLBACK = "https://portal.example/api/v1/runs/callback/once"
 SOON = 1  # second, for what never comes
@@ -110,7 +110,7 @@ def test_each_attempt_is_a_message_of_its_own_and_its_body_is_signed(make):
 
 
 def test_a_runner_with_another_secret_refuses_the_request(make):
-    with RunnerServer(webhook.new_secret()) as runner:
+    with RunnerServer(sending.new_secret()) as runner:
         error = fails(make(runner.url))
 
         assert (error.code, runner.refused, runner.jobs) == ("runner_refused", 1, [])

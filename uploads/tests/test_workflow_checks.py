@@ -3,8 +3,8 @@ from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from uploads.checks import check_workflows
 from uploads.tests.workflow_factories import make_workflow
+from uploads.workflows.checks import check_workflows
 
 pytestmark = pytest.mark.django_db
 

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from common.errors import InvalidInput
 from uploads.models import Workflow, WorkflowSecret
-from uploads.services.run_queue import MAX_CHAIN
 from uploads.tests.workflow_factories import TASK, make_workflow
 from uploads.workflows import RunContext, SecretName, TaskConfig, WorkflowResult, workflow_task
 from uploads.workflows.definitions import activate, check, users_of_secret
+from uploads.workflows.queue import MAX_CHAIN
 
 pytestmark = pytest.mark.django_db
 

@@ -25,10 +25,9 @@ from uploads.models import (
     WorkflowRun,
     WorkflowSecret,
 )
-from uploads.services import run_claims, run_queue, runs
 from uploads.storage import storage
 from uploads.tests.factories import make_stored
-from uploads.workflows import engine
+from uploads.workflows import claims, engine, queue, runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +39,7 @@ def folders(settings, monkeypatch, tmp_path):
     """Where the attempts of this test have theirs."""
     settings.DOORITO_DATA_DIR = DATA_DIRECTORY
     monkeypatch.setattr(engine, "_folders", lambda: tmp_path / "work")
-    monkeypatch.setattr(run_queue, "_senders", [lambda *_: None])
+    monkeypatch.setattr(queue, "_senders", [lambda *_: None])
     return tmp_path / "work"
 
 
@@ -244,7 +243,7 @@ def test_what_a_task_said_before_it_crashed_is_kept():
 def test_no_wait_and_no_code_that_a_task_names_is_too_odd():
     run = ended("ask_for_ever", max_attempts=2)
     assert (run.status, run.error_code) == (RunStatus.PENDING, "busy\ufffd")
-    assert run.due_at - timezone.now() <= run_claims.LONGEST_WAIT
+    assert run.due_at - timezone.now() <= claims.LONGEST_WAIT
 
 
 def test_an_attempt_that_cannot_be_made_fails_and_the_worker_goes_on(monkeypatch):
@@ -262,7 +261,7 @@ def test_an_attempt_that_cannot_be_made_fails_and_the_worker_goes_on(monkeypatch
 
 
 def test_an_answer_of_the_database_that_is_lost_counts_no_cost_twice(monkeypatch):
-    real = run_claims.keep
+    real = claims.keep
     lost = []
 
     def keep(run, progress):
@@ -272,7 +271,7 @@ def test_an_answer_of_the_database_that_is_lost_counts_no_cost_twice(monkeypatch
             raise OperationalError("the connection was lost")
         return answer
 
-    monkeypatch.setattr(run_claims, "keep", keep)
+    monkeypatch.setattr(claims, "keep", keep)
     monkeypatch.setattr(engine, "PAUSE", 0)
     run = ended("tell_and_exit")
     assert lost
@@ -284,7 +283,7 @@ def test_a_flood_of_lines_is_bounded_and_odd_characters_are_kept_out():
     run = ended("talk")
     assert run.status == RunStatus.COMPLETED
     assert run.output_text == "\ufffd ? done"
-    assert WorkflowLogLine.objects.filter(run=run).count() == run_claims.MAX_LOG_LINES
+    assert WorkflowLogLine.objects.filter(run=run).count() == claims.MAX_LOG_LINES
 
 
 def cancel_when_running(run):
@@ -337,9 +336,9 @@ def test_an_attempt_whose_lease_was_lost_writes_nothing(monkeypatch):
     monkeypatch.setattr(engine, "QUIET_BEAT", 0.1)
     monkeypatch.setattr(engine, "BEAT", 0.1)
     run = start(config={"pause": 1.0})
-    claimed = run_claims.claim(worker="a")
+    claimed = claims.claim(worker="a")
     WorkflowRun.objects.filter(id=run.id).update(lease_expires_at=timezone.now())
-    assert run_claims.sweep() == 1
+    assert claims.sweep() == 1
     engine.execute(claimed, must_stop=lambda: False)
     run.refresh_from_db()
     assert error_of(run) == (RunStatus.FAILED, "worker_lost")
@@ -376,7 +375,7 @@ def test_a_file_is_consumed_after_the_last_of_its_runs():
     file = make_stored()
     first = start(file=file, consumes_file=True)
     start(file=file, slug="other")
-    run_claims_before = run_claims.claim(worker="a")
+    run_claims_before = claims.claim(worker="a")
     engine.execute(run_claims_before, must_stop=lambda: False)
     file.refresh_from_db()
     assert file.status == FileStatus.STORED
@@ -389,9 +388,9 @@ def test_a_file_is_consumed_after_the_last_of_its_runs():
 def test_a_run_that_is_handed_over_waits_and_fails_after_its_deadline():
     run = ended("hand_over")
     assert (run.status, run.is_handed_over) == (RunStatus.RUNNING, True)
-    assert run_claims.sweep() == 0
+    assert claims.sweep() == 0
     WorkflowRun.objects.filter(id=run.id).update(lease_expires_at=timezone.now())
-    assert run_claims.sweep() == 1
+    assert claims.sweep() == 1
     run.refresh_from_db()
     assert error_of(run) == (RunStatus.FAILED, "deadline_passed")
 
@@ -405,11 +404,11 @@ def test_a_user_without_an_account_any_more_has_runs_that_end():
 
 def test_folders_of_killed_workers_are_removed(folders):
     run = start()
-    claimed = run_claims.claim(worker="a")
+    claimed = claims.claim(worker="a")
     for name in (str(claimed.lease_id), "019ceb9b-0d60-7d92-8e1b-c47f5a3b2019"):
         (folders / name).mkdir(parents=True)
     assert engine.remove_leftover_folders() == 1
     assert [path.name for path in folders.iterdir()] == [str(claimed.lease_id)]
-    run_claims.release(claimed)
+    claims.release(claimed)
     assert engine.remove_leftover_folders() == 1
     assert run.id == claimed.id

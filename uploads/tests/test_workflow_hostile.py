@@ -9,10 +9,9 @@ import pytest
 from django.conf import settings as original
 
 from uploads.models import RunStatus, Workflow
-from uploads.services import runs
 from uploads.tests import documents
 from uploads.tests.factories import make_stored
-from uploads.workflows import engine
+from uploads.workflows import engine, runs
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_run_kicks")]
 

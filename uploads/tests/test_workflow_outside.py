@@ -16,12 +16,11 @@ from django.utils import timezone
 from common.models import OutboxEvent
 from common.tests.receiver import Answer, Receiver
 from uploads.models import RunStatus, Workflow, WorkflowRun, WorkflowSecret
-from uploads.services import run_claims, runs
 from uploads.storage import storage
 from uploads.tests.factories import make_stored
 from uploads.tests.llm_server import MODEL, LlmServer
 from uploads.tests.runner_server import RunnerServer
-from uploads.workflows import engine
+from uploads.workflows import claims, engine, runs
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_run_kicks")]
 
@@ -180,7 +179,7 @@ def test_silence_fails_the_attempt_and_a_late_answer_is_refused():
         WorkflowRun.objects.filter(id=run.id).update(lease_expires_at=timezone.now())
         (job,) = runner.wait_for(1)
         before_the_sweep = job.report(status="completed", output_text="late")
-        assert run_claims.sweep() == 1
+        assert claims.sweep() == 1
         WorkflowRun.objects.filter(id=run.id).update(due_at=timezone.now())
         go(run)
         _, again = runner.wait_for(2)

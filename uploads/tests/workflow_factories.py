@@ -14,12 +14,18 @@ from pydantic import Field
 
 from accounts.models import User
 from uploads.models import IngestFile, RunTrigger, Workflow, WorkflowRun
-from uploads.services import run_claims
-from uploads.services.run_claims import Failure, LogLine, Progress
-from uploads.services.run_queue import enqueue
-from uploads.services.run_results import store_result
 from uploads.tests.factories import make_stored
-from uploads.workflows import ADJUSTABLE, RunContext, TaskConfig, WorkflowResult, workflow_task
+from uploads.workflows import (
+    ADJUSTABLE,
+    RunContext,
+    TaskConfig,
+    WorkflowResult,
+    claims,
+    workflow_task,
+)
+from uploads.workflows.claims import Failure, LogLine, Progress
+from uploads.workflows.queue import enqueue
+from uploads.workflows.results import store_result
 
 WORKFLOWS = "/api/v1/workflows"
 RUNS = "/api/v1/runs"
@@ -78,7 +84,7 @@ def claim_run(run: WorkflowRun) -> WorkflowRun:
     """The same run, claimed by WORKER, as the worker sees it."""
     first = timezone.now() - timedelta(days=365)
     WorkflowRun.objects.filter(id=run.id).update(due_at=first)
-    claimed = run_claims.claim(worker=WORKER)
+    claimed = claims.claim(worker=WORKER)
     assert claimed is not None, "the run is not pending, or a limit keeps it"
     assert claimed.id == run.id
     return claimed
@@ -106,15 +112,13 @@ def note_progress(
 ) -> None:
     now = timezone.now()
     logged = [LogLine(now, "info", line) for line in lines]
-    assert (
-        run_claims.keep(run, Progress(percent=percent, message=message, lines=logged)) is not None
-    )
+    assert claims.keep(run, Progress(percent=percent, message=message, lines=logged)) is not None
 
 
 def make_handed_over(*, seconds: float = 600, **values: Any) -> WorkflowRun:
     """A run that an external runner works on; negative seconds: its deadline has passed."""
     run = make_running(**values)
-    assert run_claims.hand_over(run, seconds=seconds)
+    assert claims.hand_over(run, seconds=seconds)
     run.refresh_from_db()
     return run
 
@@ -134,7 +138,7 @@ def make_completed(
         stored = store_result(
             run, filename=filename, size_bytes=len(result), blocks=iter([memoryview(result)])
         )
-    assert run_claims.complete(run, output_text=output_text, is_cut=is_cut, result=stored)
+    assert claims.complete(run, output_text=output_text, is_cut=is_cut, result=stored)
     run.refresh_from_db()
     return run
 
@@ -148,7 +152,7 @@ def make_failed(
 ) -> WorkflowRun:
     """A run that failed for good."""
     run = make_running(**values)
-    assert run_claims.fail(run, Failure(code, message, traceback=traceback))
+    assert claims.fail(run, Failure(code, message, traceback=traceback))
     run.refresh_from_db()
     return run
 
@@ -156,7 +160,7 @@ def make_failed(
 def make_cancelled(**values: Any) -> WorkflowRun:
     """A run that was taken back before it began."""
     run = make_run(**values)
-    run_claims.cancel(run_id=run.id)
+    claims.cancel(run_id=run.id)
     run.refresh_from_db()
     return run
 

@@ -11,20 +11,20 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.errors import Conflict, Gone, InvalidInput, NotFound, PayloadTooLarge
-from uploads.links import attempt_of
 from uploads.models import RunStatus, WorkflowRun
-from uploads.services import run_claims
-from uploads.services.run_claims import Failure, Progress
-from uploads.services.run_results import (
+from uploads.storage import storage
+from uploads.workflows import claims
+from uploads.workflows.answers import RunnerAnswer
+from uploads.workflows.claims import Failure, Progress
+from uploads.workflows.context import INLINE_OUTPUT, output_name
+from uploads.workflows.links import attempt_of
+from uploads.workflows.results import (
     LeaseLostError,
     StoredResult,
     discard_result,
     fitting_name,
     store_result,
 )
-from uploads.storage import storage
-from uploads.workflows.answers import RunnerAnswer
-from uploads.workflows.context import INLINE_OUTPUT, output_name
 
 
 def check(token: str) -> None:
@@ -78,7 +78,7 @@ def _complete_with_file(
         result = store_result(run, filename=filename, size_bytes=size_bytes, blocks=blocks)
     except (LeaseLostError, NotFound) as exc:
         raise _refusal(token) from exc
-    if not run_claims.complete(run, output_text=output_text, is_cut=False, result=result):
+    if not claims.complete(run, output_text=output_text, is_cut=False, result=result):
         discard_result(run, result.stored.key)
         raise _refusal(token)
     return result
@@ -99,7 +99,7 @@ def _attempt(token: str) -> WorkflowRun:
 def _apply(token: str, run: WorkflowRun, answer: RunnerAnswer) -> bool:
     """Whether the attempt was still on."""
     if answer.status == "progress":
-        return run_claims.note_answer(run, Progress(percent=answer.percent, message=answer.message))
+        return claims.note_answer(run, Progress(percent=answer.percent, message=answer.message))
     if answer.status == "completed":
         return _complete_with_text(token, run, answer.output_text)
     if answer.error is None:
@@ -107,7 +107,7 @@ def _apply(token: str, run: WorkflowRun, answer: RunnerAnswer) -> bool:
             "status_not_expected",
             "Here, status is progress, completed or failed; accepted is said to the request.",
         )
-    return run_claims.fail(
+    return claims.fail(
         run, Failure(answer.error.code, answer.error.message, may_retry=answer.retry)
     )
 
@@ -115,7 +115,7 @@ def _apply(token: str, run: WorkflowRun, answer: RunnerAnswer) -> bool:
 def _complete_with_text(token: str, run: WorkflowRun, text: str) -> bool:
     """Long text is a result file as well: events and pages have its beginning only."""
     if len(text) <= INLINE_OUTPUT:
-        return run_claims.complete(run, output_text=text, is_cut=False, result=None)
+        return claims.complete(run, output_text=text, is_cut=False, result=None)
     content = text.encode()
     _complete_with_file(
         token,

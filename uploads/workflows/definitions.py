@@ -8,10 +8,10 @@ from django.db import connection, transaction
 from pydantic_core import to_jsonable_python
 
 from common.errors import InvalidInput
-from common.services.endpoints import is_type_pattern
+from common.webhooks.endpoints import is_type_pattern
 from uploads.models import Workflow, WorkflowSecret
-from uploads.services.run_queue import MAX_CHAIN
 from uploads.workflows import registry
+from uploads.workflows.queue import MAX_CHAIN
 
 MAX_PATTERNS = 200
 _CHAINS = 0x63686169  # of the advisory lock: chains change one at a time, so that no loop comes

@@ -25,21 +25,13 @@ from django.conf import settings
 
 from common.db import DATABASE_GONE, release_connection, renew_connections
 from common.errors import DooritoError
-from uploads.links import LinkKind, callback_link, link
+from uploads.files.links import LinkKind, link
 from uploads.models import FileStatus, IngestFile, RunStatus, WorkflowRun, WorkflowSecret
-from uploads.services import run_claims, run_queue
-from uploads.services.run_claims import LEASE, Failure, LogLine, Progress
-from uploads.services.run_results import (
-    LeaseLostError,
-    StoredResult,
-    discard_result,
-    discard_unfinished,
-    fitting_name,
-    store_result,
-)
-from uploads.workflows import registry
+from uploads.workflows import claims, queue, registry
 from uploads.workflows.child import MOST_LINES, Job, Limits
+from uploads.workflows.claims import LEASE, Failure, LogLine, Progress
 from uploads.workflows.context import InputFile, PreviousResult
+from uploads.workflows.links import callback_link
 from uploads.workflows.messages import (
     Completed,
     Failed,
@@ -51,6 +43,14 @@ from uploads.workflows.messages import (
     WentOn,
 )
 from uploads.workflows.process import TaskProcess
+from uploads.workflows.results import (
+    LeaseLostError,
+    StoredResult,
+    discard_result,
+    discard_unfinished,
+    fitting_name,
+    store_result,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +69,9 @@ def run_due(*, must_stop: MustStop) -> int:
     """Run what is due until nothing is, or the worker must stop; how many attempts it were."""
     made = 0
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    while not must_stop() and (run := run_claims.claim(worker=worker)):
-        if run_claims.is_any_due():  # for who has nothing to do
-            run_queue.kick()
+    while not must_stop() and (run := claims.claim(worker=worker)):
+        if claims.is_any_due():  # for who has nothing to do
+            queue.kick()
         execute(run, must_stop=must_stop)
         made += 1
     return made
@@ -89,7 +89,7 @@ def execute(run: WorkflowRun, *, must_stop: MustStop) -> None:
             release_connection()
             _Attempt(run, job, must_stop=must_stop).make()
     except _CannotRunError as exc:
-        run_claims.fail(run, exc.failure)
+        claims.fail(run, exc.failure)
     except _LostError:
         logger.warning("Run %s is not this worker's any more", run.id)
     except DATABASE_GONE:
@@ -99,7 +99,7 @@ def execute(run: WorkflowRun, *, must_stop: MustStop) -> None:
         logger.exception("Run %s: the attempt could not be made", run.id)
         said = "The portal could not make the attempt; an administrator finds out why."
         fault = Failure("portal_error", said, traceback=format_exc(), may_retry=True)
-        run_claims.fail(run, fault)
+        claims.fail(run, fault)
 
 
 class _CannotRunError(Exception):
@@ -249,7 +249,7 @@ class _Attempt:
             self._conclude(last)
         else:
             self._write(self._keep)
-            self._write(lambda: run_claims.release(self._run))
+            self._write(lambda: claims.release(self._run))
 
     def _last_words(self, process: TaskProcess) -> Last | None:
         """What a task says when it is asked to stop: what it has spent, for one."""
@@ -302,7 +302,7 @@ class _Attempt:
             renew_connections()
 
     def _keep(self) -> None:
-        answer = run_claims.keep(self._run, self._news)
+        answer = claims.keep(self._run, self._news)
         if answer is None:
             raise _LostError
         release_connection()
@@ -327,7 +327,7 @@ class _Attempt:
             case Failed():
                 self._fail(_failure(last))
             case WentOn():
-                self._write(lambda: run_claims.hand_over(self._run, seconds=last.seconds))
+                self._write(lambda: claims.hand_over(self._run, seconds=last.seconds))
             case Completed():
                 self._complete(last)
 
@@ -340,7 +340,7 @@ class _Attempt:
         except LeaseLostError as exc:
             raise _LostError from exc
         if not self._write(
-            lambda: run_claims.complete(
+            lambda: claims.complete(
                 self._run, output_text=last.output_text, is_cut=last.is_cut, result=result
             )
         ):
@@ -371,7 +371,7 @@ class _Attempt:
             "Run %s, attempt %s: %s: %s", run.id, run.attempt, failure.code, failure.message
         )
         self._write(self._keep)
-        if not self._write(lambda: run_claims.fail(self._run, failure)):
+        if not self._write(lambda: claims.fail(self._run, failure)):
             raise _LostError
 
     def _write[T](self, action: Callable[[], T]) -> T:

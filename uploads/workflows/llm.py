@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from common.services import guarded_httpx
-from common.services.webhook import USER_AGENT
+from common.net import guarded_httpx
+from common.webhooks.sending import USER_AGENT
 from uploads.workflows import outbound
 from uploads.workflows.errors import TaskFailed, TryAgain
 

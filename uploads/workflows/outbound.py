@@ -8,7 +8,8 @@ import httpx
 from pydantic import AfterValidator, Field
 
 from common.errors import InvalidInput
-from common.services import guarded_httpx, ssrf, webhook
+from common.net import guarded_httpx, ssrf
+from common.webhooks import sending
 from uploads.workflows.errors import TaskFailed, TryAgain
 
 URL_LENGTH = 2048  # characters
@@ -67,7 +68,7 @@ def requests(*, silence: float, total: float) -> Iterator[httpx.Client]:
 
 def retry_after(response: httpx.Response) -> float | None:
     """The seconds that the server asks to wait."""
-    return webhook.retry_after_seconds(response.headers.get("retry-after"))
+    return sending.retry_after_seconds(response.headers.get("retry-after"))
 
 
 def head(response: httpx.Response) -> bytes:

@@ -6,10 +6,8 @@ from uuid import UUID
 from accounts.models import User
 from accounts.permissions import CHANGE_WORKFLOWS, allows
 from common.errors import Forbidden
-from uploads import run_selectors
 from uploads.models import Workflow, WorkflowRun
-from uploads.services import runs
-from uploads.workflows import registry
+from uploads.workflows import registry, runs, selectors
 
 
 def start(
@@ -18,9 +16,9 @@ def start(
     """Start the workflow named `slug` on a file; `changes` are members of its configuration.
 
     Raises NotFound, InvalidInput `config_invalid`, Forbidden `config_fixed`, and what
-    `uploads.services.runs.start_run` raises.
+    `uploads.workflows.runs.start_run` raises.
     """
-    workflow = run_selectors.get_workflow(slug)
+    workflow = selectors.get_workflow(slug)
     config = _changed(workflow, changes, user=user) if changes else None
     return runs.start_run(user=user, file_id=file_id, workflow=workflow, config=config)
 

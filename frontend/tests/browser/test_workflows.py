@@ -133,7 +133,7 @@ def by_hand(product: Portal, *lines: str) -> str:
         from django.utils import timezone
         from uploads.models import IngestFile, Workflow, WorkflowRun
         from uploads.services import run_claims, run_queue
-        from uploads.services.run_claims import LogLine, Progress
+        from uploads.workflows.claims import LogLine, Progress
         now = timezone.now()
         """
     done = product.manage("shell", "--verbosity", "0", "-c", dedent(imports) + "\n".join(lines))

@@ -8,7 +8,8 @@ import httpx
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from common.errors import InvalidInput
-from common.services import endpoints, guarded_httpx, webhook
+from common.net import guarded_httpx
+from common.webhooks import endpoints, sending
 from uploads.workflows import (
     ADJUSTABLE,
     HandedOver,
@@ -136,7 +137,7 @@ def _signed(context: Context, body: bytes, *, timestamp: int) -> dict[str, str]:
     headers = {
         **config.headers,
         "Content-Type": "application/json",
-        "User-Agent": webhook.USER_AGENT,
+        "User-Agent": sending.USER_AGENT,
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature,
@@ -149,10 +150,10 @@ def _signed(context: Context, body: bytes, *, timestamp: int) -> dict[str, str]:
 def _signature(secret: str, *, message_id: str, timestamp: int, body: bytes) -> str:
     fault = TaskFailed("secret_invalid", "The secret that signs must be whsec_ and base64.")
     secret = secret.strip()
-    if not secret.removeprefix(webhook.SECRET_PREFIX):
+    if not secret.removeprefix(sending.SECRET_PREFIX):
         raise fault
     try:
-        return webhook.signature(
+        return sending.signature(
             secrets=[secret], message_id=message_id, timestamp=timestamp, body=body
         )
     except ValueError as exc:

@@ -1,0 +1,193 @@
+"""Errors as RFC 9457 problem documents: `{type, title, status, code, detail, …}`."""
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+from ninja import NinjaAPI, Schema
+from ninja.errors import HttpError, ValidationError
+
+from common.db import renew_connections
+from common.errors import (
+    DooritoError,
+    InvalidInput,
+    LengthRequired,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RangeNotSatisfiable,
+    ServiceUnavailable,
+)
+from common.http.bodies import interrupted
+from common.masking import mask
+
+logger = logging.getLogger(__name__)
+
+# Of a database that works: deadlock_detected, serialization_failure, query_canceled (a time limit),
+# lock_not_available.
+_PASSING = {"40P01", "40001", "57014", "55P03"}
+
+NOT_FOUND = NotFound("endpoint_not_found", "There is no such address in the API.")
+
+
+class Problem(Schema):
+    """RFC 9457. `code` is stable; `detail` says what was wrong and what to do."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+PROBLEMS: dict[Any, Any] = {
+    frozenset({400, 401, 403, 404, 405, 408, 409, 410, 411, 413, 415, 416, 422, 503, 507}): Problem
+}
+
+
+def problem_response(error: DooritoError) -> HttpResponse:
+    document = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.message,
+    }
+    response = JsonResponse(
+        document | error.extra, status=error.status, content_type="application/problem+json"
+    )
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    if isinstance(error, RangeNotSatisfiable):  # RFC 9110, 15.5.17
+        response["Content-Range"] = f"bytes */{error.extra['size_bytes']}"
+    if error.status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def install(api: NinjaAPI) -> None:
+    """Make `api` answer every error as a problem document."""
+
+    @api.exception_handler(DooritoError)
+    def _known(_request: HttpRequest, error: DooritoError) -> HttpResponse:
+        return problem_response(error)
+
+    @api.exception_handler(ValidationError)
+    def _invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
+        details = [
+            {"field": ".".join(str(part) for part in item["loc"][1:]), "message": item["msg"]}
+            for item in error.errors
+        ]
+        said = "; ".join(f"{item['field']}: {item['message']}" for item in details)
+        return problem_response(InvalidInput("invalid_request", f"{said}.", errors=details))
+
+    @api.exception_handler(HttpError)
+    def _http(_request: HttpRequest, error: HttpError) -> HttpResponse:
+        return problem_response(InvalidInput("invalid_request", str(error)))
+
+    @api.exception_handler(RequestDataTooBig)
+    def _too_big(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        return problem_response(
+            PayloadTooLarge("body_too_large", f"Such a body has at most {most} bytes.")
+        )
+
+    @api.exception_handler(SuspiciousOperation)
+    @api.exception_handler(MultiPartParserError)
+    def _unreadable(_request: HttpRequest, error: Exception) -> HttpResponse:
+        return problem_response(InvalidInput("invalid_request", f"The body is not valid: {error}"))
+
+    @api.exception_handler(UnreadablePostError)
+    def _cut(_request: HttpRequest, error: UnreadablePostError) -> HttpResponse:
+        return problem_response(interrupted(error))
+
+    @api.exception_handler(Http404)
+    def _missing(_request: HttpRequest, _error: Http404) -> HttpResponse:
+        return problem_response(NOT_FOUND)
+
+    @api.exception_handler(OperationalError)
+    @api.exception_handler(InterfaceError)
+    def _no_database(request: HttpRequest, error: OperationalError | InterfaceError) -> Any:
+        return problem_response(_of_database(request, error))
+
+    @api.exception_handler(Exception)
+    def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
+        logger.error("%s %s failed", request.method, mask(request.path), exc_info=error)
+        return problem_response(
+            DooritoError("internal_error", "Something went wrong here; it has been logged.")
+        )
+
+
+def answers_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """The same failure style for a plain view."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except DooritoError as error:
+            return problem_response(error)
+        except (OperationalError, InterfaceError) as error:
+            return problem_response(_of_database(request, error))
+
+    return answered
+
+
+def _of_database(
+    request: HttpRequest, error: OperationalError | InterfaceError
+) -> ServiceUnavailable:
+    """What the database could not do, in the answer's words; the log has its own."""
+    logger.error("%s %s: the database failed: %s", request.method, mask(request.path), error)
+    if getattr(error.__cause__, "sqlstate", None) in _PASSING:
+        return ServiceUnavailable(
+            "database_busy", "The database could not do it just now; try again.", retry_after=1
+        )
+    renew_connections()
+    return ServiceUnavailable(
+        "database_unavailable", "The database does not answer; try again.", retry_after=5
+    )
+
+
+class BodyLengthMiddleware:
+    """A body without an announced length is refused: Django would take it for no body at all."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            return problem_response(
+                LengthRequired("length_required", "Send the body with a Content-Length.")
+            )
+        return self._get_response(request)
+
+
+class ApiMethodNotAllowedMiddleware:
+    """django-ninja answers a wrong method in plain text; the API answers in problem documents."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._get_response(request)
+        if response.status_code != 405 or not request.path.startswith(("/api/", "/f/", "/c/")):
+            return response
+        allowed = response.get("Allow", "")
+        problem = problem_response(
+            MethodNotAllowed("method_not_allowed", f"This address takes {allowed}.")
+        )
+        problem["Allow"] = allowed
+        return problem
+
+
+@csrf_exempt
+def endpoint_not_found(_request: HttpRequest) -> HttpResponse:
+    return problem_response(NOT_FOUND)

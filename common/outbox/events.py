@@ -1,0 +1,263 @@
+"""The event outbox: facts and their deliveries, written in the transaction of the change."""
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection, transaction
+from django.db.models import Prefetch
+from django.utils import timezone
+
+from common.ids import first_id
+from common.models import (
+    DeliveryStatus,
+    OutboxEvent,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from common.outbox import kicks
+
+EVENT_TYPES = frozenset(
+    {
+        "file.uploaded",
+        "file.expiring",
+        "file.processed",
+        "file.deleted",
+        "file.failed",
+        "batch.completed",
+        "workflow_run.completed",
+        "workflow_run.failed",
+        "webhook.test",
+        "webhook.disabled",
+    }
+)
+OPEN = (DeliveryStatus.PENDING, DeliveryStatus.SENDING)
+FINISHED = (DeliveryStatus.DELIVERED, DeliveryStatus.FAILED)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What an event is about, as far as endpoints filter by it."""
+
+    user_id: UUID | None = None
+    batch_id: UUID | None = None
+    content_type: str = ""
+
+
+NO_SUBJECT = Subject()
+
+
+def emit_event(
+    *,
+    event_type: str,
+    idempotency_key: str,
+    aggregate_type: str,
+    aggregate_id: UUID,
+    payload: dict[str, Any],
+    subject: Subject = NO_SUBJECT,
+) -> OutboxEvent:
+    """Write a fact and one delivery per subscribed endpoint into the caller's transaction.
+
+    `payload` is the `data` of the envelope. A repeated (event_type, idempotency_key) is the same
+    fact: the event that stands is returned and nothing is written. Raises RuntimeError outside a
+    transaction, ValueError for an event type that receivers cannot know.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("emit_event must be called inside the transaction of the change.")
+    if event_type not in EVENT_TYPES:
+        raise ValueError(f"Unknown event type: {event_type}")
+    event, is_new = OutboxEvent.objects.get_or_create(
+        event_type=event_type,
+        idempotency_key=idempotency_key,
+        defaults={
+            "aggregate_type": aggregate_type,
+            "aggregate_id": aggregate_id,
+            "payload": payload,
+            **asdict(subject),
+        },
+    )
+    if is_new:
+        _subscribe(event)
+    return event
+
+
+def _subscribe(event: OutboxEvent) -> None:
+    now = timezone.now()
+    # Locked against removal until the commit, or the delivery's foreign key would fail there and
+    # take the reported change with it. Emitters share this lock; changes of an endpoint pass it.
+    endpoints = WebhookEndpoint.objects.raw(
+        "SELECT id, event_types, content_types, user_id, batch_id, retry_schedule"
+        " FROM webhook_endpoint WHERE is_active AND (expires_at IS NULL OR expires_at > %s)"
+        " FOR KEY SHARE",
+        [now],
+    )
+    deliveries = [
+        WebhookDelivery(
+            event=event,
+            endpoint_id=endpoint.id,
+            due_at=now + timedelta(seconds=retry_schedule(endpoint)[0]),
+        )
+        for endpoint in endpoints
+        if takes(endpoint, event)
+    ]
+    if not deliveries:
+        event.status = DeliveryStatus.DELIVERED
+        event.save(update_fields=["status", "updated_at"])
+        return
+    WebhookDelivery.objects.bulk_create(deliveries)
+    first = min(delivery.due_at for delivery in deliveries)
+    # Robust: the change is committed by then, and a failed hint must not look like its failure.
+    transaction.on_commit(lambda: kicks.request(first), robust=True)
+
+
+def retry_schedule(endpoint: WebhookEndpoint) -> list[int]:
+    """Seconds to wait before each attempt, the first included."""
+    return endpoint.retry_schedule or settings.PORTAL_RETRY_SCHEDULE
+
+
+def takes(endpoint: WebhookEndpoint, event: OutboxEvent) -> bool:
+    """Whether an event passes all filters of an endpoint, whatever state that is in.
+
+    A filter by content type says nothing of events that are not about a file.
+    """
+    return (
+        subscribes(endpoint.event_types, event.event_type)
+        and endpoint.user_id in (None, event.user_id)
+        and endpoint.batch_id in (None, event.batch_id)
+        and (not event.content_type or _accepts(endpoint.content_types, event.content_type))
+    )
+
+
+def subscribes(patterns: Collection[str], event_type: str) -> bool:
+    """Whether an endpoint's filter (`file.uploaded`, `file.*`, nothing for all) takes a type."""
+    return not patterns or any(
+        pattern in ("*", event_type)
+        or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
+        for pattern in patterns
+    )
+
+
+def _accepts(patterns: Collection[str], content_type: str) -> bool:
+    """The same for content types: `application/pdf`, `image/*`."""
+    return not patterns or any(
+        pattern in ("*/*", content_type)
+        or (pattern.endswith("/*") and content_type.startswith(pattern[:-1]))
+        for pattern in patterns
+    )
+
+
+class Fact(Protocol):
+    """An event as it is told: an OutboxEvent, or a row with its values."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def schema_version(self) -> int: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def payload(self) -> dict[str, Any]: ...
+
+
+def envelope(event: Fact) -> dict[str, Any]:
+    """What a receiver gets: the payload in the shape of Standard Webhooks."""
+    return {
+        "id": str(event.id),
+        "type": event.event_type,
+        "timestamp": event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "schema_version": event.schema_version,
+        "data": event.payload,
+    }
+
+
+def body(event: Fact) -> bytes:
+    """The envelope's bytes, the same on every attempt: jsonb keeps no order, so keys are sorted."""
+    return json.dumps(
+        envelope(event),
+        cls=DjangoJSONEncoder,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    ).encode()
+
+
+def events_of(*, aggregate_type: str, aggregate_id: UUID, limit: int = 50) -> list[OutboxEvent]:
+    """An object's events, newest first, with deliveries, their endpoints and their attempts."""
+    deliveries = (
+        WebhookDelivery.objects.select_related("endpoint")
+        .prefetch_related(Prefetch("attempts", WebhookAttempt.objects.order_by("number")))
+        .order_by("id")
+    )
+    events = (
+        OutboxEvent.objects.filter(aggregate_type=aggregate_type, aggregate_id=aggregate_id)
+        .prefetch_related(Prefetch("deliveries", deliveries))
+        .order_by("-id")
+    )
+    return list(events[:limit])
+
+
+# Both take a list of events' ids. A change of deliveries locks their events first, in order of
+# their ids: of two workers that finish the last two deliveries of one, the later then sees both.
+LOCK = "SELECT id FROM outbox_event WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+ROLL_UP = """
+    UPDATE outbox_event AS event SET status = rolled.status, updated_at = now()
+    FROM (
+        SELECT changed.id, CASE
+            WHEN bool_or(delivery.status IN ('pending', 'sending'))
+                THEN CASE WHEN max(attempt_count) > 0 THEN 'sending' ELSE 'pending' END
+            WHEN bool_or(delivery.status = 'failed') THEN 'failed'
+            ELSE 'delivered' END AS status
+        FROM unnest(%s::uuid[]) AS changed(id)
+        LEFT JOIN webhook_delivery AS delivery ON delivery.event_id = changed.id
+        GROUP BY changed.id
+    ) AS rolled
+    WHERE event.id = rolled.id AND event.status <> rolled.status
+"""
+
+
+def lock(event_ids: Collection[UUID]) -> None:
+    """Lock events for a change of their deliveries."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, [list(event_ids)])
+
+
+def roll_up(event_ids: Collection[UUID]) -> None:
+    """Set events' status from their deliveries', after a change of these in this transaction.
+
+    `sending` while some are open and one was tried, `failed` when all are over and one failed.
+    """
+    if not event_ids:
+        return
+    lock(event_ids)
+    with connection.cursor() as cursor:
+        cursor.execute(ROLL_UP, [list(event_ids)])
+
+
+def purge_events(limit: int) -> int:
+    """Delete up to `limit` finished events older than OUTBOX_RETENTION_HOURS; how many it were."""
+    before = first_id(timezone.now() - timedelta(hours=settings.OUTBOX_RETENTION_HOURS))
+    with transaction.atomic():
+        old = OutboxEvent.objects.filter(status__in=FINISHED, id__lt=before)
+        ids = list(old.locked().values_list("id", flat=True)[:limit])
+        WebhookAttempt.objects.filter(delivery__event__in=ids).delete()
+        OutboxEvent.objects.filter(id__in=ids).delete()
+    return len(ids)
+
+
+def purge_details(limit: int) -> int:
+    """Forget headers and bodies of up to `limit` old attempts; how many it were."""
+    before = first_id(timezone.now() - timedelta(hours=settings.PORTAL_WEBHOOK_DETAIL_HOURS))
+    detailed = WebhookAttempt.objects.filter(request_headers__isnull=False, id__lt=before)
+    ids = list(detailed.order_by("id").values_list("id", flat=True)[:limit])
+    WebhookAttempt.objects.filter(id__in=ids).update(
+        request_headers=None, response_headers=None, response_body=""
+    )
+    return len(ids)

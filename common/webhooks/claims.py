@@ -1,0 +1,315 @@
+"""Claims: due deliveries are taken by a lease, many in one statement.
+
+`due_at` of a claimed delivery is the end of its lease. A worker that dies loses nothing: then the
+delivery is due again.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Self
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+from psycopg import AsyncConnection
+
+from common.errors import DooritoError
+from common.ids import uuid7
+from common.models import (
+    DeliveryStatus,
+    OutboxEvent,
+    TimeStampedQuerySet,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from common.outbox import events
+from common.webhooks import endpoints, sending
+from common.webhooks.event_loop_db import Statement, in_thread
+
+FIRST_SHARE = 8  # attempts at once at an endpoint of which a run knows nothing yet
+FAILING_SHARE = 4  # ... and at one whose last attempt failed
+LEASE_MARGIN = timedelta(seconds=30)  # beyond the attempt's timeout: a busy machine
+EXHAUSTED = "No attempt of the retry schedule is left."
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery that this worker holds, with all that its attempt needs.
+
+    `message` is None when the endpoint's secret cannot be read: `fault` says so then. `attempt`
+    is the attempt's number; `next_wait` the seconds that the schedule sets after it, None when it
+    is the last.
+    """
+
+    delivery_id: UUID
+    lease_id: UUID
+    event_id: UUID
+    endpoint_id: UUID
+    message: sending.Message | None
+    fault: str
+    attempt: int
+    next_wait: int | None
+    is_ailing: bool  # the endpoint's last attempt that was noted failed
+
+
+def open_deliveries() -> TimeStampedQuerySet:
+    """What is not over yet; the partial index `webhook_delivery_due` has exactly these rows."""
+    return WebhookDelivery.objects.filter(status__in=events.OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Receiver:
+    """An endpoint, with its secrets decrypted: the current one, and retired ones with their end."""
+
+    endpoint: WebhookEndpoint
+    secret: str
+    retired: Sequence[tuple[str, datetime]]
+    headers: Mapping[str, str]
+    fault: str
+
+    @classmethod
+    def of(cls, endpoint: WebhookEndpoint) -> Self:
+        try:
+            retired = [(old.secret, old.expires_at) for old in endpoint.retired_secrets.all()]
+            return cls(endpoint, endpoint.secret, retired, endpoint.headers, fault="")
+        except DooritoError as exc:
+            return cls(endpoint, "", [], {}, fault=exc.message)
+
+    def message(self, event: events.Fact, delivery_id: UUID) -> sending.Message | None:
+        if self.fault:
+            return None
+        now = timezone.now()
+        return sending.Message(
+            url=self.endpoint.url,
+            secrets=[self.secret, *(old for old, expires_at in self.retired if expires_at > now)],
+            event_id=event.id,
+            event_type=event.event_type,
+            delivery_id=delivery_id,
+            body=events.body(event),
+            timeout=timeout_of(self.endpoint),
+            own_headers=self.headers,
+        )
+
+
+class Receivers:
+    """Those that one run sends to, read again when their endpoint has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[UUID, _Receiver] = {}
+
+    async def of(self, changed_at: Mapping[UUID, datetime]) -> Mapping[UUID, _Receiver]:
+        """By endpoint, given when each of these has last changed."""
+        stale = [
+            id
+            for id, at in changed_at.items()
+            if id not in self._known or self._known[id].endpoint.updated_at != at
+        ]
+        if stale:
+            self._known |= await in_thread(_read, stale)
+        return self._known
+
+
+def _read(endpoint_ids: Collection[UUID]) -> dict[UUID, _Receiver]:
+    rows = WebhookEndpoint.objects.filter(id__in=endpoint_ids).prefetch_related("retired_secrets")
+    return {row.id: _Receiver.of(row) for row in rows}
+
+
+def timeout_of(endpoint: WebhookEndpoint) -> int:
+    """Seconds."""
+    return endpoint.timeout_seconds or settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS
+
+
+# Locks what may be claimed now, oldest first: retries that are due and leases that ended. Each
+# endpoint offers no more than its room, so that the cost does not grow with what waits for any.
+_CLAIM = """
+    WITH due AS (
+        SELECT chosen.id, chosen.event_id, endpoint.updated_at AS endpoint_changed_at,
+            coalesce(endpoint.timeout_seconds, %(timeout)s) AS timeout_seconds
+        FROM webhook_endpoint AS endpoint
+        LEFT JOIN unnest(%(flows)s::uuid[], %(under_way)s::int[], %(allowance)s::int[],
+            %(is_failing)s::bool[]) AS flow(id, under_way, allowance, is_failing)
+            ON flow.id = endpoint.id
+        CROSS JOIN LATERAL (
+            SELECT id, event_id, due_at FROM webhook_delivery
+            WHERE endpoint_id = endpoint.id AND status IN ('pending', 'sending')
+                AND due_at <= %(now)s
+                AND schedule_step < coalesce(cardinality(endpoint.retry_schedule), %(steps)s)
+            ORDER BY due_at
+            LIMIT greatest(0, coalesce(-flow.under_way, 0) + CASE
+                WHEN coalesce(flow.is_failing, endpoint.consecutive_failures > 0) THEN %(failing)s
+                ELSE coalesce(flow.allowance, %(first)s) END)
+            FOR UPDATE SKIP LOCKED
+        ) AS chosen
+        WHERE endpoint.is_active AND coalesce(endpoint.expires_at > %(now)s, true)
+        ORDER BY chosen.due_at LIMIT %(limit)s
+    )
+    UPDATE webhook_delivery AS delivery SET
+        status = 'sending',
+        lease_id = %(lease)s,
+        due_at = %(now)s + make_interval(secs => %(margin)s + due.timeout_seconds),
+        attempt_count = attempt_count + 1,
+        schedule_step = schedule_step + 1,
+        updated_at = %(now)s
+    FROM due JOIN outbox_event AS event ON event.id = due.event_id
+    WHERE delivery.id = due.id
+    RETURNING delivery.id, delivery.attempt_count, delivery.schedule_step, delivery.endpoint_id,
+        endpoint_changed_at, event.id, event.event_type, event.schema_version, event.created_at,
+        event.payload
+"""
+
+
+@dataclass(slots=True)
+class Flow:
+    """What a run knows of an endpoint: how much is under way, and how much may be.
+
+    It may be more with every success, so that endpoints that hang hold little; and little once an
+    attempt has failed.
+    """
+
+    under_way: int = 0
+    allowance: int = FIRST_SHARE
+    is_failing: bool = False
+
+    def note(self, *, is_delivered: bool) -> None:
+        """An attempt has ended."""
+        self.under_way -= 1
+        self.is_failing = not is_delivered
+        if is_delivered:
+            most = settings.PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT
+            self.allowance = min(self.allowance + 1, most)
+        else:
+            self.allowance = FIRST_SHARE
+
+
+async def claim(
+    database: AsyncConnection,
+    *,
+    limit: int,
+    flows: Mapping[UUID, Flow],
+    receivers: Receivers,
+    failing_share: int = FAILING_SHARE,
+) -> list[Claim]:
+    """Take up to `limit` due deliveries for this worker, at most their share of each endpoint.
+
+    `failing_share` is that of endpoints that fail; `flows` says how those fare that it knows.
+    """
+    if limit <= 0:
+        return []
+    lease_id = uuid7()
+    statement = claiming(limit=limit, flows=flows, failing_share=failing_share, lease_id=lease_id)
+    cursor = await database.execute(*statement)
+    rows = [_Row(*row) for row in await cursor.fetchall()]
+    known = await receivers.of({row.endpoint_id: row.endpoint_changed_at for row in rows})
+    return [
+        _claim_of(row, known[row.endpoint_id], lease_id)
+        for row in rows
+        if row.endpoint_id in known  # or it was removed just now
+    ]
+
+
+def fail_hopeless() -> None:
+    """Give up due deliveries that can never be claimed: they fail without an attempt.
+
+    Their endpoint was disabled, or its listener went away, while they were written; or a worker
+    died in the last attempt, or the schedule was shortened.
+    """
+    now, steps = timezone.now(), len(settings.PORTAL_RETRY_SCHEDULE)
+    with connection.cursor() as cursor:
+        cursor.execute(_HOPELESS, {"now": now, "steps": steps})
+        found = cursor.fetchall()
+    for error, is_exhausted in ((EXHAUSTED, True), (endpoints.DISABLED, False)):
+        if ids := [id for id, exhausted in found if exhausted == is_exhausted]:
+            hopeless = open_deliveries().filter(id__in=ids, due_at__lte=now)
+            endpoints.give_up(hopeless, error=error)
+
+
+# Looks at the longest due of each endpoint only, where the hopeless end up.
+_HOPELESS = """
+    SELECT delivery_id, is_exhausted FROM webhook_endpoint AS endpoint CROSS JOIN LATERAL (
+        SELECT id, schedule_step >= coalesce(cardinality(endpoint.retry_schedule), %(steps)s)
+            AS is_exhausted
+        FROM webhook_delivery
+        WHERE endpoint_id = endpoint.id AND status IN ('pending', 'sending') AND due_at <= %(now)s
+        ORDER BY due_at LIMIT 1000
+    ) AS due(delivery_id, is_exhausted)
+    WHERE is_exhausted OR NOT endpoint.is_active OR endpoint.expires_at <= %(now)s
+"""
+
+
+class _Row(NamedTuple):
+    """What the statement returns; with its event's values it tells the event, too."""
+
+    delivery_id: UUID
+    attempt: int
+    step: int
+    endpoint_id: UUID
+    endpoint_changed_at: datetime
+    id: UUID
+    event_type: str
+    schema_version: int
+    created_at: datetime
+    payload: dict[str, Any]
+
+
+def claiming(
+    *, limit: int, flows: Mapping[UUID, Flow], failing_share: int, lease_id: UUID
+) -> Statement:
+    """What claims, with its values."""
+    return _CLAIM, {
+        "now": timezone.now(),
+        "lease": lease_id,
+        "margin": LEASE_MARGIN.total_seconds(),
+        "timeout": settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS,
+        "steps": len(settings.PORTAL_RETRY_SCHEDULE),
+        "flows": list(flows),
+        "under_way": [flow.under_way for flow in flows.values()],
+        "allowance": [flow.allowance for flow in flows.values()],
+        "is_failing": [flow.is_failing for flow in flows.values()],
+        "first": FIRST_SHARE,
+        "failing": failing_share,
+        "limit": limit,
+    }
+
+
+def _claim_of(row: _Row, receiver: _Receiver, lease_id: UUID) -> Claim:
+    schedule = events.retry_schedule(receiver.endpoint)
+    return Claim(
+        delivery_id=row.delivery_id,
+        lease_id=lease_id,
+        event_id=row.id,
+        endpoint_id=row.endpoint_id,
+        message=receiver.message(row, row.delivery_id),
+        fault=receiver.fault,
+        attempt=row.attempt,
+        next_wait=schedule[row.step] if row.step < len(schedule) else None,
+        is_ailing=receiver.endpoint.consecutive_failures > 0,
+    )
+
+
+def claim_for_test(event: OutboxEvent, endpoint: WebhookEndpoint) -> Claim:
+    """Make the delivery of a test event, held already: for one attempt, the last."""
+    lease_id = uuid7()
+    lease = LEASE_MARGIN + timedelta(seconds=timeout_of(endpoint))
+    delivery = WebhookDelivery.objects.create(
+        event=event,
+        endpoint=endpoint,
+        status=DeliveryStatus.SENDING,
+        due_at=timezone.now() + lease,
+        lease_id=lease_id,
+        attempt_count=1,
+        schedule_step=len(events.retry_schedule(endpoint)),
+    )
+    receiver = _Receiver.of(endpoint)
+    return Claim(
+        delivery_id=delivery.id,
+        lease_id=lease_id,
+        event_id=event.id,
+        endpoint_id=endpoint.id,
+        message=receiver.message(event, delivery.id),
+        fault=receiver.fault,
+        attempt=1,
+        next_wait=None,
+        is_ailing=True,
+    )

@@ -1,0 +1,200 @@
+"""Results: what became of attempts is written many at once, while their leases stand."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import sleep
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import Error, connection, transaction
+from django.utils import timezone
+
+from common.db import DATABASE_GONE
+from common.errors import NotFound
+from common.ids import uuid7
+from common.models import DeliveryStatus, DisabledReason
+from common.outbox import events
+from common.webhooks import endpoints, health, sending
+from common.webhooks.claims import Claim
+from common.webhooks.event_loop_db import Statement
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_MAX = timedelta(hours=24)
+JITTER = 0.2
+# What recording can raise; a stop from outside, such as a task's time limit, is none of these.
+RECORDING_FAULTS = (Error, ArithmeticError, TypeError, ValueError)
+
+RETRY_SECONDS = 0.5
+
+Finished = tuple[Claim, sending.Result]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What follows from an attempt for its delivery."""
+
+    status: DeliveryStatus
+    due_at: datetime | None = None
+    step_back: int = 0  # of the schedule
+    delivered_at: datetime | None = None
+
+
+def write_each(finished: Sequence[Finished]) -> int:
+    """Write attempts and what follows from them; how many. Those without their lease are dropped.
+
+    All at once if the database takes them, else one by one. What it does not take is recorded as a
+    failure, unless it is the database that fails: then the lease will end.
+    """
+    try:
+        return _write(finished)
+    except RECORDING_FAULTS as fault:
+        if len(finished) > 1:
+            return sum(write_each([one]) for one in finished)
+        return _write_with_care(finished[0], fault)
+
+
+def _write_with_care(finished: Finished, fault: Exception) -> int:
+    claim, _ = finished
+    if isinstance(fault, DATABASE_GONE):
+        sleep(RETRY_SECONDS)
+    else:
+        logger.error("Delivery %s has no usable result", claim.delivery_id, exc_info=fault)
+        error = sending.internal_error(fault)
+        finished = (claim, sending.failure(error, started_at=timezone.now()))
+    try:
+        return _write([finished])
+    except RECORDING_FAULTS:
+        logger.exception("Delivery %s is left to the end of its lease", claim.delivery_id)
+        return 0
+
+
+def _write(finished: Sequence[Finished]) -> int:
+    with transaction.atomic(), connection.cursor() as cursor:
+        for name, (sql, values) in statements(finished).items():
+            cursor.execute(sql, values)
+            if name == "write":
+                recorded = cursor.rowcount
+    return recorded
+
+
+def disable_gone(finished: Sequence[Finished]) -> None:
+    """Disable endpoints that answered 410: before the delivery is over, so that a crash in between
+    sends once more and hears 410 again.
+    """
+    for endpoint_id in {claim.endpoint_id for claim, result in finished if result.is_gone}:
+        with suppress(NotFound):
+            endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.GONE)
+
+
+# Ends the leases that still stand, each with its attempt. Rows come as one JSON value, which costs
+# the client a tenth of what arrays of each column do.
+_WRITE = """
+    WITH new AS MATERIALIZED (
+        SELECT * FROM json_to_recordset(%s::json) AS row(id uuid, delivery_id uuid, lease_id uuid,
+            status text, due_at timestamptz, step_back int, delivered_at timestamptz, number int,
+            started_at timestamptz, duration_ms int, request_headers jsonb, response_status int,
+            response_headers jsonb, response_body text, error text)
+    ), held AS (
+        UPDATE webhook_delivery AS delivery SET
+            status = new.status, lease_id = NULL, delivered_at = new.delivered_at,
+            -- One that was disabled meanwhile gets no other attempt: what waits is failed soon.
+            due_at = CASE WHEN endpoint.is_active THEN coalesce(new.due_at, delivery.due_at)
+                ELSE now() END,
+            schedule_step = schedule_step - new.step_back,
+            last_error = new.error, updated_at = now()
+        FROM new, webhook_endpoint AS endpoint
+        WHERE delivery.id = new.delivery_id AND delivery.lease_id = new.lease_id
+            AND endpoint.id = delivery.endpoint_id AND delivery.status = 'sending'
+        RETURNING new.id AS attempt_id, delivery.endpoint_id
+    )
+    INSERT INTO webhook_attempt (id, created_at, updated_at, delivery_id, endpoint_id, number,
+        started_at, duration_ms, request_headers, response_status, response_headers, response_body,
+        error)
+    SELECT new.id, now(), now(), delivery_id, endpoint_id, number, started_at, duration_ms,
+        request_headers, response_status, response_headers, response_body, error
+    FROM held JOIN new ON new.id = held.attempt_id
+"""
+
+
+def statements(finished: Sequence[Finished]) -> dict[str, Statement]:
+    """What writes results, to be executed in this order in one transaction.
+
+    `write` concerns as many rows as leases still stood. Events are locked before deliveries, the
+    order in which everybody locks them.
+    """
+    event_ids = list({claim.event_id for claim, _ in finished})
+    rows = [_row(claim, result) for claim, result in finished]
+    return {
+        "lock": (events.LOCK, [event_ids]),
+        "write": (_WRITE, [orjson.dumps(rows).decode()]),
+        "roll up": (events.ROLL_UP, [event_ids]),
+    }
+
+
+def _row(claim: Claim, result: sending.Result) -> dict[str, Any]:
+    outcome = _outcome(claim, result)
+    return {
+        "id": uuid7(),
+        "delivery_id": claim.delivery_id,
+        "lease_id": claim.lease_id,
+        "status": outcome.status,
+        "due_at": outcome.due_at,
+        "step_back": outcome.step_back,
+        "delivered_at": outcome.delivered_at,
+        "number": claim.attempt,
+        "started_at": result.started_at,
+        "duration_ms": result.duration_ms,
+        "request_headers": result.request_headers,
+        "response_status": result.status,
+        "response_headers": result.headers,
+        "response_body": result.body,
+        "error": result.error,
+    }
+
+
+def _outcome(claim: Claim, result: sending.Result) -> _Outcome:
+    now = timezone.now()
+    if result.is_delivered:
+        return _Outcome(DeliveryStatus.DELIVERED, delivered_at=now)
+    if result.is_interrupted:
+        return _Outcome(DeliveryStatus.PENDING, due_at=now, step_back=1)
+    if result.is_gone or claim.next_wait is None:
+        return _Outcome(DeliveryStatus.FAILED)
+    return _Outcome(DeliveryStatus.PENDING, due_at=now + retry_pause(claim.next_wait, result))
+
+
+def retry_pause(scheduled: float, result: sending.Result) -> timedelta:
+    """The wait before the next attempt: `scheduled` seconds with jitter, or what was asked for.
+
+    `Retry-After` counts with 429 and 503 only, never shortens a wait, and ends at a day.
+    """
+    jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
+    pause = timedelta(seconds=scheduled * jitter)
+    if result.status in (429, 503) and result.retry_after is not None:
+        return max(pause, min(timedelta(seconds=result.retry_after), RETRY_AFTER_MAX))
+    return pause
+
+
+def note_health(finished: Sequence[Finished]) -> None:
+    """Failures in a row by endpoint, as the results came. A count that fails costs no result."""
+    succeeded: set[UUID] = set()
+    failures: Counter[UUID] = Counter()
+    for claim, result in finished:
+        if result.is_interrupted:
+            continue
+        if result.is_delivered:
+            succeeded.add(claim.endpoint_id)
+            failures.pop(claim.endpoint_id, None)
+        else:
+            failures[claim.endpoint_id] += 1
+    try:
+        health.note(succeeded=succeeded, failures=failures)
+    except Error:
+        logger.exception("The health of endpoints was not noted")

@@ -1,0 +1,74 @@
+"""Batches: opened, filled, closed, completed."""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Case, F, Q, Value, When
+from django.utils import timezone
+
+from accounts.models import User
+from common.errors import Conflict
+from uploads import policy, selectors
+from uploads.files.announce import announce_batch_completed
+from uploads.models import BatchStatus, UploadBatch
+
+_OPEN = Q(status__in=UploadBatch.OPEN)
+
+
+def create_batch(*, user: User, name: str = "") -> UploadBatch:
+    return UploadBatch.objects.create(created_by=user, name=policy.check_batch_name(name))
+
+
+def close_batch(*, user: User, batch_id: UUID) -> UploadBatch:
+    """No further file may join. Closing a closed batch changes nothing."""
+    batch = selectors.get_batch(user=user, batch_id=batch_id)
+    with transaction.atomic():
+        UploadBatch.objects.filter(id=batch.id, closed_at__isnull=True).update(
+            closed_at=timezone.now()
+        )
+        complete_if_final(batch.id)
+    return selectors.get_batch(user=user, batch_id=batch_id)
+
+
+def add_file(*, user: User, batch_id: UUID) -> None:
+    """Count a new file in. Raises NotFound, or Conflict `batch_closed`."""
+    joined = UploadBatch.objects.filter(
+        id=batch_id, created_by=user, closed_at__isnull=True
+    ).change(total_files=F("total_files") + 1, status=BatchStatus.IN_PROGRESS)
+    if not joined:
+        selectors.get_batch(user=user, batch_id=batch_id)
+        raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
+
+
+def count_stored(batch_id: UUID | None) -> None:
+    _count(batch_id, "stored_count")
+
+
+def count_failed(batch_id: UUID | None) -> None:
+    _count(batch_id, "failed_count")
+
+
+def complete_if_final(batch_id: UUID) -> None:
+    """Settle a closed batch whose every file is final; exactly one caller announces it."""
+    settled = UploadBatch.objects.filter(
+        _OPEN,
+        id=batch_id,
+        closed_at__isnull=False,
+        total_files=F("stored_count") + F("failed_count"),
+    ).change(
+        status=Case(
+            When(failed_count=0, then=Value(BatchStatus.COMPLETE)),
+            When(stored_count=0, then=Value(BatchStatus.FAILED)),
+            default=Value(BatchStatus.PARTIAL),
+        )
+    )
+    if settled:
+        announce_batch_completed(UploadBatch.objects.select_related("created_by").get(id=batch_id))
+
+
+def _count(batch_id: UUID | None, counter: str) -> None:
+    """Count one file as final; the row's lock makes concurrent counts exact."""
+    if batch_id is None:
+        return
+    UploadBatch.objects.filter(id=batch_id).update(**{counter: F(counter) + 1})
+    complete_if_final(batch_id)

@@ -1,0 +1,97 @@
+"""What leaves, and when. Every function does a bounded batch and says how much it did.
+
+A removal is three steps, each of which a sweep finds again after a kill: the row is marked (with
+its event), the bytes go, the row is finished.
+"""
+
+import logging
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Exists
+from django.utils import timezone
+
+from uploads.files.announce import announce_file
+from uploads.files.expiry import expiry_notice_from
+from uploads.files.lifecycle import active_runs, mark_expired
+from uploads.models import (
+    FileStatus,
+    IngestFile,
+    RunStatus,
+)
+from uploads.storage import storage
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+MOST_STUCK = 10 * BATCH
+
+
+def notify_expiring_files() -> int:
+    """Emit `file.expiring` once for files that are about to expire."""
+    now = timezone.now()
+    with transaction.atomic():
+        due = list(
+            IngestFile.objects.filter(
+                status=FileStatus.STORED,
+                expiry_notified_at__isnull=True,
+                expires_at__gt=now,
+                expires_at__lte=expiry_notice_from(now),
+            )
+            .select_related("uploaded_by")
+            .locked()
+            .order_by("expires_at")[:BATCH]
+        )
+        for file in due:
+            announce_file("file.expiring", file)
+        IngestFile.objects.filter(id__in=[file.id for file in due]).update(expiry_notified_at=now)
+    return len(due)
+
+
+def expire_files() -> int:
+    """Mark stored files past their expiry as deleted; `purge_files` removes the bytes.
+
+    A file that a run is active on stays until the run has ended.
+    """
+    expired = (
+        IngestFile.objects.filter(
+            ~Exists(active_runs()), status=FileStatus.STORED, expires_at__lte=timezone.now()
+        )
+        .order_by("expires_at")
+        .values_list("id", flat=True)
+    )
+    return sum(mark_expired(file_id=file_id) for file_id in list(expired[:BATCH]))
+
+
+def purge_files() -> int:
+    """Remove the bytes of deleted and consumed files whose time has come; none is being read.
+
+    Files whose bytes cannot be removed do not keep all others: they are passed over.
+    """
+    due = IngestFile.objects.filter(
+        ~Exists(active_runs([RunStatus.RUNNING])),
+        purge_at__lte=timezone.now(),
+        purge_at__isnull=False,
+        purged_at__isnull=True,
+    ).order_by("purge_at")
+    stuck: list[UUID] = []
+    while len(stuck) < MOST_STUCK and (batch := list(due.exclude(id__in=stuck)[:BATCH])):
+        failed = [file.id for file in batch if not _purge(file)]
+        if len(failed) < len(batch):
+            return len(batch) - len(failed)
+        stuck += failed
+    return 0
+
+
+def _purge(file: IngestFile) -> bool:
+    try:
+        storage().delete(file.storage_key)
+    except OSError:  # a later sweep tries it again
+        logger.exception("The bytes of file %s cannot be removed", file.id)
+        return False
+    return (
+        IngestFile.objects.filter(id=file.id, purged_at__isnull=True).update(
+            purged_at=timezone.now()
+        )
+        == 1
+    )

@@ -1,0 +1,110 @@
+"""What uploads that are given up, or were cut short by a kill, leave behind.
+
+Every function does a bounded batch and says how much it did.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from common.errors import Gone
+from uploads.files.expiry import idle_before
+from uploads.models import IngestFile, SessionStatus, UploadPart, UploadSession
+from uploads.receiving.sessions import end_session, remove_spool
+from uploads.storage import storage
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+PARTS_BATCH = 20  # sessions, of up to 10,000 parts each
+_SETTLE = timedelta(minutes=10)  # younger leftovers may belong to a request that still runs
+
+
+def abort_idle_sessions() -> int:
+    """Give up open sessions without activity, never one that is receiving."""
+    idle = _idle_sessions().select_related("file").order_by("last_activity_at")
+    return sum(_abort_if_quiet(session) for session in list(idle[:BATCH]))
+
+
+def remove_leftover_spools() -> int:
+    """Free the bytes of ended sessions where a kill came between the row and the bytes."""
+    left = UploadSession.objects.filter(
+        status__in=[SessionStatus.FAILED, SessionStatus.ABORTED],
+        spool_removed_at__isnull=True,
+        updated_at__lt=timezone.now() - _SETTLE,
+    ).order_by("updated_at")[:BATCH]
+    return sum(_remove_spool(session) for session in list(left))
+
+
+def purge_parts() -> int:
+    """Delete the rows of parts that ended sessions need no more; how many sessions had some."""
+    ended = UploadSession.objects.filter(
+        status__in=UploadSession.ENDED,
+        parts_purged_at__isnull=True,
+        updated_at__lt=timezone.now() - _SETTLE,
+    ).order_by("updated_at")
+    ids = list(ended.values_list("id", flat=True)[:PARTS_BATCH])
+    UploadPart.objects.filter(session__in=ids).delete()
+    UploadSession.objects.filter(id__in=ids).update(parts_purged_at=timezone.now())
+    return len(ids)
+
+
+def remove_orphan_spools() -> int:
+    """Free spool files that no open session owns: their creation was cut short by a kill."""
+    removed = 0
+    keys: list[str] = []
+    for key in storage().unfinished(older_than=timezone.now() - _SETTLE):
+        keys.append(key)
+        if len(keys) == BATCH:
+            removed += _remove_unowned(keys)
+            keys = []
+    return removed + _remove_unowned(keys)
+
+
+def _remove_spool(session: UploadSession) -> bool:
+    try:
+        remove_spool(session)
+    except OSError:  # to the end of the queue, so that it does not keep all others
+        logger.exception("The spool of session %s cannot be removed", session.id)
+        UploadSession.objects.filter(id=session.id).update(updated_at=timezone.now())
+        return False
+    return True
+
+
+def _idle_sessions() -> QuerySet[UploadSession]:
+    return UploadSession.objects.filter(
+        status__in=UploadSession.OPEN, last_activity_at__lt=idle_before(timezone.now())
+    )
+
+
+def _abort_if_quiet(session: UploadSession) -> bool:
+    with storage().try_idle(session.spool_key) as quiet:
+        if not quiet:
+            UploadSession.objects.filter(id=session.id).update(last_activity_at=timezone.now())
+            return False
+        # It may have received a part, or been finalized, since it was listed.
+        if not _idle_sessions().filter(id=session.id).exists():
+            return False
+        return end_session(
+            session,
+            status=SessionStatus.ABORTED,
+            error=Gone("session_expired", "The upload was idle for too long."),
+        )
+
+
+def _remove_unowned(keys: list[str]) -> int:
+    # A key is its file's id, which is indexed.
+    files = IngestFile.objects.filter(id__in=keys).values_list("id", flat=True)
+    owned = {file_id.hex for file_id in files}
+    return sum(_discard(key) for key in keys if key not in owned)
+
+
+def _discard(key: str) -> bool:
+    try:
+        storage().discard(key)
+    except OSError:  # one spool's trouble must not keep all others
+        logger.exception("The spool %s cannot be removed", key)
+        return False
+    return True

@@ -1,0 +1,29 @@
+"""What runs leave behind, and when it goes. Every function does a bounded batch."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from uploads.models import WorkflowRun
+from uploads.workflows.results import discard_unfinished
+
+BATCH = 200
+
+
+def remove_leftover_results() -> int:
+    """Free the bytes of results where a kill came between them and the end of their run."""
+    left = WorkflowRun.objects.exclude(result_key="").filter(completed_at__isnull=False)
+    runs = list(left.order_by("id")[:BATCH])
+    for run in runs:
+        discard_unfinished(run)
+    return len(runs)
+
+
+def purge_runs() -> int:
+    """Delete the records of runs that ended long ago, with their attempts and logs."""
+    before = timezone.now() - timedelta(days=settings.PORTAL_WORKFLOW_RETENTION_DAYS)
+    ended = WorkflowRun.objects.filter(completed_at__lt=before).order_by("completed_at")
+    old = list(ended.values_list("id", flat=True)[:BATCH])
+    WorkflowRun.objects.filter(id__in=old).delete()
+    return len(old)

@@ -1,0 +1,138 @@
+"""Result files: what a run made, stored as any file is, with the same proofs and expiry.
+
+What may be uploaded (FILE_UPLOAD_ALLOWED_TYPES) does not bind what the portal itself made of it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from common.db import release_connection
+from common.ids import uuid7
+from uploads import policy
+from uploads.files.content_types import detect_type
+from uploads.files.expiry import first_expiry
+from uploads.models import FileStatus, IngestFile, RunStatus, WorkflowRun
+from uploads.storage import StoredObject, storage
+
+_SUFFIX_BYTES = 32  # what is longer is none
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """A result whose bytes are stored, before it has a row."""
+
+    filename: str
+    size_bytes: int
+    sha256: str
+    detected_type: str
+    stored: StoredObject
+
+
+class LeaseLostError(Exception):
+    """The attempt is another's, or over: nothing of it is kept."""
+
+
+def store_result(
+    run: WorkflowRun, *, filename: str, size_bytes: int, blocks: Iterator[memoryview]
+) -> StoredResult:
+    """Store exactly `size_bytes` out of `blocks` for a running attempt.
+
+    The run's row names the bytes before they are there, so whatever is cut short is found.
+    Raises InsufficientStorage `no_room`, PayloadTooLarge, InvalidInput, LeaseLostError.
+    """
+    policy.check_filename(filename)
+    policy.check_size(size_bytes)
+    key = uuid7().hex
+    held = WorkflowRun.objects.filter(
+        id=run.id, status=RunStatus.RUNNING, lease_id=run.lease_id, result_key=""
+    )
+    if not held.change(result_key=key):
+        raise LeaseLostError
+    release_connection()
+    try:
+        storage().create(key, size_bytes=size_bytes)
+        sha256 = _write(key, size_bytes=size_bytes, blocks=blocks)
+        with storage().reader(key) as reader:
+            detected = detect_type(reader, size_bytes=size_bytes)
+        return StoredResult(
+            filename=filename,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            detected_type=detected,
+            stored=storage().finish(key, size_bytes=size_bytes),
+        )
+    except BaseException:
+        discard_result(run, key)
+        raise
+
+
+def fitting_name(name: str) -> str:
+    """A result's name as a file's can be: one line, at most 255 bytes, its suffix kept."""
+    clean = "".join(char if char.isprintable() and char not in "/\\" else "_" for char in name)
+    suffix = PurePath(clean).suffix
+    if len(suffix.encode()) > _SUFFIX_BYTES:
+        suffix = ""
+    stem = clean.removesuffix(suffix).encode()[: policy.MAX_NAME_BYTES - len(suffix.encode())]
+    fitting = stem.decode(errors="ignore") + suffix
+    return fitting if fitting.strip(".") else "result"
+
+
+def insert_result(run: WorkflowRun, result: StoredResult) -> IngestFile:
+    """The row of a stored result, in the transaction that ends the run. A key is its file's id."""
+    now = timezone.now()
+    return IngestFile.objects.create(
+        id=UUID(result.stored.key),
+        uploaded_by_id=run.owner_id,
+        is_result=True,
+        original_filename=result.filename,
+        content_type=result.detected_type,
+        detected_type=result.detected_type,
+        size_bytes=result.size_bytes,
+        sha256=result.sha256,
+        storage_backend=result.stored.backend,
+        storage_bucket=result.stored.bucket,
+        storage_key=result.stored.key,
+        status=FileStatus.STORED,
+        stored_at=now,
+        expires_at=first_expiry(now),
+    )
+
+
+def discard_unfinished(run: WorkflowRun) -> None:
+    """Free the bytes of a result that never became a file. Repeating it is harmless."""
+    key = WorkflowRun.objects.values_list("result_key", flat=True).get(id=run.id)
+    if key:
+        discard_result(run, key)
+
+
+def discard_result(run: WorkflowRun, key: str) -> None:
+    """Free these bytes alone: a later attempt, or request, may be writing others."""
+    with transaction.atomic():
+        rows = WorkflowRun.objects.filter(id=run.id)
+        rows.select_for_update().exists()  # who completes the run with them holds it as well
+        if not IngestFile.objects.filter(id=UUID(key)).exists():
+            storage().discard(key)
+            rows.filter(result_key=key).update(result_key="")
+
+
+def _write(key: str, *, size_bytes: int, blocks: Iterator[memoryview]) -> str:
+    """The SHA-256, in hex, of what was written. Raises OSError when it is not `size_bytes`."""
+    digest = hashlib.sha256()
+    written = 0
+    with storage().write_part(key, offset=0, size_bytes=max(size_bytes, 1)) as writer:
+        for block in blocks:
+            written += block.nbytes
+            if written > size_bytes:
+                break
+            digest.update(block)
+            writer.write(block)
+        writer.flush()
+    if written != size_bytes:
+        raise OSError(f"the result has {written} bytes, not {size_bytes}")
+    return digest.hexdigest()
