@@ -255,7 +255,7 @@ def rotate_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
     """
     overlap = timedelta(hours=settings.PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS)
     with transaction.atomic():
-        endpoint = _locked(endpoint_id)
+        endpoint = locked(endpoint_id)
         RetiredSecret.objects.create(
             endpoint=endpoint, secret=endpoint.secret, expires_at=timezone.now() + overlap
         )
@@ -267,7 +267,7 @@ def rotate_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
 def replace_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
     """Sign with a new secret alone, at once: for one that leaked, or that cannot be read."""
     with transaction.atomic():
-        endpoint = _locked(endpoint_id)
+        endpoint = locked(endpoint_id)
         endpoint.secret = sending.new_secret()
         endpoint.save(update_fields=["secret", "updated_at"])
         endpoint.retired_secrets.all().delete()
@@ -277,7 +277,7 @@ def replace_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
 def revoke_old_secrets(*, endpoint_id: UUID) -> int:
     """End the overlap of a rotation now; how many secrets no longer sign."""
     with transaction.atomic():
-        endpoint = _locked(endpoint_id)
+        endpoint = locked(endpoint_id)
         endpoint.save(update_fields=["updated_at"])  # workers read changed endpoints again
         return endpoint.retired_secrets.all().delete()[0]
 
@@ -293,8 +293,12 @@ def purge_secrets() -> None:
     RetiredSecret.objects.filter(expires_at__lte=timezone.now()).delete()
 
 
-def _locked(endpoint_id: UUID) -> WebhookEndpoint:
-    """For a change of its own columns: whoever writes deliveries to it need not wait."""
+def locked(endpoint_id: UUID) -> WebhookEndpoint:
+    """An endpoint that stays, and stays as it is, until the transaction ends.
+
+    Whoever writes deliveries to it need not wait. Locked before events and deliveries. Raises
+    NotFound `webhook_not_found`.
+    """
     rows = WebhookEndpoint.objects.select_for_update(no_key=True)
     try:
         return rows.get(id=endpoint_id)
@@ -325,7 +329,7 @@ def disable(*, endpoint_id: UUID, reason: DisabledReason = DisabledReason.MANUAL
     The others are told by `webhook.disabled`. Raises NotFound `webhook_not_found`.
     """
     with transaction.atomic():
-        endpoint = _locked(endpoint_id)
+        endpoint = locked(endpoint_id)
         if endpoint.is_active:
             _deactivate(endpoint, reason)
     _fail_pending(endpoint_id)
