@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
 from common.errors import InvalidInput, NotFound
@@ -38,6 +37,7 @@ HEADERS_MAX = 20
 HEADER_LENGTH = 4096  # characters of a value
 BATCH = 1000  # rows changed in one transaction
 DISABLED = "The endpoint is disabled."
+ALWAYS = Q()
 
 _CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token, RFC 9110, 5.6.2
@@ -323,14 +323,20 @@ def enable(*, endpoint_id: UUID) -> None:
         raise not_found(endpoint_id)
 
 
-def disable(*, endpoint_id: UUID, reason: DisabledReason = DisabledReason.MANUAL) -> None:
+def disable(
+    *,
+    endpoint_id: UUID,
+    reason: DisabledReason = DisabledReason.MANUAL,
+    still: Q = ALWAYS,
+) -> None:
     """Stop an endpoint: its pending deliveries fail, those being sent may still arrive.
 
-    The others are told by `webhook.disabled`. Raises NotFound `webhook_not_found`.
+    The others are told by `webhook.disabled`. `still` is why, as a condition on the endpoint: it
+    may have become well since the caller looked. Raises NotFound `webhook_not_found`.
     """
     with transaction.atomic():
         endpoint = locked(endpoint_id)
-        if endpoint.is_active:
+        if WebhookEndpoint.objects.filter(still, id=endpoint_id, is_active=True).exists():
             _deactivate(endpoint, reason)
     _fail_pending(endpoint_id)
 
@@ -357,12 +363,19 @@ def _fail_pending(endpoint_id: UUID) -> None:
 
 
 def _fail_some(endpoint_id: UUID) -> int:
-    pending = WebhookDelivery.objects.filter(endpoint_id=endpoint_id, status=DeliveryStatus.PENDING)
+    pending = WebhookDelivery.objects.filter(
+        endpoint_id=endpoint_id,
+        endpoint__is_active=False,  # enabled meanwhile, it gets what waits
+        status=DeliveryStatus.PENDING,
+    )
     return give_up(pending, error=DISABLED)
 
 
 def give_up(deliveries: TimeStampedQuerySet, *, error: str) -> int:
-    """Let a batch of deliveries fail without an attempt, but those that others hold; how many."""
+    """Fail a batch of deliveries without an attempt, except those that others hold; how many.
+
+    Why they fail must be part of the selection: it is asked again once they are locked.
+    """
     with transaction.atomic():
         events = dict(_held(deliveries).values_list("id", "event_id"))
         WebhookDelivery.objects.filter(id__in=events).update(
@@ -386,14 +399,24 @@ def _held(deliveries: TimeStampedQuerySet) -> TimeStampedQuerySet:
 def remove_endpoint(*, endpoint_id: UUID) -> None:
     """Delete an endpoint with its deliveries; raises NotFound `webhook_not_found`.
 
-    Disabled first and emptied in batches, so that the last transaction, which keeps new events
-    waiting, is short. Not inside a transaction: it would keep what the batches lock.
+    Not inside a transaction: it would keep what the batches lock.
     """
-    if not WebhookEndpoint.objects.filter(id=endpoint_id).change(is_active=False):
+    if not _remove(WebhookEndpoint.objects.filter(id=endpoint_id), endpoint_id):
         raise not_found(endpoint_id)
+
+
+def _remove(chosen: TimeStampedQuerySet, endpoint_id: UUID) -> bool:
+    """Whether an endpoint was still among the chosen ones, and is gone now.
+
+    Disabled first and emptied in batches, so that the last transaction, which keeps new events
+    waiting, is short.
+    """
+    if not chosen.filter(id=endpoint_id).change(is_active=False):
+        return False
     while not _delete_empty(endpoint_id):
         while _delete_some(endpoint_id):
             pass
+    return True
 
 
 def _delete_empty(endpoint_id: UUID) -> bool:
@@ -429,6 +452,6 @@ def keep_alive(*, endpoint_id: UUID, until: datetime) -> None:
 
 def remove_expired() -> None:
     """Remove the temporary endpoints whose listener went away without doing so."""
-    for endpoint in WebhookEndpoint.objects.filter(expires_at__lte=timezone.now()):
-        with suppress(NotFound):  # another removed it meanwhile
-            remove_endpoint(endpoint_id=endpoint.id)
+    expired = WebhookEndpoint.objects.filter(expires_at__lte=timezone.now())
+    for endpoint_id in list(expired.values_list("id", flat=True)):
+        _remove(expired, endpoint_id)

@@ -92,7 +92,7 @@ def _send_again(endpoint: WebhookEndpoint, events: list[OutboxEvent]) -> int:
     WebhookDelivery.objects.bulk_create(missed, ignore_conflicts=True)
     failed = own.filter(status=DeliveryStatus.FAILED).exclude(event__event_type=FOR_ONE_ONLY)
     restarted = set(failed.values_list("event_id", flat=True))
-    own.filter(event__in=restarted).update(
+    own.filter(event__in=restarted, status=DeliveryStatus.FAILED).update(
         status=DeliveryStatus.PENDING, due_at=now, schedule_step=0
     )
     changed = restarted | {delivery.event_id for delivery in missed}
