@@ -29,6 +29,11 @@ def make_endpoint(*, url: str = "http://127.0.0.1:9/hook", **fields: Any) -> Web
     return WebhookEndpoint.objects.create(url=url, **fields)
 
 
+def make_earlier_endpoint(**fields: Any) -> WebhookEndpoint:
+    """One that was there, but disabled, when the events of the last days happened."""
+    return make_older(make_endpoint(**fields), hours=100)
+
+
 def make_payload(event_type: str = "file.uploaded") -> dict[str, Any]:
     """What is valid as the data of such an event."""
     return event_schemas.example(event_type)["data"]
