@@ -7,6 +7,7 @@ class CommonConfig(AppConfig):
     def ready(self) -> None:
         # Models can be imported from here on, not before.
         from common import tasks  # noqa: PLC0415
+        from common.net import checks as net_checks  # noqa: F401, PLC0415
         from common.outbox import kicks  # noqa: PLC0415
         from common.webhooks import checks  # noqa: F401, PLC0415
 

@@ -150,7 +150,7 @@ def _check_url(url: str) -> None:
     try:
         ssrf.check_url(url)
     except InvalidInput as exc:
-        raise InvalidInput(exc.code, exc.message, field="url") from exc
+        raise InvalidInput(f"webhook_{exc.code}", exc.message, field="url") from exc
 
 
 def _check_event_types(patterns: Sequence[str]) -> None:
