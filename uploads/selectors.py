@@ -128,7 +128,7 @@ def may_read_file_of(user: User, event: OutboxEvent) -> bool:
 def get_batch(*, user: User, batch_id: UUID) -> UploadBatch:
     batch = UploadBatch.objects.filter(id=batch_id, created_by=user).first()
     if batch is None:
-        raise NotFound("batch_not_found", "There is no such batch.")
+        raise batch_not_found()
     return batch
 
 
@@ -217,6 +217,10 @@ def dashboard(*, user: User) -> Dashboard:
         expiring_soon=stored.filter(expires_at__lte=soon)[:COUNT_CAP].count(),
         recent=files_page(user=user, limit=5).items,
     )
+
+
+def batch_not_found() -> NotFound:
+    return NotFound("batch_not_found", "There is no such batch.")
 
 
 def session_not_found() -> NotFound:
