@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.principals import Principal
 from common.errors import Conflict, DooritoError, Gone, InvalidInput
 from uploads import selectors
 from uploads.files import states
@@ -27,28 +27,28 @@ class Consumption:
     claim_expires_at: datetime
 
 
-def consume_file(*, user: User, file_id: UUID) -> Consumption:
+def consume_file(*, principal: Principal, file_id: UUID) -> Consumption:
     """Take a file for processing: exactly one caller succeeds.
 
     From then on nobody else reads it, and its bytes go after the grace time.
     Raises NotFound, Conflict `already_consumed` or `file_not_stored`, Gone `file_deleted`.
     """
-    found = selectors.get_file(user=user, file_id=file_id)
+    found = selectors.get_file(principal=principal, file_id=file_id)
     purge_at = purge_after_consumption(timezone.now())
     file = states.consume(found.id, purge_at=purge_at)
     if file is None:
-        raise _not_available(selectors.get_file(user=user, file_id=file_id))
+        raise _not_available(selectors.get_file(principal=principal, file_id=file_id))
     return Consumption(
         file=file, claim_url=link(LinkKind.CLAIM, file.id), claim_expires_at=purge_at
     )
 
 
-def extend_file(*, user: User, file_id: UUID, expires_at: datetime) -> IngestFile:
+def extend_file(*, principal: Principal, file_id: UUID, expires_at: datetime) -> IngestFile:
     """Keep a stored file longer.
 
     Raises InvalidInput `invalid_expiry` for an earlier time than now set, or beyond the maximum.
     """
-    file = selectors.get_own_file(user=user, file_id=file_id)
+    file = selectors.get_own_file(principal=principal, file_id=file_id)
     if file.status != FileStatus.STORED or file.stored_at is None or _expired(file):
         raise _not_available(file)
     now = timezone.now()
@@ -61,22 +61,22 @@ def extend_file(*, user: User, file_id: UUID, expires_at: datetime) -> IngestFil
             latest=latest.isoformat(),
         )
     extended = states.extend(file.id, expires_at=expires_at)
-    file = selectors.get_own_file(user=user, file_id=file_id)
+    file = selectors.get_own_file(principal=principal, file_id=file_id)
     if not extended and (file.status != FileStatus.STORED or _expired(file)):
         raise _not_available(file)
     return file
 
 
-def delete_file(*, user: User, file_id: UUID) -> None:
+def delete_file(*, principal: Principal, file_id: UUID) -> None:
     """Remove a stored or processed file before its time; an upload under way is aborted.
 
     The row stays as a tombstone. Repeating it is harmless.
     """
-    file = selectors.get_own_file(user=user, file_id=file_id)
+    file = selectors.get_own_file(principal=principal, file_id=file_id)
     if file.status != FileStatus.UPLOADING:
         states.delete(file.id)
     elif not give_up_upload(file_id=file.id, error=Gone("aborted", "The upload was aborted.")):
-        _require_given_up(selectors.get_own_file(user=user, file_id=file_id))
+        _require_given_up(selectors.get_own_file(principal=principal, file_id=file_id))
 
 
 def remove_file(*, file_id: UUID) -> None:
