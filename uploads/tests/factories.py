@@ -5,6 +5,7 @@ import hashlib
 import io
 import random
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.tests.factories import make_token, make_user
+from accounts.tests.factories import make_token, make_user, principal_of
 from common.models import OutboxEvent
 from uploads.files import lifecycle
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
-from uploads.receiving import sessions
+from uploads.receiving import finalizing, sessions
 from uploads.receiving.parts import receive_part
 from uploads.receiving.requests import UploadRequest
-from uploads.storage import storage
+from uploads.storage import StoredObject, handle_of, open_object, storage_for
+from uploads.storage.base import Receipt
 
 SESSIONS = "/api/v1/uploads/sessions"
 FILES = "/api/v1/files"
@@ -175,7 +177,7 @@ def make_session(
     request = UploadRequest(
         **{"filename": "a.bin", "size_bytes": len(data), "chunk_size_bytes": chunk} | values
     )
-    return sessions.create_session(user=user or make_user(), request=request)[0]
+    return sessions.create_session(principal=principal_of(user or make_user()), request=request)[0]
 
 
 def send_part(session: UploadSession, number: int, data: bytes) -> None:
@@ -183,12 +185,34 @@ def send_part(session: UploadSession, number: int, data: bytes) -> None:
     start = (number - 1) * session.chunk_size_bytes
     part = data[start : start + session.chunk_size_bytes]
     receive_part(
-        user=session.created_by,
+        principal=principal_of(session.created_by),
         session_id=session.id,
         part_number=number,
         length=len(part),
         blocks=iter([memoryview(part)]),
     )
+
+
+def held(
+    session: UploadSession, *, offset: int, size_bytes: int | None
+) -> AbstractContextManager[None]:
+    """The sole right to write a range of an upload."""
+    locks = storage_for(session).locks
+    return locks.writing(handle_of(session), offset=offset, size_bytes=size_bytes)
+
+
+def written(session: UploadSession, data: bytes, *, offset: int) -> Receipt:
+    """Write behind the back of everybody."""
+    uploads = storage_for(session).uploads
+    with uploads.write(handle_of(session), offset=offset, size_bytes=len(data)) as writer:
+        writer.write(memoryview(data))
+        return writer.commit()
+
+
+def finish(session: UploadSession, size_bytes: int) -> StoredObject:
+    """The first half of finalizing, as a kill may leave it."""
+    receipts = [Receipt(0, size_bytes)]
+    return storage_for(session).uploads.finish(handle_of(session), receipts, size_bytes=size_bytes)
 
 
 def spool_path(session: UploadSession) -> Path:
@@ -207,7 +231,9 @@ def make_stored(
 ) -> IngestFile:
     session = make_session(data, user=user, **values)
     send_parts(session, data)
-    return sessions.finalize_session(user=session.created_by, session_id=session.id)
+    return finalizing.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
 
 
 def make_expired(**values: Any) -> IngestFile:
@@ -219,7 +245,7 @@ def make_expired(**values: Any) -> IngestFile:
 
 def make_consumed(**values: Any) -> lifecycle.Consumption:
     file = make_stored(**values)
-    return lifecycle.consume_file(user=file.uploaded_by, file_id=file.id)
+    return lifecycle.consume_file(principal=principal_of(file.uploaded_by), file_id=file.id)
 
 
 def make_rows(count: int, *, user: User, batch: UploadBatch | None = None, **values: Any) -> None:
@@ -253,7 +279,7 @@ def events(event_type: str | None = None) -> list[OutboxEvent]:
 
 
 def stored_bytes(file: IngestFile) -> bytes:
-    with storage().open(file.storage_key) as content:
+    with open_object(file) as content:
         return content.read()
 
 

@@ -10,11 +10,12 @@ from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
+from accounts.tests.factories import principal_of
 from common.ids import uuid7
 from common.tests.threads import at_once
 from uploads.files.links import LinkKind, link
 from uploads.models import IngestFile, WorkflowRun
-from uploads.storage import storage
+from uploads.storage import named
 from uploads.tests.factories import (
     CutStream,
     assert_problem,
@@ -249,7 +250,7 @@ def test_the_link_of_an_attempt_that_has_ended_is_over(make):
 
 def test_the_link_of_a_cancelled_run_is_over(run):
     path = address(run)
-    runs.cancel_run(user=run.owner, run_id=run.id)
+    runs.cancel_run(principal=principal_of(run.owner), run_id=run.id)
     reply = Client().post(path, {"status": "progress"}, content_type="application/json")
     assert_problem(reply, 410, "attempt_over")
 
@@ -353,7 +354,7 @@ def test_a_full_disk_leaves_the_run_on(run, settings):
 
 def test_what_a_killed_server_left_does_not_keep_long_text_away(run):
     key = uuid7().hex
-    storage().create(key, size_bytes=10)
+    named("local").uploads.create(key, size_bytes=10)
     WorkflowRun.objects.filter(id=run.id).update(result_key=key)
     text = "word " * 4000
 
@@ -367,7 +368,7 @@ def test_what_a_killed_server_left_does_not_keep_long_text_away(run):
 
 def test_what_a_killed_server_left_of_a_result_does_not_keep_it_away(run):
     key = uuid7().hex
-    storage().create(key, size_bytes=10)
+    named("local").uploads.create(key, size_bytes=10)
     WorkflowRun.objects.filter(id=run.id).update(result_key=key)
 
     assert put(run).status_code == 201
@@ -403,7 +404,7 @@ def test_of_several_results_at_once_one_is_taken(run):
 @pytest.mark.parametrize(
     "end",
     [
-        lambda run: runs.cancel_run(user=run.owner, run_id=run.id),
+        lambda run: runs.cancel_run(principal=principal_of(run.owner), run_id=run.id),
         lambda run: post(run, COMPLETED),
         lambda run: claims.fail(run, claims.Failure("x", "y", may_retry=True)),
     ],
@@ -442,7 +443,7 @@ def test_a_late_upload_does_not_touch_a_result_that_is_being_sent(run, missing, 
     def next_attempt():
         claims.fail(run, claims.Failure("x", "y", may_retry=True))
         again = claim_run(run)
-        storage().create(key, size_bytes=10)
+        named("local").uploads.create(key, size_bytes=10)
         return WorkflowRun.objects.filter(id=again.id).change(result_key=key)
 
     late = Interrupted(RESULT, next_attempt)

@@ -13,10 +13,11 @@ import pytest
 from django.conf import settings as original
 from django.utils import timezone
 
+from accounts.tests.factories import principal_of
 from common.models import OutboxEvent
 from common.tests.receiver import Answer, Receiver
 from uploads.models import RunStatus, Workflow, WorkflowRun, WorkflowSecret
-from uploads.storage import storage
+from uploads.storage import open_object
 from uploads.tests.factories import make_stored
 from uploads.tests.llm_server import MODEL, LlmServer
 from uploads.tests.runner_server import RunnerServer
@@ -51,7 +52,9 @@ def start(task_name, config, **values):
         | values
     )
     file = make_stored(TEXT, filename="letter.txt")
-    return runs.start_run(user=file.uploaded_by, file_id=file.id, workflow=workflow)
+    return runs.start_run(
+        principal=principal_of(file.uploaded_by), file_id=file.id, workflow=workflow
+    )
 
 
 def go(run):
@@ -158,7 +161,7 @@ def test_a_runner_answers_later_with_progress_and_a_result_file():
         late = job.report(status="completed", output_text="again")
     run.refresh_from_db()
     assert run.status == RunStatus.COMPLETED
-    with storage().open(run.result_file.storage_key) as content:
+    with open_object(run.result_file) as content:
         assert content.read() == b'{"faces": 2}'
     assert (late.status_code, late.json()["code"]) == (410, "attempt_over")
 
