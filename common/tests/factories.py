@@ -17,8 +17,8 @@ from common.models import (
     WebhookEndpoint,
 )
 from common.outbox import events
+from common.outbox import schemas as event_schemas
 from common.webhooks import sending
-from uploads import event_schemas
 
 _numbers = count(1)
 

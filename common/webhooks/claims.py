@@ -25,7 +25,7 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from common.outbox import events
+from common.outbox import envelopes, events
 from common.webhooks import endpoints, sending
 from common.webhooks.event_loop_db import Statement, in_thread
 
@@ -83,7 +83,7 @@ class _Receiver:
         except DooritoError as exc:
             return cls(endpoint, "", [], {}, fault=exc.message)
 
-    def message(self, event: events.Fact, delivery_id: UUID) -> sending.Message | None:
+    def message(self, event: envelopes.Fact, delivery_id: UUID) -> sending.Message | None:
         if self.fault:
             return None
         now = timezone.now()
@@ -93,7 +93,7 @@ class _Receiver:
             event_id=event.id,
             event_type=event.event_type,
             delivery_id=delivery_id,
-            body=events.body(event),
+            body=envelopes.body(event),
             timeout=timeout_of(self.endpoint),
             own_headers=self.headers,
         )

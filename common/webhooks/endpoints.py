@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
+from common.content_types import is_pattern
 from common.errors import InvalidInput, NotFound
 from common.models import (
     DeliveryStatus,
@@ -26,6 +27,7 @@ from common.models import (
 from common.net import ssrf
 from common.outbox import events as outbox
 from common.outbox import payloads
+from common.outbox.types import event_types
 from common.webhooks import sending
 
 URL_LENGTH = 2048  # characters
@@ -39,7 +41,6 @@ BATCH = 1000  # rows changed in one transaction
 DISABLED = "The endpoint is disabled."
 ALWAYS = Q()
 
-_CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token, RFC 9110, 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 # What the request itself is made of, and what we say of the event.
@@ -155,11 +156,11 @@ def _check_url(url: str) -> None:
 
 def _check_event_types(patterns: Sequence[str]) -> None:
     for pattern in patterns:
-        if not any(outbox.subscribes([pattern], known) for known in outbox.EVENT_TYPES):
+        if not event_types.has_any(pattern):
             raise InvalidInput(
                 "webhook_event_type_unknown",
-                f"There is no event type {pattern}. Types: "
-                f"{', '.join(sorted(outbox.EVENT_TYPES))}; file.* takes all of a kind.",
+                f"There is no event type {pattern}. Types: {event_types.listed()}; file.* takes "
+                "all of a kind.",
                 field="event_types",
             )
 
@@ -175,14 +176,9 @@ def _check_description(description: str) -> None:
         raise InvalidInput("webhook_description_invalid", problem, field="description")
 
 
-def is_type_pattern(pattern: str) -> bool:
-    """Whether it is a content type, in lower case, or a pattern such as image/*."""
-    return pattern == "*/*" or (len(pattern) <= 255 and bool(_CONTENT_TYPE.fullmatch(pattern)))
-
-
 def _check_content_types(patterns: Sequence[str]) -> None:
     for pattern in patterns:
-        if not is_type_pattern(pattern):
+        if not is_pattern(pattern):
             raise InvalidInput(
                 "webhook_content_type_invalid",
                 f"{pattern} is not a content type such as application/pdf or image/*.",
