@@ -16,6 +16,7 @@ from common.errors import InvalidInput, PayloadTooLarge, UnsupportedType
 MAX_PARTS = 10_000
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4096
+MAX_BATCH_FILES = 2**31 - 1  # what the database's counters hold
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 32
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
@@ -96,6 +97,14 @@ def check_batch_name(name: str) -> str:
     if name:
         _check_text(name, "name", "invalid_name", 255)
     return name
+
+
+def check_expected_files(count: int | None) -> int | None:
+    if count is not None and not 0 <= count <= MAX_BATCH_FILES:
+        raise InvalidInput(
+            "invalid_expected_files", f"expected_files must be between 0 and {MAX_BATCH_FILES}."
+        )
+    return count
 
 
 def check_size(size_bytes: int) -> int:

@@ -12,6 +12,7 @@ from django.db.models import Exists
 from django.utils import timezone
 
 from uploads.files.announce import announce_file
+from uploads.files.batches import close_if_idle, idle_batches
 from uploads.files.expiry import expiry_notice_from
 from uploads.files.lifecycle import active_runs, mark_expired
 from uploads.models import (
@@ -81,6 +82,12 @@ def purge_files() -> int:
             return len(batch) - len(failed)
         stuck += failed
     return 0
+
+
+def close_idle_batches() -> int:
+    """Close batches that were left open; `batch.completed` then tells of what is in them."""
+    idle = idle_batches().order_by("updated_at").values_list("id", flat=True)
+    return sum(close_if_idle(batch_id) for batch_id in list(idle[:BATCH]))
 
 
 def _purge(file: IngestFile) -> bool:

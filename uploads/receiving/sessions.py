@@ -86,6 +86,17 @@ def abort_session(*, user: User, session_id: UUID) -> None:
         raise Conflict("session_complete", "The upload is complete; delete the file instead.")
 
 
+def replace_session(*, user: User, session_id: UUID) -> None:
+    """As `abort_session`, for an upload that its client begins anew: its batch forgets this one.
+
+    Raises NotFound, Conflict `session_complete`.
+    """
+    session = selectors.get_session(user=user, session_id=session_id)
+    if session.file.batch_id:
+        batches.withdraw_file(file_id=session.file_id, batch_id=session.file.batch_id)
+    abort_session(user=user, session_id=session_id)
+
+
 def abort_unless_busy(session: UploadSession) -> None:
     """Give an upload up, unless another request is receiving or finalizing it."""
     with storage().try_idle(session.spool_key) as idle:
