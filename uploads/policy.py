@@ -119,8 +119,13 @@ def check_size(size_bytes: int) -> int:
     return size_bytes
 
 
+def largest_single_request() -> int:
+    """Bytes of the largest file that is taken in one request."""
+    return min(settings.FILE_UPLOAD_MAX_SIZE, settings.PORTAL_CHUNK_SIZE_MAX)
+
+
 def check_single_request_size(size_bytes: int) -> int:
-    most = min(settings.FILE_UPLOAD_MAX_SIZE, settings.PORTAL_CHUNK_SIZE_MAX)
+    most = largest_single_request()
     if size_bytes > most:
         raise PayloadTooLarge(
             "file_too_large",
