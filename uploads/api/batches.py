@@ -23,19 +23,21 @@ def create_batch(request: AuthenticatedRequest, body: BatchIn) -> Status:
 
     With `expected_files`, those that never came in by the time it is closed count as failed.
     """
-    return Status(201, batches.create_batch(user=request.user, **dict(body)))
+    return Status(201, batches.create_batch(principal=request.principal, **dict(body)))
 
 
 @router.get("", response={200: BatchList} | PROBLEMS, auth=may_read)
 def list_batches(
     request: AuthenticatedRequest, limit: int = 50, cursor: str | None = None
 ) -> BatchList:
-    return BatchList.of(selectors.batches_page(user=request.user, cursor=cursor, limit=limit))
+    return BatchList.of(
+        selectors.batches_page(principal=request.principal, cursor=cursor, limit=limit)
+    )
 
 
 @router.get("/{uuid:batch_id}", response={200: BatchOut} | PROBLEMS, auth=may_read)
 def get_batch(request: AuthenticatedRequest, batch_id: UUID) -> UploadBatch:
-    return selectors.get_batch(user=request.user, batch_id=batch_id)
+    return selectors.get_batch(principal=request.principal, batch_id=batch_id)
 
 
 @router.get("/{uuid:batch_id}/files", response={200: FileList} | PROBLEMS, auth=may_read)
@@ -43,7 +45,7 @@ def list_batch_files(
     request: AuthenticatedRequest, batch_id: UUID, limit: int = 50, cursor: str | None = None
 ) -> FileList:
     page = selectors.batch_files_page(
-        user=request.user, batch_id=batch_id, cursor=cursor, limit=limit
+        principal=request.principal, batch_id=batch_id, cursor=cursor, limit=limit
     )
     return FileList.of(page)
 
@@ -56,4 +58,6 @@ def close_batch(
 
     A batch that nothing happens to, with no file under way, is closed by itself after a while.
     """
-    return batches.close_batch(user=request.user, batch_id=batch_id, expected_files=expected_files)
+    return batches.close_batch(
+        principal=request.principal, batch_id=batch_id, expected_files=expected_files
+    )

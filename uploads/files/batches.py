@@ -7,39 +7,43 @@ from django.db.models import Case, F, IntegerField, Q, Value, When
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.principals import Principal
 from common.errors import Conflict
 from common.models import TimeStampedQuerySet
 from uploads import policy, selectors
 from uploads.files.announce import announce_batch_completed
 from uploads.files.expiry import batch_idle_before
-from uploads.models import BatchStatus, FileStatus, IngestFile, UploadBatch
+from uploads.models import BatchStatus, UploadBatch
 
 _OPEN = Q(status__in=UploadBatch.OPEN)
 
 
-def create_batch(*, user: User, name: str = "", expected_files: int | None = None) -> UploadBatch:
+def create_batch(
+    *, principal: Principal, name: str = "", expected_files: int | None = None
+) -> UploadBatch:
     return UploadBatch.objects.create(
-        created_by=user,
+        created_by=principal.owner,
         name=policy.check_batch_name(name),
         expected_files=policy.check_expected_files(expected_files),
     )
 
 
-def close_batch(*, user: User, batch_id: UUID, expected_files: int | None = None) -> UploadBatch:
+def close_batch(
+    *, principal: Principal, batch_id: UUID, expected_files: int | None = None
+) -> UploadBatch:
     """No further file may join. Closing a closed batch changes nothing.
 
     `expected_files` replaces what was said when the batch was opened: files may have been given up
     before they joined.
     """
     expected = policy.check_expected_files(expected_files)
-    batch = selectors.get_batch(user=user, batch_id=batch_id)
+    batch = selectors.get_batch(principal=principal, batch_id=batch_id)
     if expected is not None:
         UploadBatch.objects.filter(id=batch.id, closed_at__isnull=True).update(
             expected_files=expected
         )
     _close(UploadBatch.objects.filter(id=batch.id), batch.id)
-    return selectors.get_batch(user=user, batch_id=batch_id)
+    return selectors.get_batch(principal=principal, batch_id=batch_id)
 
 
 def idle_batches() -> TimeStampedQuerySet:
@@ -56,24 +60,23 @@ def close_if_idle(batch_id: UUID) -> bool:
     return _close(idle_batches().filter(id=batch_id), batch_id)
 
 
-def add_file(*, user: User, batch_id: UUID) -> None:
+def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
     """Count a new file in. Raises NotFound, or Conflict `batch_closed`."""
-    joined = UploadBatch.objects.filter(
-        id=batch_id, created_by=user, closed_at__isnull=True
-    ).change(total_files=F("total_files") + 1, status=BatchStatus.IN_PROGRESS)
-    if not joined:
-        selectors.get_batch(user=user, batch_id=batch_id)
-        raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
+    batches = UploadBatch.objects.filter(id=batch_id, created_by=owner_id)
+    joined = batches.filter(closed_at__isnull=True).change(
+        total_files=F("total_files") + 1, status=BatchStatus.IN_PROGRESS
+    )
+    if joined:
+        return
+    if not batches.exists():
+        raise selectors.batch_not_found()
+    raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
 
 
-def withdraw_file(*, file_id: UUID, batch_id: UUID) -> None:
-    """Take a file out that is given up so that another takes its place: it counts as nothing."""
-    with transaction.atomic():
-        if IngestFile.objects.filter(
-            id=file_id, batch_id=batch_id, status=FileStatus.UPLOADING
-        ).change(batch=None):
-            UploadBatch.objects.filter(id=batch_id).update(total_files=F("total_files") - 1)
-            complete_if_final(batch_id)
+def remove_file(batch_id: UUID) -> None:
+    """Count a file out that is neither stored nor failed."""
+    UploadBatch.objects.filter(id=batch_id).update(total_files=F("total_files") - 1)
+    complete_if_final(batch_id)
 
 
 def count_stored(batch_id: UUID | None) -> None:
