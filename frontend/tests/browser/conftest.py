@@ -194,17 +194,20 @@ def grace(window: Window, product: Portal) -> Window:
 
 
 class Gate:
-    """Stands between the page and the parts' address: lets `allowed` parts through, holds the rest.
+    """Stands between the page and an address: lets `allowed` requests through, holds the rest.
 
     A held request looks to the page like a slow network, for as long as the test wants.
     """
 
-    def __init__(self, page: Page, *, allowed: int) -> None:
+    PARTS = "**/parts/*"
+    FILES = "**/api/v1/files?*"  # small ones, in one request
+
+    def __init__(self, page: Page, *, allowed: int, address: str = PARTS) -> None:
         self.page = page
         self.allowed = allowed
-        self.passed: list[int] = []
+        self.passed: list[int] = []  # numbers of parts
         self._held: list[Route] = []
-        page.route("**/parts/*", self._handle)
+        page.route(address, self._handle)
 
     def open(self) -> None:
         self.allowed = 10**9
@@ -219,7 +222,8 @@ class Gate:
             self._held.append(route)
 
     def _pass(self, route: Route) -> None:
-        self.passed.append(int(route.request.url.rpartition("/")[2]))
+        last = route.request.url.rpartition("/")[2]
+        self.passed.append(int(last) if last.isdigit() else 0)
         route.continue_()
 
     def forget(self) -> None:

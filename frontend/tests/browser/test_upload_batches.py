@@ -94,20 +94,14 @@ def test_a_file_that_would_always_be_refused_keeps_no_batch_open(ada: Window, ma
 
 
 def test_a_file_that_is_given_up_before_its_turn_does_not_count(ada: Window, make_file):
-    held: list[Route] = []
     page = ada.open(UPLOAD)
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.route("**/api/v1/files?*", hold)
+    gate = Gate(page, allowed=0, address=Gate.FILES)
     choose(page, *(make_file(f"{number}.bin", 10) for number in range(8)))
     expect(page.locator("[data-upload][data-state=waiting]")).to_have_count(2)
     for name in ("6.bin", "7.bin"):
         page.get_by_role("button", name=f"Cancel {name}").click()
     with closing(page):
-        for route in held:
-            route.continue_()
+        gate.open()
     assert batch(ada) == ("complete", 6, 6, 0)
 
 
