@@ -33,7 +33,8 @@ from common.webhooks.admin_filters import (
     FailingFilter,
     TakesFilter,
 )
-from common.webhooks.admin_forms import CHOSEN, EndpointForm
+from common.webhooks.admin_forms import EndpointAdminForm
+from common.webhooks.endpoint_settings import readable_headers
 from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.webhooks.selectors import Health, health_of
 
@@ -55,7 +56,7 @@ class EndpointChangeList(ChangeList):
 
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(NoNulInFilters):
-    form = EndpointForm
+    form = EndpointAdminForm
     list_display = [
         "__str__",
         "host",
@@ -85,6 +86,19 @@ class WebhookEndpointAdmin(NoNulInFilters):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return EndpointChangeList
 
+    # What was chosen, for those who may not change it. The values of headers are for nobody.
+    SHOWN = (
+        "url",
+        "description",
+        "event_types",
+        "content_types",
+        "user_id",
+        "batch_id",
+        "header_names",
+        "retry_schedule",
+        "timeout_seconds",
+    )
+
     # How it fares: see EndpointChangeList
 
     @admin.display(description="success (24 h)")
@@ -111,22 +125,27 @@ class WebhookEndpointAdmin(NoNulInFilters):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return [(None, {"fields": [*CHOSEN, "new_headers"]})]
+            return [(None, {"fields": list(self.form.base_fields)})]
+        state = ("State", {"fields": self._state_fields()})
+        if not self.has_change_permission(request, obj):
+            return [(None, {"fields": self.SHOWN}), state]
         secret = [self._secret_field(request), "old_secrets"]
-        headers = ["new_headers", "without_headers"]
-        may_change = self.has_change_permission(request, obj)
         return [
-            (None, {"fields": CHOSEN}),
-            ("Headers", {"fields": ["header_names", *(headers if may_change else [])]}),
-            *([("Secret", {"fields": secret})] if may_change else []),
-            ("State", {"fields": self._state_fields()}),
+            (None, {"fields": list(self.form.base_fields)}),
+            ("Secret", {"fields": secret}),
+            state,
         ]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """With the fields that the form declares, not those of the model under their names."""
+        return super().get_form(request, obj, change, **kwargs | {"fields": []})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         if obj is None:
             return []
-        secret = [self._secret_field(request), "old_secrets"]
-        return [*secret, "header_names", *self._state_fields()]
+        return [self._secret_field(request), "old_secrets", *self._state_fields()]
 
     def _secret_field(self, request: HttpRequest) -> str:
         return "signing_secret" if request.GET.get("secret") == "shown" else "hidden_secret"
@@ -166,10 +185,8 @@ class WebhookEndpointAdmin(NoNulInFilters):
 
     @admin.display(description="Stored headers")
     def header_names(self, endpoint: WebhookEndpoint) -> str:
-        try:
-            return ", ".join(endpoint.headers) or "-"
-        except DooritoError as exc:
-            return exc.message
+        headers = readable_headers(endpoint)
+        return "They cannot be decrypted." if headers is None else ", ".join(headers) or "-"
 
     def changeform_view(
         self,

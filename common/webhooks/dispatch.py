@@ -42,6 +42,7 @@ from common.webhooks.claims import (
     fail_hopeless,
     open_deliveries,
 )
+from common.webhooks.endpoint_settings import TIMEOUT_MAX
 from common.webhooks.event_loop_db import connected, execute_all, in_thread
 from common.webhooks.results import Finished
 
@@ -49,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 RUN_SECONDS = 30.0  # then the run ends, so that a worker can be stopped; another kick goes on
 # For so long, what is under way then may keep it; it serves only endpoints that do not fail.
-CLOSING_SECONDS = endpoints.TIMEOUT_MAX
+CLOSING_SECONDS = TIMEOUT_MAX
 POLL_SECONDS = 0.1  # how often a run that waits for slow receivers looks for new deliveries
 BATCH_SECONDS = 0.0005  # what ends within is claimed anew, and recorded, in one statement
 LOOK_AFTER_SECONDS = 1.0

@@ -28,7 +28,7 @@ from common.webhooks.cli.receiver import (
     forward,
     problem_of,
 )
-from common.webhooks.endpoints import DESCRIPTION_LENGTH, TIMEOUT_MAX, EndpointSettings
+from common.webhooks.endpoint_settings import DESCRIPTION_LENGTH, TIMEOUT_MAX, EndpointSettings
 
 LIFETIME = timedelta(minutes=2)  # of the endpoint, after the last sign of life
 SIGN_OF_LIFE = 30.0  # seconds between two
