@@ -21,7 +21,8 @@ from typing import BinaryIO
 
 from django.conf import settings
 
-from common.errors import Conflict, Gone, InsufficientStorage, NotFound
+from common.disk import full_disk_explained, no_room
+from common.errors import Conflict, DooritoError, Gone, NotFound
 from uploads.storage.base import StoredObject
 
 _WHOLE = 2**62  # no file reaches this offset: its lock stands for the upload as a whole
@@ -30,7 +31,6 @@ _POLL_SECONDS = 0.01
 _WRITE_BACK_BYTES = 2**20
 LONGEST_WAIT_SECONDS = 20.0
 _KEY = re.compile(r"[0-9a-f]{32}")
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -47,11 +47,12 @@ class LocalStorage:
         _make_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            _reserve(descriptor, size_bytes)
-            os.fsync(descriptor)
-        except OSError as exc:
+            with full_disk_explained():
+                _reserve(descriptor, size_bytes)
+                os.fsync(descriptor)
+        except (OSError, DooritoError):
             path.unlink()
-            raise _no_room(exc) from exc
+            raise
         finally:
             os.close(descriptor)
         _sync_folder(path.parent)
@@ -162,10 +163,8 @@ class LocalPartWriter:
 
     def write(self, block: memoryview) -> None:
         while block.nbytes:
-            try:
+            with full_disk_explained():
                 written = os.pwrite(self._descriptor, block, self._position)
-            except OSError as exc:
-                raise _no_room(exc) from exc
             self._position += written
             block = block[written:]
         if self._position - self._dirty_from >= _WRITE_BACK_BYTES:
@@ -225,7 +224,7 @@ def _reserve(descriptor: int, size_bytes: int) -> None:
         return
     free = os.fstatvfs(descriptor)
     if size_bytes > free.f_bavail * free.f_frsize - settings.PORTAL_DISK_RESERVE:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise no_room()
     if hasattr(_libc, "fallocate"):
         done = _libc.fallocate(descriptor, 0, ctypes.c_int64(0), ctypes.c_int64(size_bytes))
         if done == 0:
@@ -281,11 +280,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _no_room(exc: OSError) -> Exception:
-    if exc.errno in _NO_ROOM:
-        return InsufficientStorage(
-            "no_room", "The portal's disk has no room for this file.", retry_after=3600
-        )
-    return exc
