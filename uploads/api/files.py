@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
-from common.http.bodies import body_blocks, content_length, file_blocks
+from common.http.bodies import body_blocks, content_length
 from common.http.digests import content_digest
 from common.http.forms import read_form
 from common.http.problems import PROBLEMS
@@ -143,11 +143,11 @@ def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
             user=request.user,
             request=_request(
                 query,
-                filename=query.filename or form.filename,
-                size_bytes=form.file.size or 0,
-                content_type=form.file.content_type or "",
+                filename=query.filename or form.file.filename,
+                size_bytes=form.file.size_bytes,
+                content_type=form.file.content_type,
             ),
-            blocks=file_blocks(form.file),
+            blocks=form.file.blocks(),
         )
 
 

@@ -267,5 +267,13 @@ def on_disk() -> set[str]:
     }
 
 
+def assert_nothing_is_left() -> None:
+    """No bytes, no rows, no events."""
+    assert on_disk() == set()
+    assert not UploadSession.objects.exists()
+    assert not IngestFile.objects.exists()
+    assert events() == []
+
+
 def repeated(call: Callable[[], Any], times: int) -> list[Callable[[], Any]]:
     return [call] * times
