@@ -20,13 +20,13 @@ from common.errors import (
     DooritoError,
     InvalidInput,
     LengthRequired,
-    MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
     RangeNotSatisfiable,
     ServiceUnavailable,
 )
 from common.http.bodies import interrupted
+from common.http.hints import hint_for
 from common.masking import mask
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def problem_response(error: DooritoError) -> HttpResponse:
     response = JsonResponse(
         document | error.extra, status=error.status, content_type="application/problem+json"
     )
+    response["Cache-Control"] = "no-store"  # some errors may be kept otherwise (RFC 9111, 4.2.2)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
     if isinstance(error, RangeNotSatisfiable):  # RFC 9110, 15.5.17
@@ -170,24 +171,8 @@ class BodyLengthMiddleware:
         return self._get_response(request)
 
 
-class ApiMethodNotAllowedMiddleware:
-    """django-ninja answers a wrong method in plain text; the API answers in problem documents."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self._get_response(request)
-        if response.status_code != 405 or not request.path.startswith(("/api/", "/f/", "/c/")):
-            return response
-        allowed = response.get("Allow", "")
-        problem = problem_response(
-            MethodNotAllowed("method_not_allowed", f"This address takes {allowed}.")
-        )
-        problem["Allow"] = allowed
-        return problem
-
-
 @csrf_exempt
-def endpoint_not_found(_request: HttpRequest) -> HttpResponse:
-    return problem_response(NOT_FOUND)
+def endpoint_not_found(request: HttpRequest) -> HttpResponse:
+    return problem_response(
+        NotFound(NOT_FOUND.code, NOT_FOUND.message + hint_for(request)),
+    )

@@ -3,9 +3,10 @@
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.http.response import HttpResponseBase
 from ninja import Query, Router, Schema, Status
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
@@ -13,6 +14,7 @@ from common.errors import InvalidInput
 from common.http.bodies import body_blocks, content_length
 from common.http.digests import content_digest
 from common.http.forms import read_form
+from common.http.headers import refuse_content_range
 from common.http.problems import PROBLEMS
 from uploads import policy, selectors
 from uploads.api.content import file_response
@@ -34,6 +36,7 @@ class OneRequestQuery(Schema):
     relative_path: str = ""
     batch_id: UUID | None = None
     sha256: str = ""
+    metadata: str = Field("", description="A JSON object, as text.")
     idempotency_key: str | None = None
 
 
@@ -59,6 +62,7 @@ _BODY = {
                         "relative_path": {"type": "string"},
                         "batch_id": {"type": "string", "format": "uuid"},
                         "sha256": {"type": "string"},
+                        "metadata": {"type": "string", "description": "A JSON object, as text."},
                         "idempotency_key": {"type": "string"},
                     },
                 }
@@ -72,6 +76,9 @@ _BODY = {
 @router.post("", response={201: FileOut} | PROBLEMS, auth=may_upload, openapi_extra=_BODY)
 def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> Status:
     """Send a small file in one request: the field `file` of a form, or the raw body."""
+    refuse_content_range(
+        request, instead="Send a file in parts through POST /api/v1/uploads/sessions."
+    )
     length = content_length(request)
     if request.content_type == "multipart/form-data":
         file = _store_form(request, query)
@@ -169,6 +176,12 @@ def _with_fields(fields: dict[str, str], query: OneRequestQuery) -> OneRequestQu
 
 
 def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery, *, length: int) -> Any:
+    if not query.filename:
+        raise InvalidInput(
+            "invalid_filename",
+            "The file needs a name: POST /api/v1/files?filename=report.pdf, or send a form "
+            "(multipart/form-data) with the file in the field `file`.",
+        )
     return store_in_one_request(
         user=request.user,
         request=_request(
@@ -192,8 +205,19 @@ def _request(
     query: OneRequestQuery, *, filename: str, size_bytes: int, content_type: str
 ) -> UploadRequest:
     return UploadRequest(
-        **query.model_dump(exclude={"filename"}),
+        **query.model_dump(exclude={"filename", "metadata"}),
+        metadata=_json_object(query.metadata),
         filename=filename,
         size_bytes=size_bytes,
         content_type=content_type,
     )
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError as exc:
+        raise InvalidInput("invalid_metadata", f"metadata is not valid JSON: {exc}.") from exc
+    if not isinstance(value, dict):
+        raise InvalidInput("invalid_metadata", 'metadata must be a JSON object: {"name": …}.')
+    return value

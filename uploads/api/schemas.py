@@ -8,7 +8,7 @@ from django.urls import reverse
 from ninja import Schema
 from pydantic import AwareDatetime, Field, StrictInt
 
-from common.http.schemas import ErrorOut, RequestBody
+from common.http.schemas import BodyWithNulls, ErrorOut, RequestBody
 from common.pagination import Page
 from uploads import selectors
 from uploads.files.expiry import session_expiry
@@ -17,7 +17,7 @@ from uploads.models import IngestFile, UploadBatch, UploadSession
 from uploads.receiving.requests import UploadRequest
 
 
-class SessionIn(RequestBody):
+class SessionIn(BodyWithNulls):
     filename: str
     size_bytes: StrictInt
     content_type: str = ""
@@ -136,7 +136,7 @@ class ExtendIn(RequestBody):
     expires_at: AwareDatetime
 
 
-class BatchIn(RequestBody):
+class BatchIn(BodyWithNulls):
     name: str = ""
 
 

@@ -12,6 +12,7 @@ from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput, PayloadTooLarge
 from common.http.bodies import body_blocks, content_length
+from common.http.headers import refuse_content_range
 from common.http.problems import PROBLEMS
 from uploads.models import WorkflowRun
 from uploads.workflows import answers, callbacks, runs, selectors, starting
@@ -182,6 +183,7 @@ def take_result(request: HttpRequest, token: str, query: Query[ResultQuery]) -> 
 
     Unless it was taken, or the attempt is over, it may be sent again.
     """
+    refuse_content_range(request, instead="Send the result in one request.")
     result = callbacks.take_result(
         token,
         filename=query.filename,

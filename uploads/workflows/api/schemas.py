@@ -13,7 +13,7 @@ from pydantic import Field
 
 from accounts.models import User
 from accounts.permissions import CHANGE_WORKFLOWS, SEE_TRACEBACKS, allows
-from common.http.schemas import ErrorOut, RequestBody
+from common.http.schemas import BodyWithNulls, ErrorOut, RequestBody
 from common.pagination import Page
 from uploads.models import (
     IngestFile,
@@ -91,7 +91,7 @@ def _config_schema(workflow: Workflow, *, user: User) -> dict[str, Any]:
 # --- Starting ------------------------------------------------------------------------------------
 
 
-class RunIn(RequestBody):
+class RunIn(BodyWithNulls):
     workflow: str = Field(description="The slug of an active workflow.")
     config: dict[str, Any] = Field(
         default_factory=dict,
