@@ -111,7 +111,7 @@ def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
     },
 )
 def get_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBase:
-    """The bytes. Honours Range, If-None-Match and If-Range; the ETag is the SHA-256."""
+    """The bytes. Honours Range and conditional headers; the ETag is the SHA-256, quoted."""
     file = selectors.get_file(principal=request.principal, file_id=file_id)
     lifecycle.require_readable(file)
     return file_response(request, file)
