@@ -1,11 +1,13 @@
-"""Who may open a page."""
+"""Who may open a page, and what becomes of what they may not do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Concatenate, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -17,7 +19,7 @@ from accounts import principals
 from accounts.models import User
 from accounts.permissions import require
 from accounts.principals import Principal
-from common.errors import Forbidden, NotFound
+from common.errors import DooritoError, Forbidden, NotFound
 
 
 class SignedInRequest(HttpRequest):
@@ -69,6 +71,22 @@ def permitted[**P](
         return checked
 
     return decorate
+
+
+@contextmanager
+def refusals(tell: Callable[[DooritoError], object]) -> Iterator[None]:
+    """Hand what a service refuses to `tell`; what is not there stays a 404."""
+    try:
+        yield
+    except NotFound:
+        raise
+    except DooritoError as error:
+        tell(error)
+
+
+def refusals_shown(request: HttpRequest) -> AbstractContextManager[None]:
+    """Show what a service refuses at the top of the next page."""
+    return refusals(lambda error: messages.error(request, error.message))
 
 
 def is_fragment(request: HttpRequest) -> bool:

@@ -17,7 +17,13 @@ from accounts.permissions import SEE_TRACEBACKS
 from common.errors import DooritoError, NotFound
 from frontend import markdown
 from frontend.forms.runs import ConfigForm, RunFilterForm
-from frontend.views.access import SignedInRequest, is_fragment, signed_in
+from frontend.views.access import (
+    SignedInRequest,
+    is_fragment,
+    refusals,
+    refusals_shown,
+    signed_in,
+)
 from frontend.views.lists import BUSY_PACE, SOON, chosen, page_of, template_of
 from uploads import selectors
 from uploads.models import FileStatus, IngestFile, RunStatus, Workflow, WorkflowRun
@@ -129,13 +135,8 @@ def run(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
 @signed_in
 def cancel(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
     _run_of(request, file_id, run_id)
-    try:
+    with refusals_shown(request):
         ended = services.cancel_run(principal=request.principal, run_id=run_id)
-    except NotFound:
-        raise
-    except DooritoError as error:
-        messages.error(request, error.message)
-    else:
         is_over = ended.status == RunStatus.CANCELLED
         messages.success(
             request, "The run is cancelled." if is_over else "The run is being cancelled."
@@ -147,13 +148,8 @@ def cancel(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpRespons
 @signed_in
 def retry(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
     _run_of(request, file_id, run_id)
-    try:
+    with refusals_shown(request):
         services.retry_run(principal=request.principal, run_id=run_id)
-    except NotFound:
-        raise
-    except DooritoError as error:
-        messages.error(request, error.message)
-    else:
         messages.success(request, "The run is tried again.")
     return redirect("frontend:run", file_id, run_id)
 
@@ -282,12 +278,8 @@ def _start_with(
     form: ConfigForm, request: SignedInRequest, file: IngestFile, workflow: Workflow
 ) -> WorkflowRun | None:
     """The new run, or None with the reason in the form."""
-    try:
+    with refusals(form.refuse):
         return starting.start(
             principal=request.principal, file_id=file.id, slug=workflow.slug, changes=form.changes()
         )
-    except NotFound:
-        raise
-    except DooritoError as error:
-        form.refuse(error)
-        return None
+    return None
