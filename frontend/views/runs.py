@@ -24,7 +24,7 @@ from frontend.views.access import (
     refusals_shown,
     signed_in,
 )
-from frontend.views.lists import BUSY_PACE, SOON, chosen, page_of, template_of
+from frontend.views.lists import BUSY_PACE, SOON, Listing, chosen, page_of
 from uploads import selectors
 from uploads.models import FileStatus, IngestFile, RunStatus, Workflow, WorkflowRun
 from uploads.workflows import registry, starting
@@ -35,6 +35,16 @@ SLOW_PACE = 10  # seconds between two looks at what an external runner does
 RUNS_LISTED = 10  # on a file's page
 _MARKDOWN_NAMES = (".md", ".markdown", ".txt")
 _PRETTY_MAX = 1_000_000  # characters: indentation can make much of little
+_LISTING = Listing(
+    noun="run",
+    url_name="frontend:runs",
+    name="Workflow",
+    about="File",
+    time="Started",
+    filter_hint="Try another workflow or another state.",
+    rows="partials/run_rows.html",
+    none="partials/run_none.html",
+)
 
 
 @require_safe
@@ -44,19 +54,14 @@ def runs(request: SignedInRequest) -> HttpResponse:
     filters = chosen(form)
     context = {
         "section": "runs",
+        "listing": _LISTING,
         "form": form,
         "filtered": bool(filters),
         "fragment": is_fragment(request),
         "page": page_of(request, run_selectors.runs_page, principal=request.principal, **filters),
         "may_start": bool(form.fields["workflow"].choices[1:]),  # type: ignore[attr-defined]
     }
-    template = template_of(
-        request,
-        page="pages/runs.html",
-        listing="partials/run_list.html",
-        rows="partials/run_rows.html",
-    )
-    return render(request, template, context)
+    return render(request, _LISTING.template(request, page="pages/runs.html"), context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
