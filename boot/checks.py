@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import URLValidator, validate_email
 
 from boot import env_file, values
+from common import media_types
 
 _DAY = 86_400  # seconds
 _YEARS = 10  # beyond it dates overflow, sooner or later, and nobody waits
@@ -55,6 +56,7 @@ def check_settings(**_: Any) -> list[Error]:
         *_chunk_sizes(),
         *_lifetimes(),
         *_workflows(),
+        *_types(),
         *_storage(),
         *_addresses(),
         *_proxies(),
@@ -118,6 +120,16 @@ def _workflows() -> Iterator[tuple[str, str]]:
             "PORTAL_WORKFLOW_RETRY_SCHEDULE must name at least one wait, in seconds, "
             f"and none below 0 or above {30 * _DAY} (30 days).",
         )
+
+
+def _types() -> Iterator[tuple[str, str]]:
+    for pattern in settings.FILE_UPLOAD_ALLOWED_TYPES:
+        if not media_types.is_pattern(pattern.lower()):
+            yield (
+                "FILE_UPLOAD_ALLOWED_TYPES",
+                f"FILE_UPLOAD_ALLOWED_TYPES: {pattern!r} is not a content type such as "
+                "application/pdf or image/*.",
+            )
 
 
 def _storage() -> Iterator[tuple[str, str]]:

@@ -4,13 +4,12 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from mimetypes import guess_type
 from typing import Any
 
 from django.conf import settings
 
+from common import media_types
 from common.errors import InvalidInput, PayloadTooLarge, UnsupportedType
 
 MAX_PARTS = 10_000
@@ -56,7 +55,7 @@ def check_relative_path(path: str) -> str:
 def check_content_type(declared: str) -> str:
     """The media type without its parameters, in lower case; "" for none."""
     essence = declared.split(";", 1)[0].strip().lower()
-    if essence and (len(essence) > 255 or not _MEDIA_TYPE.fullmatch(essence)):
+    if essence and (len(essence) > media_types.MAX_LENGTH or not _MEDIA_TYPE.fullmatch(essence)):
         raise InvalidInput(
             "invalid_content_type", "content_type must be a media type such as application/pdf."
         )
@@ -127,35 +126,34 @@ def single_part_size(size_bytes: int) -> int:
     return max(size_bytes, settings.PORTAL_CHUNK_SIZE_MIN)
 
 
+def _allowed_types() -> list[str]:
+    return [pattern.lower() for pattern in settings.FILE_UPLOAD_ALLOWED_TYPES]
+
+
 def check_declared_type(declared: str, filename: str) -> None:
     """Refuse, before its bytes are sent, what calls itself a type that is not allowed.
 
     Browsers name types by what is installed (CSV is a spreadsheet to some), so the file's name
     must say the same. The content decides in the end: `check_detected_type`.
     """
-    allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
+    allowed = _allowed_types()
     named, _ = guess_type(filename)
-    if not allowed or declared in _SAYS_NOTHING or is_type_in(allowed, declared):
+    if not allowed or declared in _SAYS_NOTHING or media_types.is_in(allowed, declared):
         return
-    if not is_type_in(allowed, named or declared):
+    if not media_types.is_in(allowed, named or declared):
         raise UnsupportedType(
             "type_not_allowed", f"The file is {declared}; this portal takes {', '.join(allowed)}."
         )
 
 
 def check_detected_type(detected: str) -> None:
-    """Refuse what FILE_UPLOAD_ALLOWED_TYPES does not list ("image/*" is a pattern)."""
-    allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
-    if allowed and not is_type_in(allowed, detected):
+    """Refuse what FILE_UPLOAD_ALLOWED_TYPES does not list."""
+    allowed = _allowed_types()
+    if allowed and not media_types.is_in(allowed, detected):
         raise UnsupportedType(
             "type_not_allowed",
             f"The file's content is {detected}; this portal takes {', '.join(allowed)}.",
         )
-
-
-def is_type_in(patterns: Iterable[str], content_type: str) -> bool:
-    """Whether a media type is one of `patterns`, such as application/pdf or image/*."""
-    return any(fnmatchcase(content_type, pattern.lower()) for pattern in patterns)
 
 
 def chunk_size_for(size_bytes: int, requested: int | None = None) -> int:

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Prefetch
 from django.utils import timezone
 
+from common import media_types
 from common.ids import first_id
 from common.models import (
     DeliveryStatus,
@@ -130,8 +131,13 @@ def takes(endpoint: WebhookEndpoint, event: OutboxEvent) -> bool:
         subscribes(endpoint.event_types, event.event_type)
         and endpoint.user_id in (None, event.user_id)
         and endpoint.batch_id in (None, event.batch_id)
-        and (not event.content_type or _accepts(endpoint.content_types, event.content_type))
+        and _takes_content(endpoint, event.content_type)
     )
+
+
+def _takes_content(endpoint: WebhookEndpoint, content_type: str) -> bool:
+    patterns = endpoint.content_types
+    return not patterns or not content_type or media_types.is_in(patterns, content_type)
 
 
 def subscribes(patterns: Collection[str], event_type: str) -> bool:
@@ -139,15 +145,6 @@ def subscribes(patterns: Collection[str], event_type: str) -> bool:
     return not patterns or any(
         pattern in ("*", event_type)
         or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
-        for pattern in patterns
-    )
-
-
-def _accepts(patterns: Collection[str], content_type: str) -> bool:
-    """The same for content types: `application/pdf`, `image/*`."""
-    return not patterns or any(
-        pattern in ("*/*", content_type)
-        or (pattern.endswith("/*") and content_type.startswith(pattern[:-1]))
         for pattern in patterns
     )
 

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
+from common import media_types
 from common.errors import InvalidInput, NotFound
 from common.models import (
     DeliveryStatus,
@@ -39,7 +40,6 @@ HEADER_LENGTH = 4096  # characters of a value
 BATCH = 1000  # rows changed in one transaction
 DISABLED = "The endpoint is disabled."
 
-_CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token, RFC 9110, 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 # What the request itself is made of, and what we say of the event.
@@ -175,14 +175,9 @@ def _check_description(description: str) -> None:
         raise InvalidInput("webhook_description_invalid", problem, field="description")
 
 
-def is_type_pattern(pattern: str) -> bool:
-    """Whether it is a content type, in lower case, or a pattern such as image/*."""
-    return pattern == "*/*" or (len(pattern) <= 255 and bool(_CONTENT_TYPE.fullmatch(pattern)))
-
-
 def _check_content_types(patterns: Sequence[str]) -> None:
     for pattern in patterns:
-        if not is_type_pattern(pattern):
+        if not media_types.is_pattern(pattern):
             raise InvalidInput(
                 "webhook_content_type_invalid",
                 f"{pattern} is not a content type such as application/pdf or image/*.",

@@ -15,6 +15,7 @@ from django.utils.http import http_date
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from common import media_types
 from common.db import release_connection
 from common.errors import PreconditionFailed, RangeNotSatisfiable
 from common.http.problems import answers_problems
@@ -29,8 +30,10 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)  # 64 bits: more i
 # What needs an escape that clients read in different ways (RFC 6266, appendix D).
 _NOT_PLAIN = re.compile(r"""[^\x20-\x7e]|["\\/]|%(?=[0-9A-Fa-f]{2})""")
 # Types that a browser only shows: no script, no markup. Never SVG, HTML or PDF.
-_PASSIVE = {"text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"}
-_PASSIVE_FAMILIES = ("audio/", "video/")
+_PASSIVE = {
+    *("text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"),
+    *("audio/*", "video/*"),
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def _span(request: HttpRequest, *, size: int, version: _Version) -> tuple[int, i
 def _with_headers(
     response: HttpResponseBase, request: HttpRequest, file: IngestFile, version: _Version
 ) -> HttpResponseBase:
-    inline = request.GET.get("inline") == "1" and _is_passive(file.detected_type)
+    inline = request.GET.get("inline") == "1" and media_types.is_in(_PASSIVE, file.detected_type)
     kind = "inline" if inline else "attachment"
     response["Content-Type"] = file.detected_type if inline else "application/octet-stream"
     response["Content-Disposition"] = f"{kind}; {_names(file.original_filename)}"
@@ -156,10 +159,6 @@ def _names(name: str) -> str:
     if not plain.strip(". "):
         plain = "file"
     return f"filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-
-
-def _is_passive(media_type: str) -> bool:
-    return media_type in _PASSIVE or media_type.startswith(_PASSIVE_FAMILIES)
 
 
 def _limited(content: BinaryIO, length: int) -> Iterator[bytes]:

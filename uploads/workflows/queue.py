@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from uploads import policy
+from common import media_types
 from uploads.models import (
     AttemptOutcome,
     IngestFile,
@@ -122,7 +122,7 @@ def auto_start(file: IngestFile) -> None:
 
 
 def accepts(workflow: Workflow, file: IngestFile) -> bool:
-    return policy.is_type_in(workflow.accepted_types, file.detected_type)
+    return media_types.is_in(workflow.accepted_types, file.detected_type)
 
 
 def cancel_all(*, file_id: UUID) -> None:

@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 
 from accounts.models import User
 from accounts.principals import Principal
+from common import media_types
 from common.errors import InvalidInput, NotFound
 from common.pagination import Page, paginate
-from uploads import policy
 from uploads.models import (
     IngestFile,
     RunStatus,
@@ -62,7 +62,7 @@ def workflows_for(file: IngestFile) -> list[Workflow]:
     return [
         workflow
         for workflow in active_workflows()
-        if policy.is_type_in(workflow.accepted_types, file.detected_type)
+        if media_types.is_in(workflow.accepted_types, file.detected_type)
     ]
 
 
