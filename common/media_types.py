@@ -3,13 +3,14 @@
 import re
 from collections.abc import Collection
 
-MAX_LENGTH = 255  # characters
+from common import lengths
+
 _PATTERN = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")  # RFC 6838
 
 
 def is_pattern(text: str) -> bool:
     """Whether it is a content type, in lower case, a pattern such as `image/*`, or `*/*`."""
-    return text == "*/*" or (len(text) <= MAX_LENGTH and bool(_PATTERN.fullmatch(text)))
+    return text == "*/*" or (len(text) <= lengths.CONTENT_TYPE and bool(_PATTERN.fullmatch(text)))
 
 
 def is_in(patterns: Collection[str], content_type: str) -> bool:

@@ -12,6 +12,7 @@ from contextlib import suppress
 import pytest
 import uvloop
 
+from common import lengths
 from common.errors import InvalidInput
 from common.ids import uuid7
 from common.net import guarded_http
@@ -308,7 +309,7 @@ def test_a_url_is_refused_when_it_is_saved_and_when_it_is_sent_to(
     if code == NOT_PUBLIC:
         assert "which is not public" in result.error
     else:
-        assert result.error == refused.value.message[: sending.ERROR_LENGTH]
+        assert result.error == refused.value.message[: lengths.ERROR_MESSAGE]
     assert caplog.records == []
     assert connections == []
     assert bystander.received == []

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
-from common import media_types
+from common import lengths, media_types
 from common.errors import InvalidInput, NotFound
 from common.models import (
     DeliveryStatus,
@@ -30,8 +30,6 @@ from common.outbox import events as outbox
 from common.outbox import payloads
 from common.webhooks import sending
 
-URL_LENGTH = 2048  # characters
-DESCRIPTION_LENGTH = 255  # characters
 SCHEDULE_STEPS = 20
 WAIT_MAX = 7 * 86_400  # seconds
 TIMEOUT_MAX = 60  # seconds
@@ -144,8 +142,8 @@ def check(chosen: EndpointSettings) -> None:
 
 
 def _check_url(url: str) -> None:
-    if len(url) > URL_LENGTH:
-        message = f"The URL is longer than {URL_LENGTH} characters."
+    if len(url) > lengths.URL:
+        message = f"The URL is longer than {lengths.URL} characters."
         raise InvalidInput("webhook_url_invalid", message, field="url")
     try:
         ssrf.check_url(url)
@@ -166,8 +164,8 @@ def _check_event_types(patterns: Sequence[str]) -> None:
 
 def _check_description(description: str) -> None:
     problem = None
-    if len(description) > DESCRIPTION_LENGTH:
-        problem = f"The description is longer than {DESCRIPTION_LENGTH} characters."
+    if len(description) > lengths.DESCRIPTION:
+        problem = f"The description is longer than {lengths.DESCRIPTION} characters."
     # Bytes of an argument that are not UTF-8 come as lone surrogates (PEP 383).
     elif any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in description):
         problem = "The description must be UTF-8 text without NUL."

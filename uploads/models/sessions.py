@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 
+from common import lengths
 from common.models import TimeStampedModel
 from uploads.models.files import IngestFile
 
@@ -39,7 +40,7 @@ class UploadSession(TimeStampedModel):
     received_parts_count = models.PositiveIntegerField(default=0)
     received_bytes = models.PositiveBigIntegerField(default=0)
     declared_sha256 = models.CharField(max_length=64, blank=True)
-    idempotency_key = models.CharField(max_length=255, null=True, blank=True)
+    idempotency_key = models.CharField(max_length=lengths.IDEMPOTENCY_KEY, null=True, blank=True)
     # SHA-256 of the values that the session was asked with: tells a repeat from another use.
     request_digest = models.CharField(max_length=64)
     spool_key = models.CharField(max_length=255)
@@ -50,8 +51,8 @@ class UploadSession(TimeStampedModel):
     boot_id = models.CharField(max_length=36, blank=True)
     # Why the session ended badly; a repeated finalize answers the same.
     error_status = models.PositiveSmallIntegerField(null=True, blank=True)
-    error_code = models.CharField(max_length=64, blank=True)
-    error_message = models.CharField(max_length=500, blank=True)
+    error_code = models.CharField(max_length=lengths.ERROR_CODE, blank=True)
+    error_message = models.CharField(max_length=lengths.ERROR_MESSAGE, blank=True)
     # When the spool of a session that ended badly was removed.
     spool_removed_at = models.DateTimeField(null=True, blank=True)
     # When the rows of an ended session's parts were deleted.

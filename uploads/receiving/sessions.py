@@ -8,6 +8,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.principals import Principal
+from common import lengths
 from common.db import release_connection
 from common.errors import Conflict, DooritoError, Gone, InvalidInput, UnprocessableContent
 from common.ids import uuid7
@@ -118,7 +119,7 @@ def end_session(session: UploadSession, *, status: SessionStatus, error: Doorito
             status=status,
             error_status=error.status,
             error_code=error.code,
-            error_message=error.message[:500],
+            error_message=error.message[: lengths.ERROR_MESSAGE],
         )
         if ended:
             states.fail(session.file_id, error)
