@@ -226,14 +226,14 @@ def _details(request: SignedInRequest, run: WorkflowRun) -> dict[str, Any]:
     }
 
 
-def _output(run: WorkflowRun) -> dict[str, str]:
+def _output(run: WorkflowRun) -> dict[str, str | None]:
     """The output as text, which is indented if it is JSON, and as HTML if it is Markdown."""
     text = run.output_text
     pretty = _indented(text)
     if pretty is not None:
         return {"text": pretty}
     name = run.result_file.original_filename.lower() if run.result_file else _MARKDOWN_NAMES[0]
-    if not text or not name.endswith(_MARKDOWN_NAMES) or len(text) > markdown.LONGEST:
+    if not text or not name.endswith(_MARKDOWN_NAMES):
         return {"text": text}
     return {"text": text, "html": markdown.render(text)}
 
