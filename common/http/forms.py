@@ -36,11 +36,10 @@ class FormFile:
     content: BufferedRandom
 
     def blocks(self) -> Iterator[memoryview]:
-        """Its bytes from the beginning; each block is valid until the next."""
+        """Its bytes from the beginning."""
         self.content.seek(0)
-        buffer = memoryview(bytearray(min(BLOCK_BYTES, self.size_bytes)))
-        while filled := self.content.readinto(buffer):
-            yield buffer[:filled]
+        while block := self.content.read(BLOCK_BYTES):
+            yield memoryview(block)
 
 
 @dataclass(frozen=True)
@@ -144,9 +143,9 @@ class _FormSoFar:
         for block in part.blocks:
             size += len(block)
             self._check_size(size)
-            with disk.full_disk_explained():
+            with disk.disk_errors_explained():
                 self._aside.write(block)
-        with disk.full_disk_explained():
+        with disk.disk_errors_explained():
             self._aside.flush()
         self._file = FormFile(
             filename=filename.replace("\\", "/").rsplit("/", 1)[-1],  # RFC 7578, 4.2
@@ -160,7 +159,7 @@ class _FormSoFar:
 def _set_aside(*, size_bytes: int) -> Iterator[BufferedRandom]:
     """A file without a name (open(2), O_TMPFILE) in the data directory: gone after any kill."""
     folder = Path(settings.DOORITO_DATA_DIR)
-    with disk.full_disk_explained():
+    with disk.disk_errors_explained():
         folder.mkdir(parents=True, exist_ok=True)
         disk.require_room(folder, size_bytes=size_bytes)
         aside = TemporaryFile(dir=folder)  # noqa: SIM115

@@ -8,9 +8,7 @@ import pylibmagic  # noqa: F401  (first: it brings libmagic and says where its d
 # isort: split
 import magic
 
-from uploads.storage.base import UploadReader
-
-_HEAD_BYTES = 256 * 1024
+HEAD_BYTES = 256 * 1024  # of a file that its type is told by
 _EMPTY = "application/x-empty"
 _ENTRY = b"PK\x03\x04"  # a ZIP's local file header (APPNOTE 4.3.7)
 _UNSURE = {"application/zip", "application/octet-stream"}
@@ -25,16 +23,16 @@ _magic = magic.Magic(mime=True)
 _lock = Lock()
 
 
-def detect_type(reader: UploadReader, *, size_bytes: int) -> str:
-    """Media type by content, e.g. `application/pdf`; `application/octet-stream` if unknown."""
-    if size_bytes == 0:
+def detect_type(head: bytes) -> str:
+    """Media type by content, e.g. `application/pdf`; `application/octet-stream` if unknown.
+
+    `head` is the beginning of a file: HEAD_BYTES, or all that it has.
+    """
+    if not head:
         return _EMPTY
-    head = memoryview(bytearray(min(size_bytes, _HEAD_BYTES)))
-    count = reader.read_into(head, offset=0)
-    content = bytes(head[:count])
     with _lock:
-        detected = str(_magic.from_buffer(content)).lower()
-    return _office_type(content) or detected if detected in _UNSURE else detected
+        detected = str(_magic.from_buffer(head)).lower()
+    return _office_type(head) or detected if detected in _UNSURE else detected
 
 
 def _office_type(head: bytes) -> str | None:

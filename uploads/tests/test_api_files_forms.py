@@ -286,10 +286,16 @@ def test_nothing_that_a_form_says_is_lost(api):
     assert_nothing_is_left()
 
 
-def test_a_disk_that_is_full_is_told_as_one(api, monkeypatch):
-    def full(*_args, **_kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(errno.ENOSPC, 507, "no_room"), (errno.EROFS, 503, "storage_failed")],
+)
+def test_a_disk_that_cannot_be_written_to_is_told_as_one(api, monkeypatch, error, status, code):
+    def fail(*_args, **_kwargs):
+        raise OSError(error, "It cannot")
 
-    monkeypatch.setattr(forms, "TemporaryFile", full)
-    assert_problem(api.post_form({"file": form_file()}), 507, "no_room")
+    monkeypatch.setattr(forms, "TemporaryFile", fail)
+    reply = api.post_form({"file": form_file()})
+    assert_problem(reply, status, code)
+    assert int(reply["Retry-After"]) > 0
     assert_nothing_is_left()
