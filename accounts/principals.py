@@ -43,6 +43,11 @@ class Principal:
     scopes: frozenset[TokenScope]
     grant_id: UUID | None = None
 
+    @property
+    def may_read_contents(self) -> bool:
+        """Whether it may see what is in files, or what was made of that, by whatever way."""
+        return TokenScope.READ in self.scopes
+
     def has_permission(self, permission: str) -> bool:
         """Whether its account has a permission, `app.codename`, staff or not."""
         return self.grant_id is None and self.owner.has_perm(permission)

@@ -121,8 +121,9 @@ def _hidden(part: Any) -> Any:
 
 
 def may_read_file_of(principal: Principal, event: OutboxEvent) -> bool:
-    """Whether an event about a file is about one that `get_file` would give."""
-    return event.user_id == principal.owner.id or reaches_all_files(principal)
+    """Whether an event is about a file that the principal may see the contents of."""
+    is_reached = event.user_id == principal.owner.id or reaches_all_files(principal)
+    return is_reached and principal.may_read_contents
 
 
 def reaches_all_files(principal: Principal) -> bool:

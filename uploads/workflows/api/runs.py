@@ -100,6 +100,7 @@ def get_log(
 @router.get(
     "/{uuid:run_id}/output",
     response={200: None} | PROBLEMS,
+    auth=Authenticator(TokenScope.WORKFLOWS, TokenScope.READ),
     openapi_extra={"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}},
 )
 def get_output(request: AuthenticatedRequest, run_id: UUID) -> HttpResponse:

@@ -214,7 +214,7 @@ class RunOut(Schema):
 
 
 class RunDetailOut(RunOut):
-    output_text: str
+    output_text: str | None = Field(description="Null for a token without the scope `read`.")
     output_is_cut: bool = Field(description="Whether there was more than `output_text` holds.")
     config: dict[str, Any] = Field(
         description="What differs from the task's defaults; as far as you may change it."
@@ -228,7 +228,7 @@ class RunDetailOut(RunOut):
         for_staff = principal.is_staff_with(SEE_TRACEBACKS)
         return cls(
             **_run_values(run),
-            output_text=run.output_text,
+            output_text=run.output_text if principal.may_read_contents else None,
             output_is_cut=run.output_is_cut,
             config=_visible_config(run, principal=principal),
             attempts=[AttemptOut.of(attempt, for_staff=for_staff) for attempt in attempts],
