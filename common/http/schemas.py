@@ -1,9 +1,23 @@
 """What JSON bodies and answers of all doors share."""
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
 from ninja import Schema
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, model_validator
+
+_DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+
+
+def _require_text(value: Any) -> Any:
+    """pydantic would take 0 for 1970, and 1 for a second later."""
+    if not isinstance(value, str) or not _DATE_AND_TIME.match(value):
+        raise ValueError("must be a date and time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+# A moment that a request names (RFC 3339).
+Moment = Annotated[AwareDatetime, BeforeValidator(_require_text)]
 
 
 class ErrorOut(Schema):

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from django.urls import reverse
 from ninja import Schema
-from pydantic import AwareDatetime, Field, StrictInt
+from pydantic import Field, StrictInt
 
-from common.http.schemas import BodyWithNulls, ErrorOut, RequestBody
+from common.http.schemas import BodyWithNulls, ErrorOut, Moment, RequestBody
 from common.pagination import Page
 from uploads import selectors
 from uploads.files.expiry import session_expiry
@@ -135,7 +135,7 @@ class ConsumptionOut(FileOut):
 
 
 class ExtendIn(RequestBody):
-    expires_at: AwareDatetime
+    expires_at: Moment
 
 
 class BatchIn(BodyWithNulls):

@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import AwareDatetime, Field, StrictInt
+from pydantic import Field, StrictInt
 
 from common.errors import DooritoError
-from common.http.schemas import RequestBody
+from common.http.schemas import Moment, RequestBody
 from common.models import (
     DeliveryStatus,
     OutboxEvent,
@@ -131,7 +131,7 @@ class RevokedOut(Schema):
 
 
 class RecoverIn(RequestBody):
-    since: AwareDatetime
+    since: Moment
 
 
 class AttemptOut(Schema):
