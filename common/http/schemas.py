@@ -20,6 +20,10 @@ def _require_text(value: Any) -> Any:
 Moment = Annotated[AwareDatetime, BeforeValidator(_require_text)]
 
 
+# What the description of the API says of a body that is a file's bytes.
+BINARY = {"type": "string", "format": "binary"}
+
+
 class ErrorOut(Schema):
     code: str
     message: str

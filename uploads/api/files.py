@@ -16,6 +16,7 @@ from common.http.digests import content_digest
 from common.http.forms import read_form
 from common.http.headers import refuse_content_range
 from common.http.problems import PROBLEMS
+from common.http.schemas import BINARY
 from uploads import policy, selectors
 from uploads.api.content import file_response
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
@@ -57,7 +58,7 @@ _BODY = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {
-                        "file": {"type": "string", "format": "binary"},
+                        "file": BINARY,
                         "filename": {"type": "string"},
                         "relative_path": {"type": "string"},
                         "batch_id": {"type": "string", "format": "uuid"},
@@ -67,8 +68,18 @@ _BODY = {
                     },
                 }
             },
-            "application/octet-stream": {"schema": {"format": "binary"}},
+            "application/octet-stream": {"schema": BINARY},
         },
+    }
+}
+
+
+_BYTES = {"application/octet-stream": {"schema": BINARY}}
+_CONTENT = {
+    "responses": {
+        200: {"content": _BYTES},
+        206: {"description": "Partial Content", "content": _BYTES},
+        304: {"description": "Not Modified"},
     }
 }
 
@@ -98,23 +109,29 @@ def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
     return FileOut.of(selectors.get_file(principal=request.principal, file_id=file_id))
 
 
-@router.api_operation(
-    ["GET", "HEAD"],
+@router.get(
     "/{uuid:file_id}/content",
     response={200: None} | PROBLEMS,
     url_name="file_content",
     auth=may_read,
-    openapi_extra={
-        "responses": {
-            200: {"content": {"application/octet-stream": {"schema": {"format": "binary"}}}}
-        }
-    },
+    openapi_extra=_CONTENT,
 )
 def get_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBase:
     """The bytes. Honours Range and conditional headers; the ETag is the SHA-256, quoted."""
     file = selectors.get_file(principal=request.principal, file_id=file_id)
     lifecycle.require_readable(file)
     return file_response(request, file)
+
+
+@router.api_operation(
+    ["HEAD"],
+    "/{uuid:file_id}/content",
+    response={200: None} | PROBLEMS,
+    auth=may_read,
+    include_in_schema=False,
+)
+def head_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBase:
+    return get_content(request, file_id)
 
 
 @router.delete("/{uuid:file_id}", response={204: None} | PROBLEMS, auth=may_consume)

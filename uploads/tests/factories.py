@@ -12,7 +12,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http.response import HttpResponseBase
-from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
@@ -25,6 +24,7 @@ from uploads.receiving.parts import receive_part
 from uploads.receiving.requests import UploadRequest
 from uploads.storage import StoredObject, handle_of, open_object, storage_for
 from uploads.storage.base import Receipt
+from uploads.tests.description import DescribedClient
 
 SESSIONS = "/api/v1/uploads/sessions"
 FILES = "/api/v1/files"
@@ -51,7 +51,7 @@ class Api:
     def __init__(self, user: User | None = None, *, scopes: tuple[str, ...] | None = None) -> None:
         self.user = user or make_user()
         _, self.token = make_token(user=self.user, scopes=scopes)
-        self.http = Client(headers={"authorization": f"Bearer {self.token}"})
+        self.http = DescribedClient(headers={"authorization": f"Bearer {self.token}"})
 
     def get(self, path: str, **query: Any) -> Any:
         return self.http.get(path, query)

@@ -14,6 +14,7 @@ from common.errors import InvalidInput, PayloadTooLarge
 from common.http.bodies import body_blocks, content_length
 from common.http.headers import refuse_content_range
 from common.http.problems import PROBLEMS
+from common.http.schemas import BINARY
 from uploads.models import WorkflowRun
 from uploads.workflows import answers, callbacks, runs, selectors, starting
 from uploads.workflows.api.schemas import (
@@ -159,7 +160,7 @@ _ANSWER_BODY = {
 _RESULT_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+        "content": {"application/octet-stream": {"schema": BINARY}},
     }
 }
 

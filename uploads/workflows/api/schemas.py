@@ -163,7 +163,7 @@ class ResultOut(Schema):
         )
 
 
-class AttemptOut(Schema):
+class RunAttemptOut(Schema):
     """`worker` and `traceback` are for staff who may see tracebacks."""
 
     number: int
@@ -219,7 +219,7 @@ class RunDetailOut(RunOut):
     config: dict[str, Any] = Field(
         description="What differs from the task's defaults; as far as you may change it."
     )
-    attempts: list[AttemptOut]
+    attempts: list[RunAttemptOut]
 
     @classmethod
     def of_attempts(
@@ -231,7 +231,7 @@ class RunDetailOut(RunOut):
             output_text=run.output_text if principal.may_read_contents else None,
             output_is_cut=run.output_is_cut,
             config=_visible_config(run, principal=principal),
-            attempts=[AttemptOut.of(attempt, for_staff=for_staff) for attempt in attempts],
+            attempts=[RunAttemptOut.of(attempt, for_staff=for_staff) for attempt in attempts],
         )
 
 
