@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import URLValidator, validate_email
 
 from boot import env_file, values
-from common import media_types
+from common import content_types
 from uploads.storage import backends
 
 _DAY = 86_400  # seconds
@@ -34,6 +34,7 @@ _RANGES = {
     "PORTAL_CHUNK_SIZE_MAX": (1, _EXBIBYTE),
     "PORTAL_DISK_RESERVE": (0, _EXBIBYTE),
     "PORTAL_SESSION_TTL_HOURS": (1, _YEARS * 365 * 24),
+    "PORTAL_BATCH_IDLE_HOURS": (1, _YEARS * 365 * 24),
     "PORTAL_MAX_TTL_HOURS": (1, _YEARS * 365 * 24),
     "PORTAL_CONSUME_GRACE_SECONDS": (0, _YEARS * 365 * _DAY),
     "PORTAL_STALL_TIMEOUT_SECONDS": (1, _DAY),
@@ -124,7 +125,7 @@ def _workflows() -> Iterator[tuple[str, str]]:
 
 def _types() -> Iterator[tuple[str, str]]:
     for pattern in settings.FILE_UPLOAD_ALLOWED_TYPES:
-        if not media_types.is_pattern(pattern.lower()):
+        if pattern != "*" and not content_types.is_pattern(pattern.lower()):
             yield (
                 "FILE_UPLOAD_ALLOWED_TYPES",
                 f"FILE_UPLOAD_ALLOWED_TYPES: {pattern!r} is not a content type such as "

@@ -9,10 +9,11 @@ from typing import Any
 
 from django.conf import settings
 
-from common import lengths, media_types
+from common import content_types, lengths
 from common.errors import InvalidInput, PayloadTooLarge, UnsupportedType
 
 MAX_PARTS = 10_000
+MAX_BATCH_FILES = 2**31 - 1  # what the database's counters hold
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 32
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
@@ -95,6 +96,14 @@ def check_batch_name(name: str) -> str:
     return name
 
 
+def check_expected_files(count: int | None) -> int | None:
+    if count is not None and not 0 <= count <= MAX_BATCH_FILES:
+        raise InvalidInput(
+            "invalid_expected_files", f"expected_files must be between 0 and {MAX_BATCH_FILES}."
+        )
+    return count
+
+
 def check_size(size_bytes: int) -> int:
     if size_bytes < 0:
         raise InvalidInput("invalid_size", "size_bytes must not be negative.")
@@ -107,8 +116,13 @@ def check_size(size_bytes: int) -> int:
     return size_bytes
 
 
+def largest_single_request() -> int:
+    """Bytes of the largest file that is taken in one request."""
+    return min(settings.FILE_UPLOAD_MAX_SIZE, settings.PORTAL_CHUNK_SIZE_MAX)
+
+
 def check_single_request_size(size_bytes: int) -> int:
-    most = min(settings.FILE_UPLOAD_MAX_SIZE, settings.PORTAL_CHUNK_SIZE_MAX)
+    most = largest_single_request()
     if size_bytes > most:
         raise PayloadTooLarge(
             "file_too_large",
@@ -124,30 +138,26 @@ def single_part_size(size_bytes: int) -> int:
     return max(size_bytes, settings.PORTAL_CHUNK_SIZE_MIN)
 
 
-def _allowed_types() -> list[str]:
-    return [pattern.lower() for pattern in settings.FILE_UPLOAD_ALLOWED_TYPES]
-
-
 def check_declared_type(declared: str, filename: str) -> None:
     """Refuse, before its bytes are sent, what calls itself a type that is not allowed.
 
     Browsers name types by what is installed (CSV is a spreadsheet to some), so the file's name
     must say the same. The content decides in the end: `check_detected_type`.
     """
-    allowed = _allowed_types()
+    allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
     named, _ = guess_type(filename)
-    if not allowed or declared in _SAYS_NOTHING or media_types.is_in(allowed, declared):
+    if not allowed or declared in _SAYS_NOTHING or content_types.matches(allowed, declared):
         return
-    if not media_types.is_in(allowed, named or declared):
+    if not content_types.matches(allowed, named or declared):
         raise UnsupportedType(
             "type_not_allowed", f"The file is {declared}; this portal takes {', '.join(allowed)}."
         )
 
 
 def check_detected_type(detected: str) -> None:
-    """Refuse what FILE_UPLOAD_ALLOWED_TYPES does not list."""
-    allowed = _allowed_types()
-    if allowed and not media_types.is_in(allowed, detected):
+    """Refuse what FILE_UPLOAD_ALLOWED_TYPES does not list ("image/*" is a pattern)."""
+    allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
+    if allowed and not content_types.matches(allowed, detected):
         raise UnsupportedType(
             "type_not_allowed",
             f"The file's content is {detected}; this portal takes {', '.join(allowed)}.",

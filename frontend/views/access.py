@@ -16,10 +16,11 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from accounts import principals
+from accounts.authentication import require_account_of_page
 from accounts.models import User
 from accounts.permissions import require
 from accounts.principals import Principal
-from common.errors import DooritoError, Forbidden, NotFound
+from common.errors import Conflict, DooritoError, Forbidden, NotFound
 
 
 class SignedInRequest(HttpRequest):
@@ -35,7 +36,8 @@ type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponse]
 def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
     """Only for somebody logged in; what is not theirs is a 404; no cache keeps the page.
 
-    What they may not do at all is a 403.
+    What a page of another account asks for (see `require_account_of_page`) is not done. What
+    they may not do at all is a 403.
     """
 
     @wraps(view)
@@ -44,6 +46,10 @@ def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpR
             return _to_login(request)
         page = cast(SignedInRequest, request)
         page.principal = principals.of_session(page.user)
+        try:
+            require_account_of_page(request)
+        except Conflict as exc:
+            return _to_the_other_accounts_page(request, exc)
         try:
             response = view(page, *args, **kwargs)
         except NotFound as exc:
@@ -102,6 +108,16 @@ def _to_login(request: HttpRequest) -> HttpResponse:
     current = urlsplit(request.headers.get("HX-Current-URL", "")).path or "/"
     login = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': current})}"
     return HttpResponse(status=204, headers={"HX-Redirect": login})
+
+
+def _to_the_other_accounts_page(request: HttpRequest, refusal: Conflict) -> HttpResponse:
+    """Only htmx sends the header: the page that stands there is another account's, so all of it
+    is loaded anew. (A form of its own is refused by its CSRF token, which logging in renews.)
+    """
+    messages.warning(
+        request, "Another account is logged in in this browser now. Nothing was changed."
+    )
+    return HttpResponse(refusal.message, status=refusal.status, headers={"HX-Refresh": "true"})
 
 
 def _address_to_return_to(request: HttpRequest) -> str:

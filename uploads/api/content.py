@@ -15,7 +15,7 @@ from django.utils.http import http_date
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from common import media_types
+from common import content_types
 from common.db import release_connection
 from common.errors import PreconditionFailed, RangeNotSatisfiable
 from common.http.problems import answers_problems
@@ -135,7 +135,9 @@ def _span(request: HttpRequest, *, size: int, version: _Version) -> tuple[int, i
 def _with_headers(
     response: HttpResponseBase, request: HttpRequest, file: IngestFile, version: _Version
 ) -> HttpResponseBase:
-    inline = request.GET.get("inline") == "1" and media_types.is_in(_PASSIVE, file.detected_type)
+    inline = request.GET.get("inline") == "1" and content_types.matches(
+        _PASSIVE, file.detected_type
+    )
     kind = "inline" if inline else "attachment"
     response["Content-Type"] = file.detected_type if inline else "application/octet-stream"
     response["Content-Disposition"] = f"{kind}; {_names(file.original_filename)}"

@@ -1,7 +1,8 @@
 """What a file's bytes say they are (libmagic)."""
 
+import os
 from collections.abc import Iterator
-from threading import Lock
+from queue import SimpleQueue
 
 import pylibmagic  # noqa: F401  (first: it brings libmagic and says where its database is)
 
@@ -19,8 +20,10 @@ _OFFICE_TYPES = {
     b"ppt/": f"{_OFFICE}.presentationml.presentation",
 }
 
-_magic = magic.Magic(mime=True)
-_lock = Lock()
+# One for each processor: none may be used by two threads at once.
+_detectors: SimpleQueue[magic.Magic] = SimpleQueue()
+for _ in range(os.cpu_count() or 1):
+    _detectors.put(magic.Magic(mime=True))
 
 
 def detect_type(head: bytes) -> str:
@@ -30,8 +33,11 @@ def detect_type(head: bytes) -> str:
     """
     if not head:
         return _EMPTY
-    with _lock:
-        detected = str(_magic.from_buffer(head)).lower()
+    detector = _detectors.get()
+    try:
+        detected = str(detector.from_buffer(head)).lower()
+    finally:
+        _detectors.put(detector)
     return _office_type(head) or detected if detected in _UNSURE else detected
 
 

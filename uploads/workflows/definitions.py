@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from pydantic_core import to_jsonable_python
 
-from common import media_types
+from common import content_types
 from common.errors import InvalidInput
 from uploads.models import Workflow, WorkflowSecret
 from uploads.workflows import registry
@@ -76,7 +76,7 @@ def _types(workflow: Workflow, task: registry.TaskDefinition | None) -> Iterator
     if len(workflow.accepted_types) > MAX_PATTERNS:
         yield _problem("accepted_types", f"At most {MAX_PATTERNS} types can be named.")
     for pattern in workflow.accepted_types:
-        if not media_types.is_pattern(pattern):
+        if not content_types.is_pattern(pattern):
             yield _problem(
                 "accepted_types",
                 f"{pattern[:100]} is not a content type such as application/pdf or image/*.",
