@@ -343,6 +343,11 @@ class Base(Configuration):
                 "style": "{",
             },
         },
+        "filters": {
+            "broker_lost": {"()": "boot.log_filters.broker_lost"},
+            "database_lost": {"()": "boot.log_filters.database_lost"},
+            "no_traceback": {"()": "boot.log_filters.NoTraceback"},
+        },
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
         "root": {"handlers": ["console"], "level": "INFO"},
         # Answers of 4xx are the client's news, and the addresses of signed links are secrets.
@@ -351,6 +356,10 @@ class Base(Configuration):
             "django.security.DisallowedHost": {"level": "CRITICAL"},  # they are of 4xx too
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
+            "celery.worker.consumer.consumer": {"filters": ["broker_lost"]},
+            "psycopg.pool": {"filters": ["database_lost"]},
+            "celery.beat": {"filters": ["no_traceback"]},
+            "django_celery_beat.schedulers": {"filters": ["no_traceback"]},
         },
     }
 
