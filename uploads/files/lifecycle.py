@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.principals import Principal
 from common.errors import Conflict, DooritoError, Gone, InvalidInput
 from common.models import TimeStampedQuerySet
 from uploads import selectors
@@ -38,20 +38,20 @@ class Consumption:
     claim_expires_at: datetime
 
 
-def consume_file(*, user: User, file_id: UUID) -> Consumption:
+def consume_file(*, principal: Principal, file_id: UUID) -> Consumption:
     """Take a file for processing: exactly one caller succeeds.
 
     From then on nobody else reads it, and its bytes go after the grace time.
     Raises NotFound, Conflict `already_consumed` or `file_not_stored`, Gone `file_deleted`.
     """
-    file = selectors.get_file(user=user, file_id=file_id)
+    file = selectors.get_file(principal=principal, file_id=file_id)
     now = timezone.now()
     purge_at = purge_after_consumption(now)
     with transaction.atomic():
         taken = IngestFile.objects.filter(
             id=file.id, status=FileStatus.STORED, expires_at__gt=now
         ).change(status=FileStatus.PROCESSED, processed_at=now, purge_at=purge_at)
-        file = selectors.get_file(user=user, file_id=file_id)
+        file = selectors.get_file(principal=principal, file_id=file_id)
         if not taken:
             raise _not_available(file)
         announce_file("file.processed", file)
@@ -60,12 +60,12 @@ def consume_file(*, user: User, file_id: UUID) -> Consumption:
     )
 
 
-def extend_file(*, user: User, file_id: UUID, expires_at: datetime) -> IngestFile:
+def extend_file(*, principal: Principal, file_id: UUID, expires_at: datetime) -> IngestFile:
     """Keep a stored file longer.
 
     Raises InvalidInput `invalid_expiry` for an earlier time than now set, or beyond the maximum.
     """
-    file = selectors.get_own_file(user=user, file_id=file_id)
+    file = selectors.get_own_file(principal=principal, file_id=file_id)
     if file.status != FileStatus.STORED or file.stored_at is None or _expired(file):
         raise _not_available(file)
     now = timezone.now()
@@ -80,20 +80,20 @@ def extend_file(*, user: User, file_id: UUID, expires_at: datetime) -> IngestFil
     extended = IngestFile.objects.filter(
         id=file.id, status=FileStatus.STORED, expires_at__gt=now, expires_at__lt=expires_at
     ).change(expires_at=expires_at, expiry_notified_at=None)
-    file = selectors.get_own_file(user=user, file_id=file_id)
+    file = selectors.get_own_file(principal=principal, file_id=file_id)
     if not extended and (file.status != FileStatus.STORED or _expired(file)):
         raise _not_available(file)
     return file
 
 
-def delete_file(*, user: User, file_id: UUID) -> None:
+def delete_file(*, principal: Principal, file_id: UUID) -> None:
     """Remove a stored or processed file before its time; an upload under way is aborted.
 
     The row stays as a tombstone. Repeating it is harmless.
     """
-    file = selectors.get_own_file(user=user, file_id=file_id)
+    file = selectors.get_own_file(principal=principal, file_id=file_id)
     if file.status == FileStatus.UPLOADING:
-        abort_session(user=user, session_id=file.session.id)
+        abort_session(principal=principal, session_id=file.session.id)
         return
     _mark_deleted(
         IngestFile.objects.filter(id=file.id, status__in=IngestFile.WITH_POINTER), file_id=file.id

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.principals import Principal
 from common.db import release_connection
 from common.errors import Conflict, DooritoError, Gone, InvalidInput, UnprocessableContent
 from common.ids import uuid7
@@ -25,7 +25,7 @@ from uploads.storage import StoredObject, storage
 from uploads.workflows.queue import auto_start
 
 
-def create_session(*, user: User, request: UploadRequest) -> tuple[UploadSession, bool]:
+def create_session(*, principal: Principal, request: UploadRequest) -> tuple[UploadSession, bool]:
     """A session for `request` and whether it is new.
 
     A repeated idempotency key gives the session it made before.
@@ -34,17 +34,17 @@ def create_session(*, user: User, request: UploadRequest) -> tuple[UploadSession
     `no_room`, NotFound `batch_not_found`, Conflict `batch_closed` or `idempotency_key_reused`.
     """
     request = request.checked()
-    existing = _session_of_key(user=user, request=request)
+    existing = _session_of_key(principal=principal, request=request)
     if existing:
         return existing, False
     file_id = uuid7()
     storage().create(file_id.hex, size_bytes=request.size_bytes)
     try:
         with transaction.atomic():
-            return _insert_session(user=user, request=request, file_id=file_id), True
+            return _insert_session(principal=principal, request=request, file_id=file_id), True
     except IntegrityError:
         storage().discard(file_id.hex)
-        existing = _session_of_key(user=user, request=request)
+        existing = _session_of_key(principal=principal, request=request)
         if existing is None:
             raise
         return existing, False
@@ -53,36 +53,39 @@ def create_session(*, user: User, request: UploadRequest) -> tuple[UploadSession
         raise  # after any other error the rows may be there; if not, a sweep frees the bytes
 
 
-def finalize_session(*, user: User, session_id: UUID) -> IngestFile:
+def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
     """Prove and store the file; the same answer when repeated.
 
     Raises NotFound, Gone `session_aborted`, InvalidInput `parts_missing`, UnprocessableContent
     `sha256_mismatch`, UnsupportedType `type_not_allowed`, Conflict `finalize_in_progress`.
     """
-    session = selectors.get_session(user=user, session_id=session_id)
+    session = selectors.get_session(principal=principal, session_id=session_id)
     if session.status not in UploadSession.OPEN:
         return _outcome(session)
     _require_all_parts(session)
     release_connection()  # those who wait must leave one to the caller they wait for
     with missing_spool_explained(session.id), storage().settled(session.spool_key):
-        session = selectors.get_session(user=user, session_id=session_id)
+        session = selectors.get_session(principal=principal, session_id=session_id)
         if session.status not in UploadSession.OPEN:
             return _outcome(session)
         if survived_crash(session):
             distrust(session)
-            session = selectors.get_session(user=user, session_id=session_id)
+            session = selectors.get_session(principal=principal, session_id=session_id)
         _require_all_parts(session)  # whoever held the upload before may have found some lost
         return _finalize(session)
 
 
-def abort_session(*, user: User, session_id: UUID) -> None:
+def abort_session(*, principal: Principal, session_id: UUID) -> None:
     """Give an upload up and free its space. Repeating it is harmless.
 
     Raises NotFound, Conflict `session_complete`.
     """
-    session = selectors.get_session(user=user, session_id=session_id)
+    session = selectors.get_session(principal=principal, session_id=session_id)
     _abort(session)
-    if selectors.get_session(user=user, session_id=session_id).status == SessionStatus.COMPLETE:
+    if (
+        selectors.get_session(principal=principal, session_id=session_id).status
+        == SessionStatus.COMPLETE
+    ):
         raise Conflict("session_complete", "The upload is complete; delete the file instead.")
 
 
@@ -132,13 +135,13 @@ def remove_spool(session: UploadSession) -> None:
         badly_ended.update(spool_removed_at=timezone.now())
 
 
-def _session_of_key(*, user: User, request: UploadRequest) -> UploadSession | None:
+def _session_of_key(*, principal: Principal, request: UploadRequest) -> UploadSession | None:
     """The session that this idempotency key made. Raises Conflict for other values."""
     if request.idempotency_key is None:
         return None
     session = (
         UploadSession.objects.select_related("file")
-        .filter(created_by=user, idempotency_key=request.idempotency_key)
+        .filter(created_by=principal.owner, idempotency_key=request.idempotency_key)
         .first()
     )
     if session and session.request_digest != request.digest():
@@ -149,12 +152,14 @@ def _session_of_key(*, user: User, request: UploadRequest) -> UploadSession | No
     return session
 
 
-def _insert_session(*, user: User, request: UploadRequest, file_id: UUID) -> UploadSession:
+def _insert_session(
+    *, principal: Principal, request: UploadRequest, file_id: UUID
+) -> UploadSession:
     if request.batch_id:
-        batches.add_file(user=user, batch_id=request.batch_id)
+        batches.add_file(principal=principal, batch_id=request.batch_id)
     file = IngestFile.objects.create(
         id=file_id,
-        uploaded_by=user,
+        uploaded_by=principal.owner,
         batch_id=request.batch_id,
         original_filename=request.filename,
         relative_path=request.relative_path,
@@ -165,7 +170,7 @@ def _insert_session(*, user: User, request: UploadRequest, file_id: UUID) -> Upl
     chunk = policy.chunk_size_for(request.size_bytes, request.chunk_size_bytes)
     return UploadSession.objects.create(
         file=file,
-        created_by=user,
+        created_by=principal.owner,
         chunk_size_bytes=chunk,
         total_parts=math.ceil(request.size_bytes / chunk),
         declared_sha256=request.sha256,
