@@ -16,7 +16,7 @@ from configurations import Configuration
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-from boot import embedded_postgres, env_file, values
+from boot import embedded_postgres, env_file, logs, outage, values
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -124,7 +124,7 @@ class Base(Configuration):
     ]
     MIDDLEWARE = [
         "common.middleware.StalledClientMiddleware",
-        "common.middleware.DatabaseRestartMiddleware",
+        "common.middleware.DatabaseProblemMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "boot.health.HealthMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -248,9 +248,17 @@ class Base(Configuration):
         database: dict[str, Any] = dict(dj_database_url.parse(self.DATABASE_URL))
         # Connections are lent per query block, not kept per thread: with hundreds of threads
         # held by slow clients, only those that talk to the database own a connection.
+        database["ENGINE"] = "boot.postgresql"
         database["OPTIONS"] = {
+            "connect_timeout": 3,  # seconds
             **database.get("OPTIONS", {}),
-            "pool": {"min_size": 0, "max_size": 16, "timeout": 20},
+            "pool": {
+                "min_size": 0,
+                "max_size": 16,
+                "timeout": outage.FIRST_WAIT,
+                "reconnect_timeout": outage.RECONNECT_SECONDS,
+                "reconnect_failed": outage.outage.begin,
+            },
         }
         return {"default": database}
 
@@ -333,35 +341,7 @@ class Base(Configuration):
             },
         }
 
-    LOGGING = {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "plain": {
-                "()": "common.masking.MaskingFormatter",
-                "format": "{asctime} {levelname} {name}: {message}",
-                "style": "{",
-            },
-        },
-        "filters": {
-            "broker_lost": {"()": "boot.log_filters.broker_lost"},
-            "database_lost": {"()": "boot.log_filters.database_lost"},
-            "no_traceback": {"()": "boot.log_filters.NoTraceback"},
-        },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-        "root": {"handlers": ["console"], "level": "INFO"},
-        # Answers of 4xx are the client's news, and the addresses of signed links are secrets.
-        "loggers": {
-            "django.request": {"level": "ERROR"},
-            "django.security.DisallowedHost": {"level": "CRITICAL"},  # they are of 4xx too
-            "httpx": {"level": "WARNING"},
-            "httpcore": {"level": "WARNING"},
-            "celery.worker.consumer.consumer": {"filters": ["broker_lost"]},
-            "psycopg.pool": {"filters": ["database_lost"]},
-            "celery.beat": {"filters": ["no_traceback"]},
-            "django_celery_beat.schedulers": {"filters": ["no_traceback"]},
-        },
-    }
+    LOGGING = logs.LOGGING
 
 
 class Dev(Base):

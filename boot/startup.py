@@ -107,9 +107,8 @@ def database() -> Iterator[None]:
 
 def _refuse_unreachable_database() -> None:
     """At once: the pool of connections would try for a while, and complain meanwhile."""
-    parameters = {"connect_timeout": 10, **connection.get_connection_params()}
     try:
-        psycopg.connect(**parameters).close()
+        psycopg.connect(**connection.get_connection_params()).close()
     except psycopg.ProgrammingError as exc:
         raise CannotRunError(f"DATABASE_URL cannot be used: {exc}") from exc
     except psycopg.OperationalError as exc:

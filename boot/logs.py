@@ -1,9 +1,40 @@
-"""What libraries say too often, or at too great length, of what the operator knows already."""
+"""What is logged, and how. What libraries say too often, or at too great length, is cut short."""
 
 import logging
 import time
+from typing import Any
 
 _INTERVAL = 10.0  # seconds
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "plain": {
+            "()": "common.masking.MaskingFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        },
+    },
+    "filters": {
+        "broker_lost": {"()": "boot.logs.broker_lost"},
+        "database_lost": {"()": "boot.logs.database_lost"},
+        "no_traceback": {"()": "boot.logs.NoTraceback"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    # Answers of 4xx are the client's news, and the addresses of signed links are secrets.
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # they are of 4xx too
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        "celery.worker.consumer.consumer": {"filters": ["broker_lost"]},
+        "psycopg.pool": {"filters": ["database_lost"]},
+        "celery.beat": {"filters": ["no_traceback"]},
+        "django_celery_beat.schedulers": {"filters": ["no_traceback"]},
+    },
+}
 
 
 class OnceInAWhile(logging.Filter):
