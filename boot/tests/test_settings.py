@@ -145,6 +145,10 @@ def test_env_file_counts_and_the_environment_wins(clone):
         ("PORTAL_CURRENCY=E#$R", "E#$R"),
         ("PORTAL_CURRENCY = EUR # of invoices", "EUR"),
         ("PORTAL_CURRENCY=", "USD"),
+        ("PORTAL_CURRENCY= # of invoices", "USD"),
+        ("PORTAL_CURRENCY=# of invoices", "USD"),
+        ("PORTAL_CURRENCY='# of invoices'", "# of invoices"),
+        ("PORTAL_CURRENCY=#E", "#E"),
     ],
 )
 def test_env_file_is_read_as_a_shell_would(clone, line, value):
