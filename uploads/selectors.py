@@ -135,7 +135,7 @@ def reaches_all_files(principal: Principal) -> bool:
 def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
     batch = UploadBatch.objects.filter(id=batch_id, created_by=principal.owner).first()
     if batch is None:
-        raise NotFound("batch_not_found", "There is no such batch.")
+        raise batch_not_found()
     return batch
 
 
@@ -230,6 +230,10 @@ def dashboard(*, principal: Principal) -> Dashboard:
         expiring_soon=stored.filter(expires_at__lte=soon)[:COUNT_CAP].count(),
         recent=files_page(principal=principal, limit=5).items,
     )
+
+
+def batch_not_found() -> NotFound:
+    return NotFound("batch_not_found", "There is no such batch.")
 
 
 def session_not_found() -> NotFound:

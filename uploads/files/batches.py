@@ -32,14 +32,17 @@ def close_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
     return selectors.get_batch(principal=principal, batch_id=batch_id)
 
 
-def add_file(*, principal: Principal, batch_id: UUID) -> None:
+def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
     """Count a new file in. Raises NotFound, or Conflict `batch_closed`."""
-    joined = UploadBatch.objects.filter(
-        id=batch_id, created_by=principal.owner, closed_at__isnull=True
-    ).change(total_files=F("total_files") + 1, status=BatchStatus.IN_PROGRESS)
-    if not joined:
-        selectors.get_batch(principal=principal, batch_id=batch_id)
-        raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
+    batches = UploadBatch.objects.filter(id=batch_id, created_by=owner_id)
+    joined = batches.filter(closed_at__isnull=True).change(
+        total_files=F("total_files") + 1, status=BatchStatus.IN_PROGRESS
+    )
+    if joined:
+        return
+    if not batches.exists():
+        raise selectors.batch_not_found()
+    raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
 
 
 def count_stored(batch_id: UUID | None) -> None:

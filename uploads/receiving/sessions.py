@@ -12,17 +12,15 @@ from common.db import release_connection
 from common.errors import Conflict, DooritoError, Gone, InvalidInput, UnprocessableContent
 from common.ids import uuid7
 from uploads import policy, selectors
-from uploads.files import batches
-from uploads.files.announce import announce_file
+from uploads.files import states
 from uploads.files.content_types import detect_type
-from uploads.files.expiry import first_expiry
-from uploads.models import FileStatus, IngestFile, SessionStatus, UploadSession
+from uploads.files.states import NewFile, Proof
+from uploads.models import IngestFile, SessionStatus, UploadSession
 from uploads.receiving.crashes import boot_id, distrust, survived_crash
 from uploads.receiving.digests import complete_digest
 from uploads.receiving.endings import missing_spool_explained, original_error
 from uploads.receiving.requests import UploadRequest
-from uploads.storage import StoredObject, storage
-from uploads.workflows.queue import auto_start
+from uploads.storage import storage
 
 
 def create_session(*, principal: Principal, request: UploadRequest) -> tuple[UploadSession, bool]:
@@ -96,6 +94,12 @@ def abort_unless_busy(session: UploadSession) -> None:
             _abort(session)
 
 
+def give_up(*, file_id: UUID, error: DooritoError) -> bool:
+    """Abort the upload of a file that is deleted; False when it had ended before."""
+    session = UploadSession.objects.get(file_id=file_id)
+    return end_session(session, status=SessionStatus.ABORTED, error=error)
+
+
 def _abort(session: UploadSession) -> None:
     error = Gone("aborted", "The upload was aborted.")
     end_session(session, status=SessionStatus.ABORTED, error=error)
@@ -117,7 +121,7 @@ def end_session(session: UploadSession, *, status: SessionStatus, error: Doorito
             error_message=error.message[:500],
         )
         if ended:
-            _fail_file(session, error)
+            states.fail(session.file_id, error)
     remove_spool(session)
     return ended
 
@@ -155,17 +159,17 @@ def _session_of_key(*, principal: Principal, request: UploadRequest) -> UploadSe
 def _insert_session(
     *, principal: Principal, request: UploadRequest, file_id: UUID
 ) -> UploadSession:
-    if request.batch_id:
-        batches.add_file(principal=principal, batch_id=request.batch_id)
-    file = IngestFile.objects.create(
-        id=file_id,
-        uploaded_by=principal.owner,
-        batch_id=request.batch_id,
-        original_filename=request.filename,
-        relative_path=request.relative_path,
-        content_type=request.content_type,
-        size_bytes=request.size_bytes,
-        metadata=request.metadata,
+    file = states.begin(
+        NewFile(
+            id=file_id,
+            owner_id=principal.owner.id,
+            filename=request.filename,
+            size_bytes=request.size_bytes,
+            content_type=request.content_type,
+            relative_path=request.relative_path,
+            batch_id=request.batch_id,
+            metadata=request.metadata,
+        )
     )
     chunk = policy.chunk_size_for(request.size_bytes, request.chunk_size_bytes)
     return UploadSession.objects.create(
@@ -201,7 +205,7 @@ def _finalize(session: UploadSession) -> IngestFile:
         end_session(session, status=SessionStatus.FAILED, error=error)
         raise _why_ended(session) from error
     stored = storage().finish(session.spool_key, size_bytes=session.file.size_bytes)
-    if not _mark_stored(session, sha256=sha256, detected=detected, stored=stored):
+    if not _mark_stored(session, Proof(sha256, detected, stored)):
         remove_spool(session)
         raise _why_ended(session)
     return IngestFile.objects.select_related("uploaded_by", "batch").get(id=session.file_id)
@@ -212,42 +216,17 @@ def _why_ended(session: UploadSession) -> DooritoError:
     return original_error(UploadSession.objects.get(id=session.id))
 
 
-def _mark_stored(
-    session: UploadSession, *, sha256: str, detected: str, stored: StoredObject
-) -> bool:
-    """The row, its event and the batch's count, together; False when no longer open."""
-    now = timezone.now()
+def _mark_stored(session: UploadSession, proof: Proof) -> bool:
+    """The session and its file, together; False when no longer open."""
     with transaction.atomic():
-        if not UploadSession.objects.filter(
+        complete = UploadSession.objects.filter(
             id=session.id,
             status__in=UploadSession.OPEN,
             received_parts_count=F("total_parts"),
-        ).change(status=SessionStatus.COMPLETE, last_activity_at=now):
-            return False
-        IngestFile.objects.filter(id=session.file_id, status=FileStatus.UPLOADING).change(
-            status=FileStatus.STORED,
-            sha256=sha256,
-            detected_type=detected,
-            storage_backend=stored.backend,
-            storage_bucket=stored.bucket,
-            storage_key=stored.key,
-            stored_at=now,
-            expires_at=first_expiry(now),
-        )
-        file = IngestFile.objects.select_related("uploaded_by").get(id=session.file_id)
-        announce_file("file.uploaded", file)
-        auto_start(file)
-        batches.count_stored(file.batch_id)
-    return True
-
-
-def _fail_file(session: UploadSession, error: DooritoError) -> None:
-    IngestFile.objects.filter(id=session.file_id, status=FileStatus.UPLOADING).change(
-        status=FileStatus.FAILED, error_code=error.code, error_message=error.message[:500]
-    )
-    file = IngestFile.objects.select_related("uploaded_by").get(id=session.file_id)
-    announce_file("file.failed", file)
-    batches.count_failed(file.batch_id)
+        ).change(status=SessionStatus.COMPLETE, last_activity_at=timezone.now())
+        if complete:
+            states.store(session.file_id, proof)
+    return complete
 
 
 def _require_all_parts(session: UploadSession) -> None:

@@ -15,7 +15,7 @@ from accounts.tests.factories import principal_of
 from common.errors import Conflict, DooritoError, Gone
 from common.http.digests import Digest
 from common.tests.threads import at_once
-from uploads.files import lifecycle, retention
+from uploads.files import lifecycle, retention, states
 from uploads.models import FileStatus, IngestFile, SessionStatus, UploadPart, UploadSession
 from uploads.receiving import abandoned, digests, parts, sessions
 from uploads.storage import storage
@@ -256,12 +256,12 @@ def test_a_file_that_was_extended_meanwhile_is_not_deleted(monkeypatch):
     IngestFile.objects.filter(id=file.id).update(expires_at=timezone.now())
     later = timezone.now() + timedelta(hours=1)
 
-    def list_then_extend(*, file_id, **kwargs):
+    def list_then_extend(file_id):
         IngestFile.objects.filter(id=file_id).update(expires_at=later)
-        return mark(file_id=file_id, **kwargs)
+        return expire(file_id)
 
-    mark = retention.mark_expired
-    monkeypatch.setattr(retention, "mark_expired", list_then_extend)
+    expire = states.expire
+    monkeypatch.setattr(states, "expire", list_then_extend)
     assert retention.expire_files() == 0
     file.refresh_from_db()
     assert file.status == FileStatus.STORED

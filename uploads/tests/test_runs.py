@@ -11,7 +11,7 @@ from common.errors import Conflict, DooritoError, Gone, NotFound, UnsupportedTyp
 from common.models import OutboxEvent
 from common.tests.threads import at_once, results_and_errors
 from uploads import selectors
-from uploads.files import batches, lifecycle, retention
+from uploads.files import batches, lifecycle, retention, states
 from uploads.models import (
     AttemptOutcome,
     FileStatus,
@@ -283,7 +283,7 @@ def expire(file):
 def test_a_file_does_not_expire_while_a_run_is_active(make):
     run = make()
     assert expire(run.file) == 0
-    assert not lifecycle.mark_expired(file_id=run.file_id)
+    assert not states.expire(run.file_id)
     if run.status == RunStatus.PENDING:
         runs.cancel_run(principal=principal_of(run.owner), run_id=run.id)
     else:
@@ -301,14 +301,14 @@ def test_a_run_and_the_expiry_of_its_file_at_once_do_not_both_happen():
 
         def expire_until_done(file=file):
             while timezone.now() < file.expires_at:
-                if lifecycle.mark_expired(file_id=file.id):
+                if states.expire(file.id):
                     return
 
         file.refresh_from_db()
         results_and_errors(
             [
                 lambda file=file, workflow=workflow: start_on(file, workflow),
-                lambda file=file: lifecycle.mark_expired(file_id=file.id),
+                lambda file=file: states.expire(file.id),
                 expire_until_done,
             ]
         )
