@@ -30,7 +30,9 @@ def _refuse_bad_settings(**_: Any) -> None:
     """Of workers and beat, once; connected before the app, whose own receiver sets Django up."""
     with told_in_one_line():
         django.setup()
-        import_module("boot.startup").refuse_bad_settings()
+        startup = import_module("boot.startup")
+        startup.refuse_bad_settings()
+        startup.refuse_unprepared()
 
 
 app = Celery("doorito")

@@ -24,8 +24,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 class Base(Configuration):
     ENV_FILE = BASE_DIR / ".env"
     DEBUG = False
+    IS_PRODUCTION = False
     BASE_DIR = BASE_DIR
     DOORITO_DATA_DIR = values.Directory(BASE_DIR / ".doorito")
+    WEB_HOST = values.Text("127.0.0.1")
     WEB_PORT = values.Integer(8000)
     WEB_WORKERS = values.Integer(2)
     WEB_THREADS = values.Integer(256)
@@ -103,6 +105,8 @@ class Base(Configuration):
     ALLOWED_HOSTS = values.TextList(
         ["localhost", "127.0.0.1", "[::1]"], environ_name="DJANGO_ALLOWED_HOSTS"
     )
+    # Earlier secret keys, whose sessions, links and secrets stay good.
+    SECRET_KEY_FALLBACKS = values.TextList([], environ_name="DJANGO_SECRET_KEY_FALLBACKS")
     CSRF_TRUSTED_ORIGINS = values.TextList([], environ_name="DJANGO_CSRF_TRUSTED_ORIGINS")
 
     _APPS = [
@@ -370,6 +374,7 @@ class Local(Base):
 class Production(Base):
     """A server behind TLS. Secrets come from the environment, never from a generated file."""
 
+    IS_PRODUCTION = True
     ALLOWED_HOSTS = values.TextList([], environ_name="DJANGO_ALLOWED_HOSTS")
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True

@@ -76,7 +76,7 @@ def up() -> None:
         stoppable() as stop_requested,
         startup.only_one(settings.DOORITO_DATA_DIR),
     ):
-        startup.refuse_used_port(settings.WEB_PORT)
+        startup.refuse_used_port()
         with startup.database():
             for prepare in startup.PREPARATIONS:
                 if stop_requested.is_set():
@@ -318,7 +318,7 @@ class Supervisor:
             self._printer.write(line)
 
     def _announce_when_ready(self) -> None:
-        address = f"http://127.0.0.1:{settings.WEB_PORT}/healthz/"
+        address = f"http://{startup.reachable_address()}/healthz/"
         while not self._stop_requested.is_set():
             if _answers(address):
                 self._events.put(_event("ready", "web"))
