@@ -51,6 +51,7 @@ class Base(Configuration):
     PORTAL_CHUNK_SIZE_MIN = values.Size(256 * 2**10)
     PORTAL_CHUNK_SIZE_MAX = values.Size(5 * 2**30)
     PORTAL_SESSION_TTL_HOURS = values.Integer(24)  # of inactivity
+    PORTAL_BATCH_IDLE_HOURS = values.Integer(24)  # an open batch is closed after so long
     PORTAL_MAX_TTL_HOURS = values.Integer(24 * 30)  # how far a file's expiry can be extended
     PORTAL_CONSUME_GRACE_SECONDS = values.Integer(300)  # how long the consumer may still read
     PORTAL_STALL_TIMEOUT_SECONDS = values.Integer(30)  # a client that is silent for so long is cut
@@ -178,6 +179,7 @@ class Base(Configuration):
     SESSION_COOKIE_HTTPONLY = True
     SESSION_COOKIE_SAMESITE = "Lax"
     CSRF_COOKIE_SAMESITE = "Lax"
+    CSRF_FAILURE_VIEW = "frontend.views.errors.csrf_failure"
     X_FRAME_OPTIONS = "DENY"
     SECURE_CONTENT_TYPE_NOSNIFF = True
     SECURE_REFERRER_POLICY = "same-origin"
@@ -323,6 +325,10 @@ class Base(Configuration):
             "abort-idle-sessions": {
                 "task": "uploads.tasks.abort_idle_sessions",
                 "schedule": 900.0,
+            },
+            "close-idle-batches": {
+                "task": "uploads.tasks.close_idle_batches",
+                "schedule": 300.0,
             },
             "sweep-runs": {
                 "task": "uploads.tasks.sweep_runs",

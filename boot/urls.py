@@ -5,6 +5,8 @@ from django.urls import include, path
 
 from boot.static_files import favicon
 
+handler400 = "frontend.views.errors.bad_request"
+
 urlpatterns = [
     path("favicon.ico", favicon),
     path("admin/", admin.site.urls),
