@@ -6,14 +6,16 @@ class UploadsConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported from here on, not before.
+        from accounts import bearers  # noqa: PLC0415
         from uploads import tasks  # noqa: PLC0415
-        from uploads.files import hooks  # noqa: PLC0415
+        from uploads.files import grants, hooks  # noqa: PLC0415
         from uploads.models import RunStatus, WorkflowRun  # noqa: PLC0415
         from uploads.receiving import sessions  # noqa: PLC0415
         from uploads.workflows import checks, input_files, queue  # noqa: F401, PLC0415
         from uploads.workflows import tasks as builtin_tasks  # noqa: F401, PLC0415
 
         queue.install(tasks.kick)
+        bearers.register(grants.PREFIX, grants.guest_of)
         hooks.install_give_up_upload(sessions.give_up)
         hooks.on_stored.append(queue.auto_start)
         hooks.on_deleted.append(queue.cancel_all)

@@ -1,7 +1,8 @@
 """Reads, always scoped to a principal: what is not theirs does not exist.
 
-A principal sees its owner's objects. Accounts with the permission `uploads.access_all_files`
-(superusers, and the accounts of AI runners) also reach single files of others by id.
+A principal sees its owner's objects; a guest, of these, what came under the grant. Accounts with
+the permission `uploads.access_all_files` (superusers, and the accounts of AI runners) also reach
+single files of others by id.
 """
 
 import unicodedata
@@ -67,7 +68,7 @@ def files_page(
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    files = IngestFile.objects.filter(uploaded_by=principal.owner, is_result=False)
+    files = _own_files(principal).filter(is_result=False)
     if status:
         if status not in FileStatus.values:
             raise InvalidInput("invalid_status", f"status is one of {', '.join(FileStatus.values)}")
@@ -95,7 +96,7 @@ def get_file(*, principal: Principal, file_id: UUID) -> IngestFile:
 
 
 def get_own_file(*, principal: Principal, file_id: UUID) -> IngestFile:
-    return _file(IngestFile.objects.filter(id=file_id, uploaded_by=principal.owner))
+    return _file(_own_files(principal).filter(id=file_id))
 
 
 def get_linked_file(file_id: UUID) -> IngestFile:
@@ -124,7 +125,8 @@ def _hidden(part: Any) -> Any:
 
 def may_read_file_of(principal: Principal, event: OutboxEvent) -> bool:
     """Whether an event about a file is about one that `get_file` would give."""
-    return event.user_id == principal.owner.id or reaches_all_files(principal)
+    is_own = event.user_id == principal.owner.id and not principal.is_guest
+    return is_own or reaches_all_files(principal)
 
 
 def reaches_all_files(principal: Principal) -> bool:
@@ -133,7 +135,7 @@ def reaches_all_files(principal: Principal) -> bool:
 
 
 def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
-    batch = UploadBatch.objects.filter(id=batch_id, created_by=principal.owner).first()
+    batch = _own_batches(principal).filter(id=batch_id).first()
     if batch is None:
         raise batch_not_found()
     return batch
@@ -142,9 +144,7 @@ def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
 def batches_page(
     *, principal: Principal, cursor: str | None = None, limit: int = 50
 ) -> Page[UploadBatch]:
-    return paginate(
-        UploadBatch.objects.filter(created_by=principal.owner), cursor=cursor, limit=limit
-    )
+    return paginate(_own_batches(principal), cursor=cursor, limit=limit)
 
 
 def batch_files_page(
@@ -155,11 +155,7 @@ def batch_files_page(
 
 
 def get_session(*, principal: Principal, session_id: UUID) -> UploadSession:
-    session = (
-        UploadSession.objects.select_related("file")
-        .filter(id=session_id, created_by=principal.owner)
-        .first()
-    )
+    session = _own_sessions(principal).select_related("file").filter(id=session_id).first()
     if session is None:
         raise session_not_found()
     return session
@@ -170,6 +166,7 @@ class UploadLayout:
     """What of an upload never changes: whose it is, where its bytes go, how it is cut."""
 
     owner_id: UUID
+    grant_id: UUID | None
     spool_key: str
     size_bytes: int
     chunk_size_bytes: int
@@ -179,7 +176,8 @@ class UploadLayout:
 def upload_layout(*, principal: Principal, session_id: UUID) -> UploadLayout:
     """The layout of a session, whatever its state; the database is asked once."""
     layout = _layout(session_id)
-    if layout.owner_id != principal.owner.pk:
+    is_anothers = principal.is_guest and layout.grant_id != principal.grant_id
+    if layout.owner_id != principal.owner.pk or is_anothers:
         raise session_not_found()
     return layout
 
@@ -189,7 +187,12 @@ def _layout(session_id: UUID) -> UploadLayout:
     row = (
         UploadSession.objects.filter(id=session_id)
         .values_list(
-            "created_by_id", "spool_key", "file__size_bytes", "chunk_size_bytes", "total_parts"
+            "created_by_id",
+            "grant_id",
+            "spool_key",
+            "file__size_bytes",
+            "chunk_size_bytes",
+            "total_parts",
         )
         .first()
     )
@@ -220,7 +223,7 @@ def missing_ranges(session: UploadSession) -> str:
 
 def dashboard(*, principal: Principal) -> Dashboard:
     """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
-    files = IngestFile.objects.filter(uploaded_by=principal.owner, is_result=False)
+    files = _own_files(principal).filter(is_result=False)
     stored = files.filter(status=FileStatus.STORED)
     soon = timezone.now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
     newest_stored = stored.order_by("-id")[:COUNT_CAP]
@@ -238,6 +241,23 @@ def batch_not_found() -> NotFound:
 
 def session_not_found() -> NotFound:
     return NotFound("session_not_found", "There is no such upload session.")
+
+
+def _own_files(principal: Principal) -> QuerySet[IngestFile]:
+    if principal.is_guest:  # all of one owner: asking for that too misleads the planner
+        return IngestFile.objects.filter(grant=principal.grant_id)
+    return IngestFile.objects.filter(uploaded_by=principal.owner)
+
+
+def _own_batches(principal: Principal) -> QuerySet[UploadBatch]:
+    """None of a guest's: a batch tells of files that others have sent."""
+    batches = UploadBatch.objects.filter(created_by=principal.owner)
+    return batches.none() if principal.is_guest else batches
+
+
+def _own_sessions(principal: Principal) -> QuerySet[UploadSession]:
+    sessions = UploadSession.objects.filter(created_by=principal.owner)
+    return sessions.filter(grant_id=principal.grant_id) if principal.is_guest else sessions
 
 
 def _file(files: QuerySet[IngestFile]) -> IngestFile:

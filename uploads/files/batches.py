@@ -7,7 +7,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
 from accounts.principals import Principal
-from common.errors import Conflict
+from common.errors import Conflict, Forbidden
 from uploads import policy, selectors
 from uploads.files.announce import announce_batch_completed
 from uploads.models import BatchStatus, UploadBatch
@@ -16,6 +16,13 @@ _OPEN = Q(status__in=UploadBatch.OPEN)
 
 
 def create_batch(*, principal: Principal, name: str = "") -> UploadBatch:
+    """Raises InvalidInput `invalid_name`, Forbidden `batch_by_guest`."""
+    if principal.is_guest:
+        raise Forbidden(
+            "batch_by_guest",
+            "Files that are sent with an upload grant join the batch of the grant, if it has one. "
+            "Leave batch_id out.",
+        )
     return UploadBatch.objects.create(
         created_by=principal.owner, name=policy.check_batch_name(name)
     )
@@ -42,7 +49,7 @@ def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
         return
     if not batches.exists():
         raise selectors.batch_not_found()
-    raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
+    raise Conflict("batch_closed", "The batch is closed; more files need a new one.")
 
 
 def count_stored(batch_id: UUID | None) -> None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
-from uploads.files import batches, hooks
+from uploads.files import batches, grants, hooks
 from uploads.files.announce import announce_file
 from uploads.files.expiry import first_expiry
 from uploads.models import FileStatus, IngestFile
@@ -34,6 +34,7 @@ class NewFile:
     content_type: str = ""  # as declared
     relative_path: str = ""
     batch_id: UUID | None = None
+    grant_id: UUID | None = None  # under which a guest sends it
     metadata: dict[str, Any] = field(default_factory=dict)
     is_result: bool = False  # made by a workflow
 
@@ -50,7 +51,7 @@ class Proof:
 def begin(new: NewFile) -> IngestFile:
     """A file whose upload begins; the caller opens a session for it in the same transaction.
 
-    Raises NotFound `batch_not_found`, Conflict `batch_closed`.
+    Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
     """
     with _one_transaction():
         return _insert(new, status=FileStatus.UPLOADING)
@@ -70,7 +71,7 @@ def store(file_id: UUID, proof: Proof) -> IngestFile:
 def store_new(new: NewFile, proof: Proof) -> IngestFile:
     """A file whose bytes are stored before it has a row, without a session.
 
-    Raises NotFound `batch_not_found`, Conflict `batch_closed`.
+    Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
     """
     with _one_transaction():
         file = _insert(new, status=FileStatus.STORED, **_stored_values(proof))
@@ -88,6 +89,8 @@ def fail(file_id: UUID, error: DooritoError) -> bool:
         if failed:
             file = _changed(file_id)
             announce_file("file.failed", file)
+            if file.grant_id:
+                grants.give_back(file.grant_id, size_bytes=file.size_bytes)
             batches.count_failed(file.batch_id)
     return failed
 
@@ -166,12 +169,15 @@ def _one_transaction() -> Atomic:
 
 
 def _insert(new: NewFile, **state: Any) -> IngestFile:
+    if new.grant_id:  # before the batch, wherever both change: no deadlock
+        grants.charge(new.grant_id, size_bytes=new.size_bytes)
     if new.batch_id:
         batches.add_file(owner_id=new.owner_id, batch_id=new.batch_id)
     return IngestFile.objects.create(
         id=new.id,
         uploaded_by_id=new.owner_id,
         batch_id=new.batch_id,
+        grant_id=new.grant_id,
         is_result=new.is_result,
         original_filename=new.filename,
         relative_path=new.relative_path,

@@ -12,7 +12,7 @@ from common.db import release_connection
 from common.errors import Conflict, DooritoError, Gone, InvalidInput, UnprocessableContent
 from common.ids import uuid7
 from uploads import policy, selectors
-from uploads.files import states
+from uploads.files import grants, states
 from uploads.files.content_types import detect_type
 from uploads.files.states import NewFile, Proof
 from uploads.models import IngestFile, SessionStatus, UploadSession
@@ -31,7 +31,7 @@ def create_session(*, principal: Principal, request: UploadRequest) -> tuple[Upl
     Raises InvalidInput, PayloadTooLarge, UnsupportedType `type_not_allowed`, InsufficientStorage
     `no_room`, NotFound `batch_not_found`, Conflict `batch_closed` or `idempotency_key_reused`.
     """
-    request = request.checked()
+    request = request.checked().under_grant(principal)
     existing = _session_of_key(principal=principal, request=request)
     if existing:
         return existing, False
@@ -145,7 +145,11 @@ def _session_of_key(*, principal: Principal, request: UploadRequest) -> UploadSe
         return None
     session = (
         UploadSession.objects.select_related("file")
-        .filter(created_by=principal.owner, idempotency_key=request.idempotency_key)
+        .filter(
+            created_by=principal.owner,
+            grant_id=principal.grant_id,
+            idempotency_key=request.idempotency_key,
+        )
         .first()
     )
     if session and session.request_digest != request.digest():
@@ -163,6 +167,7 @@ def _insert_session(
         NewFile(
             id=file_id,
             owner_id=principal.owner.id,
+            grant_id=principal.grant_id,
             filename=request.filename,
             size_bytes=request.size_bytes,
             content_type=request.content_type,
@@ -175,6 +180,7 @@ def _insert_session(
     return UploadSession.objects.create(
         file=file,
         created_by=principal.owner,
+        grant_id=principal.grant_id,
         chunk_size_bytes=chunk,
         total_parts=math.ceil(request.size_bytes / chunk),
         declared_sha256=request.sha256,
@@ -201,6 +207,8 @@ def _finalize(session: UploadSession) -> IngestFile:
     try:
         _require_declared_sha256(session, sha256)
         policy.check_detected_type(detected)
+        if session.grant_id:
+            grants.check_detected_type(session.grant_id, detected)
     except DooritoError as error:
         end_session(session, status=SessionStatus.FAILED, error=error)
         raise _why_ended(session) from error

@@ -17,8 +17,9 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.tests.factories import make_token, make_user, principal_of
 from common.models import OutboxEvent
-from uploads.files import lifecycle
-from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
+from uploads.files import grants, lifecycle
+from uploads.files.grants import NewGrant
+from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.receiving import sessions
 from uploads.receiving.parts import receive_part
 from uploads.receiving.requests import UploadRequest
@@ -135,6 +136,20 @@ class Api:
         return self.post(f"{BATCHES}/{batch_id}/close")
 
 
+class Guest(Api):
+    """The calls of somebody who has a grant of `user`, with the values of a NewGrant."""
+
+    def __init__(self, user: User | None = None, **values: Any) -> None:
+        self.user = user or make_user()
+        self.grant, self.token = make_grant(user=self.user, **values)
+        self.http = Client(headers={"authorization": f"Bearer {self.token}"})
+
+    def begun(self) -> tuple[int, int]:
+        """Files and bytes, as the grant counts them."""
+        self.grant.refresh_from_db()
+        return self.grant.files_begun, self.grant.bytes_begun
+
+
 class CutStream(io.BytesIO):
     """A body whose connection fails with `error` after its bytes."""
 
@@ -167,6 +182,12 @@ def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
 
 
 # --- Without HTTP ---------------------------------------------------------------------------------
+
+
+def make_grant(*, user: User | None = None, **values: Any) -> tuple[UploadGrant, str]:
+    """A grant and its token's text."""
+    new = NewGrant(**{"name": "the suppliers"} | values)
+    return grants.create_grant(principal=principal_of(user or make_user()), new=new)
 
 
 def make_session(

@@ -79,7 +79,8 @@ def get_workflow(slug: str) -> Workflow:
 def get_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
     """A run on the owner's file, or on anybody's for those who reach all files."""
     run = find_run(run_id)
-    if not (run.owner_id == principal.owner.id or reaches_all_files(principal)):
+    is_own = run.owner_id == principal.owner.id and not principal.is_guest
+    if not (is_own or reaches_all_files(principal)):
         raise NotFound("run_not_found", "There is no such run.")
     return run
 
@@ -102,7 +103,7 @@ def runs_page(*, principal: Principal, **filters: Unpack[RunFilters]) -> Page[Wo
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    return _page(_runs().filter(owner=principal.owner), **filters)
+    return _page(_own(principal, _runs()), **filters)
 
 
 def all_runs_page(*, owner: User | None, **filters: Unpack[RunFilters]) -> Page[WorkflowRun]:
@@ -169,10 +170,15 @@ def latest_log(run: WorkflowRun, *, limit: int = LOG_PAGE) -> list[WorkflowLogLi
 
 
 def run_counts(*, principal: Principal) -> RunCounts:
-    runs = WorkflowRun.objects.filter(owner=principal.owner)
+    runs = _own(principal, WorkflowRun.objects.all())
     return RunCounts(
         **{value: runs.filter(status=value)[:COUNT_CAP].count() for value in RunStatus.values}
     )
+
+
+def _own(principal: Principal, runs: QuerySet[WorkflowRun]) -> QuerySet[WorkflowRun]:
+    """None of a guest's: runs are the owner's."""
+    return runs.none() if principal.is_guest else runs.filter(owner=principal.owner)
 
 
 def _runs() -> QuerySet[WorkflowRun]:
