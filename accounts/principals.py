@@ -72,6 +72,11 @@ def of_token(token: ApiToken) -> Principal:
     return Principal(token.user, Actor(ActorKind.TOKEN, token.id, token.name), scopes)
 
 
+def administrator(user: User) -> Actor:
+    """Who acts in the admin, whoever's files they are."""
+    return Actor(ActorKind.STAFF, user.pk, user.email)
+
+
 def at_the_shell(owner: User) -> Principal:
     """An administrator at the command line, who acts for `owner`."""
     actor = Actor(ActorKind.STAFF, None, "an administrator at the shell")

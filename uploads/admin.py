@@ -3,7 +3,7 @@
 Parts are not listed: a session says how many it has received.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
@@ -11,12 +11,19 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
+from accounts import principals
+from accounts.models import User
+from accounts.principals import Actor
 from uploads.admin_records import UploadRecordAdmin
 from uploads.files import grants, lifecycle
 from uploads.models import IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.workflows import admin_runs, admin_workflows  # noqa: F401  # Django looks for this module only
 
 _MOST_AT_ONCE = 500  # the confirmation page sends each as a form field: Django accepts 1,000
+
+
+def _acting(request: HttpRequest) -> Actor:
+    return principals.administrator(cast(User, request.user))
 
 
 @admin.register(IngestFile)
@@ -86,12 +93,12 @@ class IngestFileAdmin(UploadRecordAdmin):
         names = [str(file) for file in objs]
         return names, {self.opts.verbose_name_plural: len(names)}, set(), []
 
-    def delete_model(self, request: HttpRequest, obj: IngestFile) -> None:  # noqa: ARG002
-        lifecycle.remove_file(file_id=obj.id)
+    def delete_model(self, request: HttpRequest, obj: IngestFile) -> None:
+        lifecycle.remove_file(file_id=obj.id, actor=_acting(request))
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[IngestFile]) -> None:  # noqa: ARG002
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[IngestFile]) -> None:
         for file in queryset:
-            lifecycle.remove_file(file_id=file.id)
+            lifecycle.remove_file(file_id=file.id, actor=_acting(request))
 
 
 @admin.register(UploadBatch)

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
-from accounts.principals import Principal
+from accounts.principals import PORTAL, Actor, Principal
 from common.errors import Conflict, Forbidden
 from uploads import policy, selectors
 from uploads.files.announce import announce_batch_completed
@@ -35,7 +35,7 @@ def close_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
         UploadBatch.objects.filter(id=batch.id, closed_at__isnull=True).update(
             closed_at=timezone.now()
         )
-        complete_if_final(batch.id)
+        complete_if_final(batch.id, actor=principal.actor)
     return selectors.get_batch(principal=principal, batch_id=batch_id)
 
 
@@ -52,15 +52,15 @@ def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
     raise Conflict("batch_closed", "The batch is closed; more files need a new one.")
 
 
-def count_stored(batch_id: UUID | None) -> None:
-    _count(batch_id, "stored_count")
+def count_stored(batch_id: UUID | None, *, actor: Actor) -> None:
+    _count(batch_id, "stored_count", actor=actor)
 
 
-def count_failed(batch_id: UUID | None) -> None:
-    _count(batch_id, "failed_count")
+def count_failed(batch_id: UUID | None, *, actor: Actor) -> None:
+    _count(batch_id, "failed_count", actor=actor)
 
 
-def complete_if_final(batch_id: UUID) -> None:
+def complete_if_final(batch_id: UUID, *, actor: Actor = PORTAL) -> None:
     """Settle a closed batch whose every file is final; exactly one caller announces it."""
     settled = UploadBatch.objects.filter(
         _OPEN,
@@ -75,12 +75,13 @@ def complete_if_final(batch_id: UUID) -> None:
         )
     )
     if settled:
-        announce_batch_completed(UploadBatch.objects.select_related("created_by").get(id=batch_id))
+        batch = UploadBatch.objects.select_related("created_by").get(id=batch_id)
+        announce_batch_completed(batch, actor=actor)
 
 
-def _count(batch_id: UUID | None, counter: str) -> None:
+def _count(batch_id: UUID | None, counter: str, *, actor: Actor) -> None:
     """Count one file as final; the row's lock makes concurrent counts exact."""
     if batch_id is None:
         return
     UploadBatch.objects.filter(id=batch_id).update(**{counter: F(counter) + 1})
-    complete_if_final(batch_id)
+    complete_if_final(batch_id, actor=actor)

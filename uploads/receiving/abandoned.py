@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts.principals import PORTAL
 from common.errors import Gone
 from uploads.files.expiry import idle_before
 from uploads.models import IngestFile, SessionStatus, UploadPart, UploadSession
@@ -91,6 +92,7 @@ def _abort_if_quiet(session: UploadSession) -> bool:
             session,
             status=SessionStatus.ABORTED,
             error=Gone("session_expired", "The upload was idle for too long."),
+            actor=PORTAL,
         )
 
 

@@ -42,7 +42,7 @@ def store_in_one_request(
         return finalize_session(principal=principal, session_id=session.id)
     except Exception:
         if created:  # and no repeat of the request goes on with it
-            abort_unless_busy(session)
+            abort_unless_busy(session, actor=principal.actor)
         raise
 
 

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts.principals import Principal
+from accounts.principals import Actor, Principal
 from common.db import release_connection
 from common.errors import Conflict, DooritoError, Gone, InvalidInput, UnprocessableContent
 from common.ids import uuid7
@@ -70,7 +70,7 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
             distrust(session)
             session = selectors.get_session(principal=principal, session_id=session_id)
         _require_all_parts(session)  # whoever held the upload before may have found some lost
-        return _finalize(session)
+        return _finalize(session, actor=principal.actor)
 
 
 def abort_session(*, principal: Principal, session_id: UUID) -> None:
@@ -79,33 +79,33 @@ def abort_session(*, principal: Principal, session_id: UUID) -> None:
     Raises NotFound, Conflict `session_complete`.
     """
     session = selectors.get_session(principal=principal, session_id=session_id)
-    _abort(session)
-    if (
-        selectors.get_session(principal=principal, session_id=session_id).status
-        == SessionStatus.COMPLETE
-    ):
+    _abort(session, actor=principal.actor)
+    session = selectors.get_session(principal=principal, session_id=session_id)
+    if session.status == SessionStatus.COMPLETE:
         raise Conflict("session_complete", "The upload is complete; delete the file instead.")
 
 
-def abort_unless_busy(session: UploadSession) -> None:
+def abort_unless_busy(session: UploadSession, *, actor: Actor) -> None:
     """Give an upload up, unless another request is receiving or finalizing it."""
     with storage().try_idle(session.spool_key) as idle:
         if idle:
-            _abort(session)
+            _abort(session, actor=actor)
 
 
-def give_up(*, file_id: UUID, error: DooritoError) -> bool:
+def give_up(*, file_id: UUID, error: DooritoError, actor: Actor) -> bool:
     """Abort the upload of a file that is deleted; False when it had ended before."""
     session = UploadSession.objects.get(file_id=file_id)
-    return end_session(session, status=SessionStatus.ABORTED, error=error)
+    return end_session(session, status=SessionStatus.ABORTED, error=error, actor=actor)
 
 
-def _abort(session: UploadSession) -> None:
+def _abort(session: UploadSession, *, actor: Actor) -> None:
     error = Gone("aborted", "The upload was aborted.")
-    end_session(session, status=SessionStatus.ABORTED, error=error)
+    end_session(session, status=SessionStatus.ABORTED, error=error, actor=actor)
 
 
-def end_session(session: UploadSession, *, status: SessionStatus, error: DooritoError) -> bool:
+def end_session(
+    session: UploadSession, *, status: SessionStatus, error: DooritoError, actor: Actor
+) -> bool:
     """Fail the session and its file for `error`, then free the spool; whether it was open.
 
     An aborted session gives its idempotency key back, so that the upload can be begun anew with
@@ -121,7 +121,7 @@ def end_session(session: UploadSession, *, status: SessionStatus, error: Doorito
             error_message=error.message[:500],
         )
         if ended:
-            states.fail(session.file_id, error)
+            states.fail(session.file_id, error, actor=actor)
     remove_spool(session)
     return ended
 
@@ -199,7 +199,7 @@ def _outcome(session: UploadSession) -> IngestFile:
     raise original_error(session)
 
 
-def _finalize(session: UploadSession) -> IngestFile:
+def _finalize(session: UploadSession, *, actor: Actor) -> IngestFile:
     sha256 = complete_digest(session)
     release_connection()
     with storage().reader(session.spool_key) as reader:
@@ -210,10 +210,10 @@ def _finalize(session: UploadSession) -> IngestFile:
         if session.grant_id:
             grants.check_detected_type(session.grant_id, detected)
     except DooritoError as error:
-        end_session(session, status=SessionStatus.FAILED, error=error)
+        end_session(session, status=SessionStatus.FAILED, error=error, actor=actor)
         raise _why_ended(session) from error
     stored = storage().finish(session.spool_key, size_bytes=session.file.size_bytes)
-    if not _mark_stored(session, Proof(sha256, detected, stored)):
+    if not _mark_stored(session, Proof(sha256, detected, stored), actor=actor):
         remove_spool(session)
         raise _why_ended(session)
     return IngestFile.objects.select_related("uploaded_by", "batch").get(id=session.file_id)
@@ -224,7 +224,7 @@ def _why_ended(session: UploadSession) -> DooritoError:
     return original_error(UploadSession.objects.get(id=session.id))
 
 
-def _mark_stored(session: UploadSession, proof: Proof) -> bool:
+def _mark_stored(session: UploadSession, proof: Proof, *, actor: Actor) -> bool:
     """The session and its file, together; False when no longer open."""
     with transaction.atomic():
         complete = UploadSession.objects.filter(
@@ -233,7 +233,7 @@ def _mark_stored(session: UploadSession, proof: Proof) -> bool:
             received_parts_count=F("total_parts"),
         ).change(status=SessionStatus.COMPLETE, last_activity_at=timezone.now())
         if complete:
-            states.store(session.file_id, proof)
+            states.store(session.file_id, proof, actor=actor)
     return complete
 
 

@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 from django.test import Client
 from django.utils import timezone
 
+from accounts import principals
 from accounts.models import User
 from accounts.tests.factories import make_token, make_user, principal_of
 from common.models import OutboxEvent
@@ -49,8 +50,20 @@ class Api:
 
     def __init__(self, user: User | None = None, *, scopes: tuple[str, ...] | None = None) -> None:
         self.user = user or make_user()
-        _, self.token = make_token(user=self.user, scopes=scopes)
+        made, self.token = make_token(user=self.user, scopes=scopes)
+        self.principal = principals.of_token(made)
         self.http = Client(headers={"authorization": f"Bearer {self.token}"})
+
+    def as_actor(self) -> dict[str, Any]:
+        """As events name who did something of their own files."""
+        actor = self.principal.actor
+        return {
+            "user_id": str(self.user.id),
+            "email": self.user.email,
+            "kind": actor.kind.value,
+            "id": str(actor.id),
+            "label": actor.label,
+        }
 
     def get(self, path: str, **query: Any) -> Any:
         return self.http.get(path, query)
@@ -142,6 +155,7 @@ class Guest(Api):
     def __init__(self, user: User | None = None, **values: Any) -> None:
         self.user = user or make_user()
         self.grant, self.token = make_grant(user=self.user, **values)
+        self.principal = grants.principal_of(self.grant)
         self.http = Client(headers={"authorization": f"Bearer {self.token}"})
 
     def begun(self) -> tuple[int, int]:

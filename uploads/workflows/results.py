@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from accounts.principals import PORTAL
 from common.db import release_connection
 from common.ids import uuid7
 from uploads import policy
@@ -95,6 +96,7 @@ def insert_result(run: WorkflowRun, result: StoredResult) -> IngestFile:
             is_result=True,
         ),
         Proof(result.sha256, result.detected_type, result.stored),
+        actor=PORTAL,
     )
 
 
