@@ -163,22 +163,11 @@ def _session_of_key(*, principal: Principal, request: UploadRequest) -> UploadSe
 def _insert_session(
     *, principal: Principal, request: UploadRequest, file_id: UUID
 ) -> UploadSession:
-    file = states.begin(
-        NewFile(
-            id=file_id,
-            owner_id=principal.owner.id,
-            grant_id=principal.grant_id,
-            filename=request.filename,
-            size_bytes=request.size_bytes,
-            content_type=request.content_type,
-            relative_path=request.relative_path,
-            batch_id=request.batch_id,
-            metadata=request.metadata,
-        )
-    )
     chunk = policy.chunk_size_for(request.size_bytes, request.chunk_size_bytes)
-    return UploadSession.objects.create(
-        file=file,
+    # First, as in every change: a repeated key may have to wait for the session that had it, and
+    # that one's end for the batch and the usage that come with the file.
+    session = UploadSession.objects.create(
+        file_id=file_id,
         created_by=principal.owner,
         grant_id=principal.grant_id,
         chunk_size_bytes=chunk,
@@ -190,6 +179,20 @@ def _insert_session(
         last_activity_at=timezone.now(),
         boot_id=boot_id(),
     )
+    session.file = states.begin(
+        NewFile(
+            id=file_id,
+            owner_id=principal.owner.id,
+            filename=request.filename,
+            size_bytes=request.size_bytes,
+            content_type=request.content_type,
+            relative_path=request.relative_path,
+            batch_id=request.batch_id,
+            grant_id=principal.grant_id,
+            metadata=request.metadata,
+        )
+    )
+    return session
 
 
 def _outcome(session: UploadSession) -> IngestFile:
