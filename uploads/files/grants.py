@@ -132,13 +132,20 @@ def get_grant(grant_id: UUID) -> UploadGrant:
     return grant
 
 
-def check_file(grant: UploadGrant, *, filename: str, content_type: str, size_bytes: int) -> None:
+def check_file(
+    grant: UploadGrant, *, filename: str, content_type: str, size_bytes: int | None
+) -> None:
     """Refuse a file that the grant never takes, whatever was sent before.
 
-    Raises PayloadTooLarge `file_too_large`, UnsupportedType `type_not_allowed`.
+    Raises PayloadTooLarge `file_too_large`, UnsupportedType `type_not_allowed`, InvalidInput
+    `size_missing` where a size that is told later could be too large.
     """
     limits = [most for most in (grant.max_file_size, grant.max_bytes) if most is not None]
-    if limits and size_bytes > min(limits):
+    if limits and size_bytes is None:
+        raise InvalidInput(
+            "size_missing", "This upload grant limits sizes: say first how many bytes the file has."
+        )
+    if limits and size_bytes is not None and size_bytes > min(limits):
         raise PayloadTooLarge(
             "file_too_large",
             f"The file is too large: this upload grant takes at most {min(limits)} bytes a file.",
@@ -149,10 +156,15 @@ def check_file(grant: UploadGrant, *, filename: str, content_type: str, size_byt
     )
 
 
-def check_detected_type(grant_id: UUID, detected: str) -> None:
-    """Refuse a content that the grant does not take. Raises UnsupportedType `type_not_allowed`."""
-    grant = get_grant(grant_id)
-    policy.require_detected_type(grant.allowed_types, detected, taker="this upload grant")
+def check_detected_type(detected: str, *, grant_id: UUID | None) -> None:
+    """Refuse a content that the portal or, from a guest, the grant does not take.
+
+    Raises UnsupportedType `type_not_allowed`.
+    """
+    policy.check_detected_type(detected)
+    if grant_id is not None:
+        allowed = get_grant(grant_id).allowed_types
+        policy.require_detected_type(allowed, detected, taker="this upload grant")
 
 
 def require_batch(grant: UploadGrant, batch_id: UUID | None) -> UUID | None:
@@ -177,12 +189,23 @@ def charge(grant_id: UUID, *, size_bytes: int) -> None:
     if _charge(grant_id, size_bytes=size_bytes):
         return
     # Held, so that the reason still holds when it is told: others may be giving back meanwhile.
-    grant = UploadGrant.objects.select_for_update(no_key=True).filter(id=grant_id).first()
-    if grant is None:
-        raise _revoked()
-    _require_living(grant)
-    _require_room(grant, size_bytes=size_bytes)
+    _require_room(
+        UploadGrant.objects.select_for_update(no_key=True).filter(id=grant_id).first(),
+        size_bytes=size_bytes,
+    )
     _charge(grant_id, size_bytes=size_bytes)
+
+
+def charge_size(grant_id: UUID, *, size_bytes: int) -> None:
+    """Count the size of a file that began without one: nothing limits it, see `check_file`."""
+    UploadGrant.objects.filter(id=grant_id).update(bytes_begun=F("bytes_begun") + size_bytes)
+
+
+def require_room(principal: Principal, *, size_bytes: int) -> None:
+    """Refuse what `charge` would refuse now, before a body is taken or space is set aside."""
+    if principal.grant_id is not None:
+        grant = UploadGrant.objects.filter(id=principal.grant_id).first()
+        _require_room(grant, size_bytes=size_bytes)
 
 
 def give_back(grant_id: UUID, *, size_bytes: int) -> None:
@@ -208,7 +231,10 @@ def _require_living(grant: UploadGrant) -> None:
         raise Unauthenticated("grant_expired", f"This upload grant has expired. {_ASK}")
 
 
-def _require_room(grant: UploadGrant, *, size_bytes: int) -> None:
+def _require_room(grant: UploadGrant | None, *, size_bytes: int) -> None:
+    if grant is None:
+        raise _revoked()
+    _require_living(grant)
     if grant.max_files is not None and grant.files_begun >= grant.max_files:
         raise Conflict(
             "grant_files_used_up",

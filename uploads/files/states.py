@@ -59,6 +59,16 @@ def begin(new: NewFile) -> IngestFile:
         return _insert(new, status=FileStatus.UPLOADING)
 
 
+def declare_size(file_id: UUID, *, size_bytes: int) -> bool:
+    """The size of a file whose upload began without one. (Until then it counts as 0 bytes.)"""
+    uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
+    with _one_transaction():
+        declared = uploading.change(size_bytes=size_bytes)
+        if declared and (grant_id := _changed(file_id).grant_id):
+            grants.charge_size(grant_id, size_bytes=size_bytes)
+    return declared
+
+
 def store(file_id: UUID, proof: Proof, *, actor: Actor) -> IngestFile:
     """The upload is whole. Raises Conflict `file_not_uploading`."""
     uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)

@@ -1,7 +1,7 @@
 from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
 from uploads.models.grants import UploadGrant
-from uploads.models.sessions import PartStatus, SessionStatus, UploadPart, UploadSession
+from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
 from uploads.models.workflows import (
     AttemptOutcome,
     RunStatus,
@@ -18,7 +18,7 @@ __all__ = [
     "BatchStatus",
     "FileStatus",
     "IngestFile",
-    "PartStatus",
+    "PartOrder",
     "RunStatus",
     "RunTrigger",
     "SessionStatus",

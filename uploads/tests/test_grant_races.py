@@ -13,7 +13,7 @@ from common.errors import Conflict, DooritoError
 from common.tests.threads import at_once, results_and_errors
 from uploads.files import batches, grants
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant, UploadSession
-from uploads.receiving import sessions
+from uploads.receiving import finalizing, sessions
 from uploads.receiving.parts import receive_part
 from uploads.receiving.requests import UploadRequest
 from uploads.tests.factories import make_grant
@@ -42,7 +42,7 @@ def send_and_finalize(grant: UploadGrant, session: UploadSession, data: bytes) -
         length=len(data),
         blocks=iter([memoryview(data)]),
     )
-    sessions.finalize_session(principal=guest, session_id=session.id)
+    finalizing.finalize_session(principal=guest, session_id=session.id)
 
 
 def abort(grant: UploadGrant, session: UploadSession) -> None:

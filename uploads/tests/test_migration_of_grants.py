@@ -10,7 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 from accounts.tests.factories import principal_of
 from uploads import selectors
 from uploads.models import IngestFile, UploadSession
-from uploads.receiving import sessions
+from uploads.receiving import finalizing
 from uploads.tests.factories import (
     Guest,
     make_session,
@@ -21,7 +21,7 @@ from uploads.tests.factories import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-GRANTS = "0004_grants"
+GRANTS = "0005_grants"
 
 
 def migrate(*targets: tuple[str, str]) -> None:
@@ -60,7 +60,7 @@ def test_files_and_open_sessions_of_before_go_on(present):
     assert again.id == session.id
     for number in (2, 3):
         send_part(session, number, data)
-    file = sessions.finalize_session(principal=owner, session_id=session.id)
+    file = finalizing.finalize_session(principal=owner, session_id=session.id)
     assert file.sha256 == stored.sha256
     guest = Guest(stored.uploaded_by)
     assert guest.create_session(idempotency_key="k").status_code == 201
