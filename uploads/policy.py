@@ -4,18 +4,19 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from mimetypes import guess_type
 from typing import Any
 
 from django.conf import settings
 
+from common import content_types
 from common.errors import InvalidInput, PayloadTooLarge, UnsupportedType
 
 MAX_PARTS = 10_000
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4096
+MAX_BATCH_FILES = 2**31 - 1  # what the database's counters hold
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 32
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
@@ -98,6 +99,14 @@ def check_batch_name(name: str) -> str:
     return name
 
 
+def check_expected_files(count: int | None) -> int | None:
+    if count is not None and not 0 <= count <= MAX_BATCH_FILES:
+        raise InvalidInput(
+            "invalid_expected_files", f"expected_files must be between 0 and {MAX_BATCH_FILES}."
+        )
+    return count
+
+
 def check_size(size_bytes: int) -> int:
     if size_bytes < 0:
         raise InvalidInput("invalid_size", "size_bytes must not be negative.")
@@ -110,8 +119,13 @@ def check_size(size_bytes: int) -> int:
     return size_bytes
 
 
+def largest_single_request() -> int:
+    """Bytes of the largest file that is taken in one request."""
+    return min(settings.FILE_UPLOAD_MAX_SIZE, settings.PORTAL_CHUNK_SIZE_MAX)
+
+
 def check_single_request_size(size_bytes: int) -> int:
-    most = min(settings.FILE_UPLOAD_MAX_SIZE, settings.PORTAL_CHUNK_SIZE_MAX)
+    most = largest_single_request()
     if size_bytes > most:
         raise PayloadTooLarge(
             "file_too_large",
@@ -143,9 +157,9 @@ def require_declared_type(
     must say the same. The content decides in the end: `require_detected_type`.
     """
     named, _ = guess_type(filename)
-    if not allowed or declared in _SAYS_NOTHING or is_type_in(allowed, declared):
+    if not allowed or declared in _SAYS_NOTHING or content_types.matches(allowed, declared):
         return
-    if not is_type_in(allowed, named or declared):
+    if not content_types.matches(allowed, named or declared):
         raise UnsupportedType(
             "type_not_allowed", f"The file is {declared}; {taker} takes {', '.join(allowed)}."
         )
@@ -158,16 +172,11 @@ def check_detected_type(detected: str) -> None:
 
 def require_detected_type(allowed: Sequence[str], detected: str, *, taker: str) -> None:
     """Refuse a content that is not in `allowed` (none: all are)."""
-    if allowed and not is_type_in(allowed, detected):
+    if allowed and not content_types.matches(allowed, detected):
         raise UnsupportedType(
             "type_not_allowed",
             f"The file's content is {detected}; {taker} takes {', '.join(allowed)}.",
         )
-
-
-def is_type_in(patterns: Iterable[str], content_type: str) -> bool:
-    """Whether a media type is one of `patterns`, such as application/pdf or image/*."""
-    return any(fnmatchcase(content_type, pattern.lower()) for pattern in patterns)
 
 
 def chunk_size_for(size_bytes: int, requested: int | None = None) -> int:

@@ -16,6 +16,7 @@ from accounts import tokens
 from accounts.bearers import Credential
 from accounts.models import TokenScope
 from accounts.principals import Actor, ActorKind, Principal
+from common import content_types
 from common.errors import (
     Conflict,
     DooritoError,
@@ -25,7 +26,6 @@ from common.errors import (
     PayloadTooLarge,
     Unauthenticated,
 )
-from common.webhooks.endpoints import is_type_pattern
 from uploads import policy, selectors
 from uploads.models import UploadGrant
 
@@ -305,7 +305,7 @@ def _checked_types(types: Collection[str]) -> list[str]:
     if len(patterns) > MAX_TYPES:
         raise InvalidInput("grant_type_invalid", f"At most {MAX_TYPES} types can be named.")
     for pattern in patterns:
-        if not is_type_pattern(pattern):
+        if not content_types.is_pattern(pattern):
             raise InvalidInput(
                 "grant_type_invalid",
                 f"{pattern[:100]} is not a content type such as application/pdf or image/*.",

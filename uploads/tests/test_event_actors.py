@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.tests.factories import make_user, principal_of
-from uploads import event_schemas
+from common.outbox import schemas as event_schemas
 from uploads.files import batches, retention
 from uploads.files.lifecycle import delete_file
 from uploads.models import IngestFile, UploadGrant

@@ -21,7 +21,7 @@ from uploads.tests.factories import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-GRANTS = "0005_grants"
+GRANTS = "0006_grants"
 
 
 def migrate(*targets: tuple[str, str]) -> None:

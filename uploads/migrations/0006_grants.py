@@ -13,7 +13,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('uploads', '0004_ranges'),
+        ('uploads', '0005_idle_batches'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
