@@ -4,6 +4,7 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from mimetypes import guess_type
 from typing import Any
 
@@ -139,28 +140,40 @@ def single_part_size(size_bytes: int) -> int:
 
 
 def check_declared_type(declared: str, filename: str) -> None:
-    """Refuse, before its bytes are sent, what calls itself a type that is not allowed.
+    """Refuse, before its bytes are sent, what FILE_UPLOAD_ALLOWED_TYPES plainly does not list."""
+    require_declared_type(
+        settings.FILE_UPLOAD_ALLOWED_TYPES, declared, filename, taker="this portal"
+    )
+
+
+def require_declared_type(
+    allowed: Sequence[str], declared: str, filename: str, *, taker: str
+) -> None:
+    """Refuse what calls itself a type that is not in `allowed` (none: all are).
 
     Browsers name types by what is installed (CSV is a spreadsheet to some), so the file's name
-    must say the same. The content decides in the end: `check_detected_type`.
+    must say the same. The content decides in the end: `require_detected_type`.
     """
-    allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
     named, _ = guess_type(filename)
     if not allowed or declared in _SAYS_NOTHING or content_types.matches(allowed, declared):
         return
     if not content_types.matches(allowed, named or declared):
         raise UnsupportedType(
-            "type_not_allowed", f"The file is {declared}; this portal takes {', '.join(allowed)}."
+            "type_not_allowed", f"The file is {declared}; {taker} takes {', '.join(allowed)}."
         )
 
 
 def check_detected_type(detected: str) -> None:
     """Refuse what FILE_UPLOAD_ALLOWED_TYPES does not list ("image/*" is a pattern)."""
-    allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
+    require_detected_type(settings.FILE_UPLOAD_ALLOWED_TYPES, detected, taker="this portal")
+
+
+def require_detected_type(allowed: Sequence[str], detected: str, *, taker: str) -> None:
+    """Refuse a content that is not in `allowed` (none: all are)."""
     if allowed and not content_types.matches(allowed, detected):
         raise UnsupportedType(
             "type_not_allowed",
-            f"The file's content is {detected}; this portal takes {', '.join(allowed)}.",
+            f"The file's content is {detected}; {taker} takes {', '.join(allowed)}.",
         )
 
 

@@ -6,6 +6,7 @@ from django.db import models
 from common import lengths
 from common.models import TimeStampedModel
 from uploads.models.batches import UploadBatch
+from uploads.models.grants import UploadGrant
 
 
 class FileStatus(models.TextChoices):
@@ -33,6 +34,15 @@ class IngestFile(TimeStampedModel):
     )
     batch = models.ForeignKey(
         UploadBatch,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="files",
+        db_index=False,
+    )
+    # Under which a guest sent it; null: the owner's own.
+    grant = models.ForeignKey(
+        UploadGrant,
         on_delete=models.SET_NULL,
         null=True,
         blank=True,
@@ -98,6 +108,12 @@ class IngestFile(TimeStampedModel):
                 fields=["batch", "id"],
                 condition=models.Q(batch__isnull=False),
                 name="ingest_file_of_batch",
+            ),
+            # A guest's files, newest first.
+            models.Index(
+                fields=["grant", "-id"],
+                condition=models.Q(grant__isnull=False),
+                name="ingest_file_of_grant",
             ),
             # Sweeps: what expires next, and what has not been told so.
             models.Index(

@@ -1,7 +1,10 @@
 """Resumable uploads: a session and the parts it has received."""
 
+from uuid import UUID
+
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Coalesce
 
 from common import lengths
 from common.models import TimeStampedModel
@@ -58,6 +61,8 @@ class UploadSession(TimeStampedModel):
     received_parts_count = models.PositiveIntegerField(default=0)
     received_bytes = models.PositiveBigIntegerField(default=0)
     declared_sha256 = models.CharField(max_length=64, blank=True)
+    # Of the guest who sends it. Without a foreign key, as it only keeps apart whose keys are whose.
+    grant_id = models.UUIDField(null=True, blank=True)
     idempotency_key = models.CharField(max_length=lengths.IDEMPOTENCY_KEY, null=True, blank=True)
     # SHA-256 of the values that the session was asked with: tells a repeat from another use.
     request_digest = models.CharField(max_length=64)
@@ -82,8 +87,12 @@ class UploadSession(TimeStampedModel):
     class Meta:
         db_table = "upload_session"
         constraints = [
+            # An owner's keys and those of each of its guests are different keys.
             models.UniqueConstraint(
-                fields=["created_by", "idempotency_key"], name="upload_session_idempotency"
+                models.F("created_by"),
+                models.F("idempotency_key"),
+                Coalesce("grant_id", models.Value(UUID(int=0), models.UUIDField())),
+                name="upload_session_idempotency",
             ),
             models.CheckConstraint(
                 condition=models.Q(received_parts_count__lte=models.F("total_parts")),

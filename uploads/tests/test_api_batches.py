@@ -77,7 +77,7 @@ def test_a_closed_batch_with_every_file_stored_is_complete(api):
             "stored_count": 1,
             "failed_count": 0,
         },
-        "actor": {"user_id": str(api.user.id), "email": api.user.email},
+        "actor": api.as_actor(),
     }
     assert file["batch_id"] == batch["id"]
 

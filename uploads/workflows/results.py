@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from accounts.principals import PORTAL
 from common import lengths
 from common.db import release_connection
 from common.ids import uuid7
@@ -98,6 +99,7 @@ def insert_result(run: WorkflowRun, result: StoredResult) -> IngestFile:
             is_result=True,
         ),
         Proof(result.sha256, result.detected_type, result.stored),
+        actor=PORTAL,
     )
 
 
