@@ -7,7 +7,6 @@ from itertools import cycle
 from typing import Self
 
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, UnreadablePostError
 from gunicorn.http.body import Body, LengthReader
 
@@ -127,12 +126,6 @@ class _DirectBody:
     def _wait_at_most(self, seconds: int) -> None:
         duration = struct.pack("ll", seconds, 0)  # struct timeval
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, duration)
-
-
-def file_blocks(file: UploadedFile) -> Iterator[memoryview]:
-    """A form's file, which the form parser has put aside."""
-    for chunk in file.chunks(BLOCK_BYTES):
-        yield memoryview(chunk)
 
 
 def interrupted(exc: Exception) -> RequestTimeout | InvalidInput:

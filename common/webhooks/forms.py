@@ -7,12 +7,12 @@ from uuid import UUID
 from django import forms
 from django.core.exceptions import ValidationError
 
+from common import lengths
 from common.errors import DooritoError, InvalidInput
 from common.models import WebhookEndpoint
 from common.outbox.types import event_types
 from common.webhooks import endpoint_settings
 from common.webhooks.endpoint_settings import (
-    DESCRIPTION_LENGTH,
     KEPT,
     TIMEOUT_MAX,
     EndpointSettings,
@@ -34,7 +34,7 @@ class EndpointForm(forms.Form):
     description = forms.CharField(
         label="Name",
         required=False,
-        max_length=DESCRIPTION_LENGTH,
+        max_length=lengths.DESCRIPTION,
         help_text="How it is called in lists and mails, for example “Transcriber”.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
@@ -57,7 +57,7 @@ class EndpointForm(forms.Form):
     user = forms.CharField(
         label="Only of the user",
         required=False,
-        max_length=254,
+        max_length=lengths.EMAIL,
         help_text="The e-mail address of an account. Empty for everybody's.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "email"}),
     )
