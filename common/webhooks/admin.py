@@ -21,7 +21,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from common.admin_records import CreatedFilter, NoNulInFilters, ReadOnly, RecordAdmin
+from common.admin_records import (
+    CreatedFilter,
+    ListsNamesOnly,
+    NoNulInFilters,
+    ReadOnly,
+    RecordAdmin,
+)
 from common.errors import DooritoError
 from common.models import OutboxEvent, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from common.outbox.envelopes import envelope_for
@@ -55,7 +61,7 @@ class EndpointChangeList(ChangeList):
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(NoNulInFilters):
+class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
     form = EndpointAdminForm
     list_display = [
         "__str__",
@@ -224,15 +230,6 @@ class WebhookEndpointAdmin(NoNulInFilters):
         return HttpResponseRedirect(f"../{obj.pk}/change/?secret=shown")
 
     # Removal
-
-    def get_deleted_objects(
-        self,
-        objs: Any,
-        request: HttpRequest,  # noqa: ARG002
-    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
-        """What the confirmation lists: not the deliveries, of which there may be millions."""
-        names = [str(endpoint) for endpoint in objs]
-        return names, {self.opts.verbose_name_plural: len(names)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: WebhookEndpoint) -> None:  # noqa: ARG002
         # After the transaction of the view: removal makes short ones of its own.

@@ -20,6 +20,7 @@ from common.db import DATABASE_GONE, renew_connections
 from common.errors import Gone, InvalidInput, NotFound
 from common.models import WebhookEndpoint
 from common.webhooks import endpoints
+from common.webhooks.cli import options
 from common.webhooks.cli.about import about
 from common.webhooks.cli.receiver import (
     FORWARD_TIMEOUT,
@@ -52,13 +53,7 @@ class ForwardUrl(click.ParamType):
 @click.option(
     "--forward", "target", type=ForwardUrl(), metavar="URL", help="Where to send each event on to."
 )
-@click.option(
-    "--event",
-    "event_types",
-    multiple=True,
-    metavar="TYPE",
-    help="An event type, or file.* for all of a kind; repeatable. Without it, all events.",
-)
+@options.event_types
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="To listen on. Without it, a free one."
 )

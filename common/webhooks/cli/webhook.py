@@ -12,6 +12,7 @@ from common.console import Row, iso, print_json, print_rows
 from common.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from common.pagination import MAX_PAGE
 from common.webhooks import dispatch, endpoints, recovery, replay, selectors
+from common.webhooks.cli import options
 from common.webhooks.endpoint_settings import (
     EndpointSettings,
     read_headers,
@@ -45,13 +46,7 @@ def list_(as_json: bool) -> None:
 
 @webhook.command()
 @click.argument("url")
-@click.option(
-    "--event",
-    "event_types",
-    multiple=True,
-    metavar="TYPE",
-    help="An event type, or file.* for all of a kind; repeatable. Without it, all events.",
-)
+@options.event_types
 @click.option(
     "--content-type",
     "content_types",
