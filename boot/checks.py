@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import URLValidator, validate_email
 
 from boot import env_file, values
+from boot.places import MOST_PER_ACCOUNT
 
 _DAY = 86_400  # seconds
 _YEARS = 10  # beyond it dates overflow, sooner or later, and nobody waits
@@ -35,6 +36,9 @@ _RANGES = {
     "PORTAL_MAX_TTL_HOURS": (1, _YEARS * 365 * 24),
     "PORTAL_CONSUME_GRACE_SECONDS": (0, _YEARS * 365 * _DAY),
     "PORTAL_STALL_TIMEOUT_SECONDS": (1, _DAY),
+    "PORTAL_TRANSFER_MIN_RATE": (0, _EXBIBYTE),
+    "PORTAL_TRANSFER_RATE_SECONDS": (1, _DAY),
+    "PORTAL_TRANSFERS_PER_ACCOUNT": (1, MOST_PER_ACCOUNT),
     "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, 365 * 24),
     "EMAIL_PORT": (1, 65535),
     "WORKFLOW_CONCURRENCY": (1, 256),

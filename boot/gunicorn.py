@@ -22,7 +22,7 @@ from common.processes import allow_descriptors, end_with_parent  # noqa: E402
 bind = f"127.0.0.1:{settings.WEB_PORT}"
 worker_class = "boot.gunicorn_worker.ThreadWorker"
 workers = settings.WEB_WORKERS
-# A slow client holds a thread for as long as its upload takes.
+# An upload holds a thread for as long as it takes, however slow; see boot.places.
 threads = settings.WEB_THREADS
 # The rest wait for a thread, say nothing yet, or are kept alive.
 worker_connections = gunicorn_worker.most_connections(
@@ -57,6 +57,3 @@ def on_starting(_server: Any) -> None:
 
 def post_fork(_server: Any, _worker: Any) -> None:
     end_with_parent()
-
-
-pre_request = gunicorn_worker.head_was_read

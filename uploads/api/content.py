@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from common.db import release_connection
 from common.errors import RangeNotSatisfiable
+from common.http.bodies import expect_download
 from common.http.problems import answers_problems
 from uploads import selectors
 from uploads.files import lifecycle
@@ -30,7 +31,8 @@ _PASSIVE_FAMILIES = ("audio/", "video/")
 def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
     """The file, a range of it (206), or 304. `?inline=1` shows passive types in the browser.
 
-    Raises RangeNotSatisfiable `range_not_satisfiable`, Gone `file_purged`.
+    Raises RangeNotSatisfiable `range_not_satisfiable`, Gone `file_purged`, TooManyRequests
+    `too_many_transfers`, ServiceUnavailable `server_busy`.
     """
     release_connection()  # a slow reader must not own a connection
     etag = f'"{file.sha256}"'
@@ -41,6 +43,8 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
         return _with_headers(response, request, file, etag)
     span = _span(request, size=file.size_bytes, etag=etag)
     start, end = span or (0, file.size_bytes)
+    if request.method != "HEAD":
+        expect_download(request, size_bytes=end - start)
     with ExitStack() as stack:
         content = stack.enter_context(storage().open(file.storage_key))
         if request.method == "HEAD":
