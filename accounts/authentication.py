@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from ninja.security.base import AuthBase
 
-from accounts import permissions, services
-from accounts.models import ApiToken, User
+from accounts import permissions, principals, services
+from accounts.principals import Principal
 from common.db import release_connection
 from common.errors import Forbidden, Unauthenticated
 
@@ -22,16 +22,15 @@ _WITH_BODY = {"POST", "PUT", "PATCH"}
 class AuthenticatedRequest(HttpRequest):
     """A request that an Authenticator has let through."""
 
-    user: User
-    token: ApiToken | None
+    principal: Principal
 
 
 class Authenticator(AuthBase):
-    """Returns the user of a request, or raises Unauthenticated or Forbidden.
+    """Returns the principal of a request, or raises Unauthenticated or Forbidden.
 
     A token must hold every one of `scopes`; a session may do all that its user may. With a
     `permission` the user must be staff that has it (see `permissions.require`). Sets
-    `request.user` and `request.token` (an ApiToken, or None for a session). A request that
+    `request.principal`, and `request.user` to its owner. A request that
     carries a bearer token is judged by it alone: its cookies count for nothing, so that a page
     elsewhere gains nothing by adding them, and CSRF is no concern.
     """
@@ -46,18 +45,18 @@ class Authenticator(AuthBase):
         self.scopes = frozenset(scopes)
         self.permission = permission
 
-    def __call__(self, request: HttpRequest) -> User:
+    def __call__(self, request: HttpRequest) -> Principal:
         text = _bearer(request)
-        user, token = _by_session(request) if text is None else self._by_token(text)
-        request.user = user
-        request.token = token  # type: ignore[attr-defined]
+        principal = _by_session(request) if text is None else self._by_token(text)
+        request.user = principal.owner
+        request.principal = principal  # type: ignore[attr-defined]
         if self.permission:
-            permissions.require(user, self.permission)
+            permissions.require(principal.owner, self.permission)
         if request.method in _WITH_BODY:
             release_connection()  # a slow body is read next
-        return user
+        return principal
 
-    def _by_token(self, text: str) -> tuple[User, ApiToken]:
+    def _by_token(self, text: str) -> Principal:
         token = services.authenticate_token(text)
         missing = sorted(self.scopes.difference(token.scopes))
         if missing:
@@ -66,7 +65,7 @@ class Authenticator(AuthBase):
                 f"This API token lacks the scope {', '.join(missing)}. Create one that has it.",
             )
         services.note_use(token)
-        return token.user, token
+        return principals.of_token(token)
 
 
 class _HeaderCsrfCheck(CsrfViewMiddleware):
@@ -92,12 +91,12 @@ def _bearer(request: HttpRequest) -> str | None:
     return credentials.strip() if scheme.lower() == "bearer" else None
 
 
-def _by_session(request: HttpRequest) -> tuple[User, None]:
+def _by_session(request: HttpRequest) -> Principal:
     user = request.user
     if isinstance(user, AnonymousUser) or not user.is_active:
         raise Unauthenticated("not_authenticated", "Log in, or send an API token.")
     _csrf_check.enforce(request)
-    return user, None
+    return principals.of_session(user)
 
 
 def _unreachable(_request: HttpRequest) -> HttpResponse:

@@ -19,9 +19,10 @@ from common.errors import NotFound
 from common.outbox import payloads as webhooks
 from common.outbox.payloads import Payload
 from uploads import events
+from uploads.workflows import events as runs
 
 VERSION = 1
-PAYLOADS = events.PAYLOADS | webhooks.PAYLOADS
+PAYLOADS = events.PAYLOADS | runs.PAYLOADS | webhooks.PAYLOADS
 
 _NOW = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 _EVENT_ID = "019ceb9b-3c48-7f6e-b0a5-6f1d2c7e8a90"
@@ -52,7 +53,7 @@ _FAILED_FILE = _FILE.model_copy(
         "expires_at": None,
     }
 )
-_COMPLETED_RUN = events.RunSnapshot(
+_COMPLETED_RUN = runs.RunSnapshot(
     id=UUID("019ceb9b-0d60-7d92-8e1b-c47f5a3b2019"),
     status="completed",
     attempt=1,
@@ -65,10 +66,10 @@ _COMPLETED_RUN = events.RunSnapshot(
 _FAILED_RUN = _COMPLETED_RUN.model_copy(
     update={"status": "failed", "attempt": 3, "output_text": "", "cost": None}
 )
-_WORKFLOW = events.WorkflowReference(
+_WORKFLOW = runs.WorkflowReference(
     id=UUID("019ceb8f-7730-7f08-95d3-b16e2a4c8d07"), slug="extract-text", name="Extract text"
 )
-_WORKED_ON = events.FileReference(id=_FILE_ID, original_filename=_FILE.original_filename)
+_WORKED_ON = runs.FileReference(id=_FILE_ID, original_filename=_FILE.original_filename)
 _EXAMPLES: dict[str, Payload] = {
     "file.uploaded": events.FileUploaded(file=_FILE, actor=_ACTOR),
     "file.expiring": events.FileExpiring(file=_FILE, actor=_ACTOR),
@@ -86,10 +87,10 @@ _EXAMPLES: dict[str, Payload] = {
         ),
         actor=_ACTOR,
     ),
-    "workflow_run.completed": events.WorkflowRunCompleted(
+    "workflow_run.completed": runs.WorkflowRunCompleted(
         run=_COMPLETED_RUN, workflow=_WORKFLOW, file=_WORKED_ON, actor=_ACTOR
     ),
-    "workflow_run.failed": events.WorkflowRunFailed(
+    "workflow_run.failed": runs.WorkflowRunFailed(
         run=_FAILED_RUN,
         workflow=_WORKFLOW,
         file=_WORKED_ON,

@@ -1,19 +1,16 @@
-"""The payloads of the events that uploads emits: typed, versioned, changed by addition only.
+"""The payloads of the events of files and batches: typed, versioned, changed by addition only.
 
-A payload is the `data` member of an event's envelope (see `common.outbox.events`).
+A payload is the `data` member of an event's envelope (see `common.outbox.events`). Those of runs
+are in `uploads.workflows.events`.
 """
 
 from datetime import datetime
-from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from pydantic import Field
-
+from accounts.models import User
 from common.outbox.payloads import Payload
-from uploads.models import IngestFile, UploadBatch, WorkflowRun
-
-OUTPUT_LENGTH = 16_384  # characters of a run's output that an event carries
+from uploads.models import IngestFile, UploadBatch
 
 
 class StoragePointer(Payload):
@@ -105,49 +102,6 @@ class BatchEvent(Payload):
     actor: Actor
 
 
-class WorkflowReference(Payload):
-    id: UUID
-    slug: str
-    name: str
-
-
-class FileReference(Payload):
-    id: UUID
-    original_filename: str
-
-
-class RunSnapshot(Payload):
-    """A workflow's run on a file, at its end."""
-
-    id: UUID
-    status: str
-    attempt: int
-    """How often it was tried, from 1."""
-    started_at: datetime
-    completed_at: datetime
-    output_text: Annotated[str, Field(max_length=OUTPUT_LENGTH)]
-    """The beginning of what it found out; all of it when `output_url` is null."""
-    output_url: str | None
-    """A signed link to the whole result."""
-    cost: Decimal | None
-    """An amount as decimal text; null when the run cost nothing."""
-
-
-class WorkflowRunCompleted(Payload):
-    """A workflow finished its work on a file."""
-
-    run: RunSnapshot
-    workflow: WorkflowReference
-    file: FileReference
-    actor: Actor
-
-
-class WorkflowRunFailed(WorkflowRunCompleted):
-    """A workflow gave up on a file, which is as it was."""
-
-    error: FailureReason
-
-
 PAYLOADS: dict[str, type[Payload]] = {
     "file.uploaded": FileUploaded,
     "file.expiring": FileExpiring,
@@ -155,8 +109,6 @@ PAYLOADS: dict[str, type[Payload]] = {
     "file.deleted": FileDeleted,
     "file.failed": FileFailed,
     "batch.completed": BatchEvent,
-    "workflow_run.completed": WorkflowRunCompleted,
-    "workflow_run.failed": WorkflowRunFailed,
 }
 
 
@@ -179,38 +131,12 @@ def file_snapshot(file: IngestFile, *, url: str) -> FileSnapshot:
     )
 
 
-def file_actor(file: IngestFile) -> Actor:
-    owner = file.uploaded_by
+def actor(owner: User | None) -> Actor:
     return Actor(user_id=owner.id if owner else None, email=owner.email if owner else None)
 
 
 def batch_event(batch: UploadBatch) -> BatchEvent:
-    owner = batch.created_by
     return BatchEvent(
         batch=BatchSnapshot.model_validate(batch, from_attributes=True),
-        actor=Actor(user_id=owner.id if owner else None, email=owner.email if owner else None),
+        actor=actor(batch.created_by),
     )
-
-
-def run_event(event_type: str, run: WorkflowRun, *, output_url: str | None) -> WorkflowRunCompleted:
-    """Of a run that has ended; the payload's class is the one that PAYLOADS names."""
-    owner = run.owner
-    values: dict[str, Any] = {
-        "run": RunSnapshot(
-            id=run.id,
-            status=run.status,
-            attempt=run.attempt,
-            started_at=run.started_at or run.created_at,
-            completed_at=run.completed_at or run.updated_at,
-            output_text=run.output_text[:OUTPUT_LENGTH],
-            output_url=output_url,
-            cost=run.cost,
-        ),
-        "workflow": WorkflowReference.model_validate(run.workflow, from_attributes=True),
-        "file": FileReference.model_validate(run.file, from_attributes=True),
-        "actor": Actor(user_id=owner.id if owner else None, email=owner.email if owner else None),
-    }
-    if event_type == "workflow_run.failed":
-        error = FailureReason(code=run.error_code, message=run.error_message)
-        return WorkflowRunFailed(**values, error=error)
-    return WorkflowRunCompleted(**values)

@@ -1,7 +1,7 @@
-"""Reads, always scoped to a user: what is not theirs does not exist.
+"""Reads, always scoped to a principal: what is not theirs does not exist.
 
-A user sees their own objects. Holders of the permission `uploads.access_all_files` (superusers,
-and the accounts of AI runners) also reach single files of others by id.
+A principal sees its owner's objects. Accounts with the permission `uploads.access_all_files`
+(superusers, and the accounts of AI runners) also reach single files of others by id.
 """
 
 import unicodedata
@@ -15,7 +15,8 @@ from django.conf import settings
 from django.db.models import F, Func, QuerySet, Sum, TextField
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import TokenScope
+from accounts.principals import Principal
 from common.errors import InvalidInput, NotFound
 from common.models import OutboxEvent
 from common.outbox import events
@@ -33,6 +34,7 @@ from uploads.models import (
 SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that its cost is bounded
 COUNT_CAP = 10_000
 ACCESS_ALL = "uploads.access_all_files"
+_FILE_SCOPES = {TokenScope.READ, TokenScope.CONSUME, TokenScope.WORKFLOWS}
 HIDDEN = "(hidden)"
 _READERS_ONLY = ("url", "output_url", "output_text")  # of events
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
@@ -54,7 +56,7 @@ class Dashboard:
 
 def files_page(
     *,
-    user: User,
+    principal: Principal,
     status: str | None = None,
     search: str | None = None,
     batch_id: UUID | None = None,
@@ -65,7 +67,7 @@ def files_page(
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    files = IngestFile.objects.filter(uploaded_by=user, is_result=False)
+    files = IngestFile.objects.filter(uploaded_by=principal.owner, is_result=False)
     if status:
         if status not in FileStatus.values:
             raise InvalidInput("invalid_status", f"status is one of {', '.join(FileStatus.values)}")
@@ -82,18 +84,18 @@ def files_page(
     return paginate(files, cursor=cursor, limit=limit)
 
 
-def get_file(*, user: User, file_id: UUID) -> IngestFile:
-    """A file to read or consume: the user's own, or anybody's with the permission."""
+def get_file(*, principal: Principal, file_id: UUID) -> IngestFile:
+    """A file to read or consume: the owner's, or anybody's for those who reach all files."""
     try:
-        return get_own_file(user=user, file_id=file_id)
+        return get_own_file(principal=principal, file_id=file_id)
     except NotFound:
-        if not user.has_perm(ACCESS_ALL):
+        if not reaches_all_files(principal):
             raise
         return get_linked_file(file_id)
 
 
-def get_own_file(*, user: User, file_id: UUID) -> IngestFile:
-    return _file(IngestFile.objects.filter(id=file_id, uploaded_by=user))
+def get_own_file(*, principal: Principal, file_id: UUID) -> IngestFile:
+    return _file(IngestFile.objects.filter(id=file_id, uploaded_by=principal.owner))
 
 
 def get_linked_file(file_id: UUID) -> IngestFile:
@@ -101,14 +103,14 @@ def get_linked_file(file_id: UUID) -> IngestFile:
     return _file(IngestFile.objects.filter(id=file_id))
 
 
-def envelope_for(user: User, event: OutboxEvent) -> dict[str, Any]:
+def envelope_for(principal: Principal, event: OutboxEvent) -> dict[str, Any]:
     """What receivers get of an event, for a person to see.
 
     The signed link in it opens the file to whoever has it, so it is shown to those alone who may
     read that file: to see webhooks is another permission.
     """
     envelope = events.envelope(event)
-    if may_read_file_of(user, event):
+    if may_read_file_of(principal, event):
         return envelope
     return envelope | {"data": {name: _hidden(part) for name, part in envelope["data"].items()}}
 
@@ -120,32 +122,43 @@ def _hidden(part: Any) -> Any:
     return part | {name: HIDDEN for name in _READERS_ONLY if part.get(name)}
 
 
-def may_read_file_of(user: User, event: OutboxEvent) -> bool:
-    """Whether an event about a file is about one that the user may read, as `get_file` has it."""
-    return event.user_id == user.id or user.has_perm(ACCESS_ALL)
+def may_read_file_of(principal: Principal, event: OutboxEvent) -> bool:
+    """Whether an event about a file is about one that `get_file` would give."""
+    return event.user_id == principal.owner.id or reaches_all_files(principal)
 
 
-def get_batch(*, user: User, batch_id: UUID) -> UploadBatch:
-    batch = UploadBatch.objects.filter(id=batch_id, created_by=user).first()
+def reaches_all_files(principal: Principal) -> bool:
+    """Whether others' files can be read and consumed: by permission, with a scope for files."""
+    return bool(principal.scopes & _FILE_SCOPES) and principal.has_permission(ACCESS_ALL)
+
+
+def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
+    batch = UploadBatch.objects.filter(id=batch_id, created_by=principal.owner).first()
     if batch is None:
-        raise NotFound("batch_not_found", "There is no such batch.")
+        raise batch_not_found()
     return batch
 
 
-def batches_page(*, user: User, cursor: str | None = None, limit: int = 50) -> Page[UploadBatch]:
-    return paginate(UploadBatch.objects.filter(created_by=user), cursor=cursor, limit=limit)
+def batches_page(
+    *, principal: Principal, cursor: str | None = None, limit: int = 50
+) -> Page[UploadBatch]:
+    return paginate(
+        UploadBatch.objects.filter(created_by=principal.owner), cursor=cursor, limit=limit
+    )
 
 
 def batch_files_page(
-    *, user: User, batch_id: UUID, cursor: str | None = None, limit: int = 50
+    *, principal: Principal, batch_id: UUID, cursor: str | None = None, limit: int = 50
 ) -> Page[IngestFile]:
-    batch = get_batch(user=user, batch_id=batch_id)
-    return files_page(user=user, batch_id=batch.id, cursor=cursor, limit=limit)
+    batch = get_batch(principal=principal, batch_id=batch_id)
+    return files_page(principal=principal, batch_id=batch.id, cursor=cursor, limit=limit)
 
 
-def get_session(*, user: User, session_id: UUID) -> UploadSession:
+def get_session(*, principal: Principal, session_id: UUID) -> UploadSession:
     session = (
-        UploadSession.objects.select_related("file").filter(id=session_id, created_by=user).first()
+        UploadSession.objects.select_related("file")
+        .filter(id=session_id, created_by=principal.owner)
+        .first()
     )
     if session is None:
         raise session_not_found()
@@ -163,10 +176,10 @@ class UploadLayout:
     total_parts: int
 
 
-def upload_layout(*, user: User, session_id: UUID) -> UploadLayout:
-    """Of a session of the user's, whatever its state; asked of the database once."""
+def upload_layout(*, principal: Principal, session_id: UUID) -> UploadLayout:
+    """The layout of a session, whatever its state; the database is asked once."""
     layout = _layout(session_id)
-    if layout.owner_id != user.pk:
+    if layout.owner_id != principal.owner.pk:
         raise session_not_found()
     return layout
 
@@ -205,9 +218,9 @@ def missing_ranges(session: UploadSession) -> str:
     return _ranges([n for n in range(1, session.total_parts + 1) if n not in received])
 
 
-def dashboard(*, user: User) -> Dashboard:
+def dashboard(*, principal: Principal) -> Dashboard:
     """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
-    files = IngestFile.objects.filter(uploaded_by=user, is_result=False)
+    files = IngestFile.objects.filter(uploaded_by=principal.owner, is_result=False)
     stored = files.filter(status=FileStatus.STORED)
     soon = timezone.now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
     newest_stored = stored.order_by("-id")[:COUNT_CAP]
@@ -215,8 +228,12 @@ def dashboard(*, user: User) -> Dashboard:
         **{value: files.filter(status=value)[:COUNT_CAP].count() for value in FileStatus.values},
         stored_bytes=newest_stored.aggregate(total=Sum("size_bytes", default=0))["total"],
         expiring_soon=stored.filter(expires_at__lte=soon)[:COUNT_CAP].count(),
-        recent=files_page(user=user, limit=5).items,
+        recent=files_page(principal=principal, limit=5).items,
     )
+
+
+def batch_not_found() -> NotFound:
+    return NotFound("batch_not_found", "There is no such batch.")
 
 
 def session_not_found() -> NotFound:

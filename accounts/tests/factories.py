@@ -3,8 +3,9 @@
 from datetime import datetime
 from itertools import count
 
-from accounts import services
+from accounts import principals, services
 from accounts.models import ApiToken, User
+from accounts.principals import Principal
 
 PASSWORD = "correct horse battery"
 
@@ -14,6 +15,11 @@ _numbers = count(1)
 def make_user(*, email: str | None = None, is_staff: bool = False) -> User:
     address = f"person{next(_numbers)}@example.org" if email is None else email
     return services.create_user(email=address, password=PASSWORD, is_staff=is_staff)
+
+
+def principal_of(user: User) -> Principal:
+    """Somebody who may do all that their account may, as after logging in."""
+    return principals.of_session(user)
 
 
 def make_token(

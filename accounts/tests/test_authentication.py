@@ -8,7 +8,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from accounts import services
-from accounts.models import ApiToken
+from accounts.models import ApiToken, TokenScope
 from accounts.tests.factories import make_token, make_user
 from accounts.tests.urls import api
 from common.tests.threads import results_and_errors
@@ -55,14 +55,16 @@ def browser(user):
 
 
 def test_a_token_says_who_is_asking(client):
-    token, text = make_token(name="nightly")
+    token, text = make_token(name="nightly", scopes=("upload", "read"))
 
     answer = client.get("/api/upload", headers=bearer(text))
 
     assert answer.json() == {
         "email": token.user.email,
-        "auth": token.user.email,
-        "token": "nightly",
+        "owner": token.user.email,
+        "actor": "token",
+        "label": "nightly",
+        "scopes": ["read", "upload"],
     }
 
 
@@ -157,7 +159,13 @@ def test_nobody_is_told_to_log_in(client):
 def test_a_session_does_as_well_as_a_token(browser, user):
     answer = browser.get("/api/upload")
 
-    assert answer.json() == {"email": user.email, "auth": user.email, "token": None}
+    assert answer.json() == {
+        "email": user.email,
+        "owner": user.email,
+        "actor": "user",
+        "label": user.email,
+        "scopes": sorted(TokenScope.values),
+    }
 
 
 def test_a_session_of_a_deactivated_user_ends(browser, user):

@@ -20,21 +20,24 @@ def problem(request: HttpRequest, error: DooritoError) -> HttpResponse:
 @api.api_operation(
     ["GET", "POST", "PUT", "DELETE"], "/upload", auth=Authenticator(TokenScope.UPLOAD)
 )
-def upload(request: HttpRequest) -> dict[str, str | None]:
+def upload(request: HttpRequest) -> dict[str, object]:
+    assert request.auth is request.principal
     return {
         "email": request.user.email,
-        "auth": request.auth.email,
-        "token": request.token and request.token.name,
+        "owner": request.principal.owner.email,
+        "actor": request.principal.actor.kind,
+        "label": request.principal.actor.label,
+        "scopes": sorted(request.principal.scopes),
     }
 
 
 @csrf_exempt
 def plain(request: HttpRequest) -> HttpResponse:
     try:
-        user = Authenticator()(request)
+        principal = Authenticator()(request)
     except DooritoError as error:
         return problem(request, error)
-    return JsonResponse({"email": user.email})
+    return JsonResponse({"email": principal.owner.email})
 
 
 urlpatterns = [

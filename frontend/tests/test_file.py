@@ -6,6 +6,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.tests.factories import principal_of
 from common.models import DeliveryStatus, WebhookDelivery
 from common.outbox import kicks
 from common.tests.factories import make_attempt, make_endpoint
@@ -216,7 +217,7 @@ def test_the_workflows_that_take_the_type_are_offered(ada: Client, user: User):
     assert "Not for text" not in content
     assert "Switched off" not in content
     assert "whole batch" not in content
-    in_batch = make_stored(user=user, batch_id=create_batch(user=user).id)
+    in_batch = make_stored(user=user, batch_id=create_batch(principal=principal_of(user)).id)
     assert "Run on the whole batch" in ada.get(page_of(in_batch)).content.decode()
 
 
@@ -295,7 +296,7 @@ def test_a_name_cannot_turn_the_pages_own_text_around(ada: Client, user: User):
 
 def test_an_upload_that_its_owner_gave_up_is_no_failure(ada: Client, user: User):
     session = make_session(user=user)
-    abort_session(user=user, session_id=session.id)
+    abort_session(principal=principal_of(user), session_id=session.id)
     for address in ("/app/uploads/", page_of(session.file)):
         content = ada.get(address).content.decode()
         assert ">Aborted</span>" in content

@@ -13,7 +13,7 @@ from django.test import Client
 from pydantic import Field
 
 from accounts.models import User
-from accounts.tests.factories import make_user
+from accounts.tests.factories import make_user, principal_of
 from frontend.tests.conftest import client_of
 from uploads.files.batches import create_batch
 from uploads.files.lifecycle import delete_file
@@ -213,7 +213,7 @@ def test_an_output_that_was_cut_says_so(ada: Client, user: User):
 
 def test_a_result_that_is_gone_is_not_offered(ada: Client, user: User):
     run = make_completed(user=user, result=b"x")
-    delete_file(user=user, file_id=run.result_file_id)
+    delete_file(principal=principal_of(user), file_id=run.result_file_id)
     content = ada.get(page_of(run)).content
     assert b"/content" not in content
     assert b"Removed" in content
@@ -287,7 +287,7 @@ def test_what_cannot_be_tried_again_says_why(ada: Client, user: User):
     response = ada.post(page_of(make_completed(user=user), "retry/"), follow=True)
     assert b"Only a run that failed or was cancelled is retried" in response.content
     run = make_cancelled(user=user)
-    delete_file(user=user, file_id=run.file_id)
+    delete_file(principal=principal_of(user), file_id=run.file_id)
     content = ada.get(page_of(run)).content
     assert b"Retry" not in content
     assert b"Run again" not in content
@@ -331,7 +331,7 @@ def test_what_cannot_be_started_says_why(ada: Client, user: User):
 
 
 def test_a_workflow_starts_on_a_whole_batch(ada: Client, user: User):
-    batch = create_batch(user=user)
+    batch = create_batch(principal=principal_of(user))
     files = [make_stored(user=user, batch_id=batch.id) for _ in range(3)]
     workflow = make_workflow(name="Report")
     address = f"/app/uploads/{files[0].id}/runs/"

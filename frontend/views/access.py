@@ -13,8 +13,10 @@ from django.shortcuts import resolve_url
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
+from accounts import principals
 from accounts.models import User
 from accounts.permissions import require
+from accounts.principals import Principal
 from common.errors import Forbidden, NotFound
 
 
@@ -22,6 +24,7 @@ class SignedInRequest(HttpRequest):
     """What a view behind `signed_in` gets: never an anonymous user."""
 
     user: User
+    principal: Principal
 
 
 type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponse]
@@ -37,8 +40,10 @@ def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpR
     def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if not request.user.is_authenticated:
             return _to_login(request)
+        page = cast(SignedInRequest, request)
+        page.principal = principals.of_session(page.user)
         try:
-            response = view(cast(SignedInRequest, request), *args, **kwargs)
+            response = view(page, *args, **kwargs)
         except NotFound as exc:
             raise Http404(exc.message) from exc
         except Forbidden as exc:

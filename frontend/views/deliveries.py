@@ -31,7 +31,7 @@ def delivery(request: SignedInRequest, delivery_id: UUID) -> HttpResponse:
     }
     if is_fragment(request):
         return render(request, "partials/delivery.html", context)
-    context["body"] = envelope_for(request.user, found.event)
+    context["body"] = envelope_for(request.principal, found.event)
     return render(request, "pages/delivery.html", context)
 
 

@@ -51,9 +51,10 @@ def event(request: SignedInRequest, event_id: UUID) -> HttpResponse:
     if is_fragment(request):
         return render(request, "partials/event_deliveries.html", context)
     context |= {
-        "envelope": envelope_for(request.user, found),
+        "envelope": envelope_for(request.principal, found),
         "form": RedeliverForm(),
-        "may_open_file": found.aggregate_type == "file" and may_read_file_of(request.user, found),
+        "may_open_file": found.aggregate_type == "file"
+        and may_read_file_of(request.principal, found),
     }
     return render(request, "pages/event.html", context)
 

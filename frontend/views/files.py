@@ -25,7 +25,7 @@ from uploads.models import FileStatus, IngestFile
 def uploads(request: SignedInRequest) -> HttpResponse:
     form = FilterForm(request.GET)
     filters = chosen(form)
-    page = page_of(request, selectors.files_page, user=request.user, **filters)
+    page = page_of(request, selectors.files_page, principal=request.principal, **filters)
     context = {
         "section": "uploads",
         "form": form,
@@ -46,7 +46,7 @@ def uploads(request: SignedInRequest) -> HttpResponse:
 @require_safe
 @signed_in
 def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
-    found = selectors.get_file(user=request.user, file_id=file_id)
+    found = selectors.get_file(principal=request.principal, file_id=file_id)
     context = {
         "section": "runs" if found.is_result else "uploads",
         "file": found,
@@ -63,20 +63,20 @@ def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
 @signed_in
 def events(request: SignedInRequest, file_id: UUID) -> HttpResponse:
     """The part of a file's page that is asked for again while something is on its way."""
-    found = selectors.get_file(user=request.user, file_id=file_id)
+    found = selectors.get_file(principal=request.principal, file_id=file_id)
     return render(request, "partials/events.html", _events_context(found))
 
 
 @require_POST
 @signed_in
 def extend(request: SignedInRequest, file_id: UUID) -> HttpResponse:
-    found = selectors.get_file(user=request.user, file_id=file_id)
+    found = selectors.get_file(principal=request.principal, file_id=file_id)
     form = ExtendForm(request.POST, file=found)
     if not form.is_valid():
         messages.error(request, "Choose a later time from the list.")
         return redirect("frontend:file", file_id)
     try:
-        extend_file(user=request.user, file_id=file_id, expires_at=form.expires_at())
+        extend_file(principal=request.principal, file_id=file_id, expires_at=form.expires_at())
     except NotFound:
         raise
     except DooritoError as error:
@@ -89,9 +89,9 @@ def extend(request: SignedInRequest, file_id: UUID) -> HttpResponse:
 @require_POST
 @signed_in
 def delete(request: SignedInRequest, file_id: UUID) -> HttpResponse:
-    name = selectors.get_file(user=request.user, file_id=file_id).original_filename
+    name = selectors.get_file(principal=request.principal, file_id=file_id).original_filename
     try:
-        delete_file(user=request.user, file_id=file_id)
+        delete_file(principal=request.principal, file_id=file_id)
     except NotFound:
         raise
     except DooritoError as error:

@@ -16,8 +16,8 @@ from uploads.workflows import selectors as run_selectors
 def dashboard(request: SignedInRequest) -> HttpResponse:
     context = {
         "section": "dashboard",
-        "dashboard": selectors.dashboard(user=request.user),
-        "runs": run_selectors.run_counts(user=request.user),
+        "dashboard": selectors.dashboard(principal=request.principal),
+        "runs": run_selectors.run_counts(principal=request.principal),
     }
     return render(request, "pages/dashboard.html", context)
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.permissions import SEE_TRACEBACKS, allows
+from accounts.permissions import SEE_TRACEBACKS
 from common.errors import DooritoError, NotFound
 from frontend import markdown
 from frontend.forms.runs import ConfigForm, RunFilterForm
@@ -41,7 +41,7 @@ def runs(request: SignedInRequest) -> HttpResponse:
         "form": form,
         "filtered": bool(filters),
         "fragment": is_fragment(request),
-        "page": page_of(request, run_selectors.runs_page, user=request.user, **filters),
+        "page": page_of(request, run_selectors.runs_page, principal=request.principal, **filters),
         "may_start": bool(form.fields["workflow"].choices[1:]),  # type: ignore[attr-defined]
     }
     template = template_of(
@@ -61,7 +61,7 @@ def of_file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
     A fragment is the part of the file's page that is asked for again while one is active. `seen` is
     the file's status on the asking page: a run may consume its file, then all of the page is old.
     """
-    file = selectors.get_file(user=request.user, file_id=file_id)
+    file = selectors.get_file(principal=request.principal, file_id=file_id)
     if request.method == "POST":
         return _start(request, file)
     if not is_fragment(request):
@@ -79,7 +79,7 @@ def _start(request: SignedInRequest, file: IngestFile) -> HttpResponse:
             workflow = run_selectors.get_workflow(slug)
             _start_on_batch(request, file.batch_id, workflow)
             return redirect("frontend:file", file.id)
-        run = starting.start(user=request.user, file_id=file.id, slug=slug)
+        run = starting.start(principal=request.principal, file_id=file.id, slug=slug)
     except DooritoError as error:
         messages.error(request, error.message)
         return redirect("frontend:file", file.id)
@@ -90,7 +90,7 @@ def _start(request: SignedInRequest, file: IngestFile) -> HttpResponse:
 @signed_in
 def configure(request: SignedInRequest, file_id: UUID, slug: str) -> HttpResponse:
     """A run with other settings; `like` names one whose settings are proposed."""
-    file = selectors.get_file(user=request.user, file_id=file_id)
+    file = selectors.get_file(principal=request.principal, file_id=file_id)
     workflow = run_selectors.get_workflow(slug)
     task = registry.find(workflow.task_name)
     if task is None:
@@ -98,7 +98,7 @@ def configure(request: SignedInRequest, file_id: UUID, slug: str) -> HttpRespons
     form = ConfigForm(
         request.POST if request.method == "POST" else None,
         task=task,
-        names=starting.adjustable_fields(workflow, user=request.user),
+        names=starting.adjustable_fields(workflow, principal=request.principal),
         values=_proposed_config(request, file, workflow),
     )
     if form.is_valid():
@@ -130,7 +130,7 @@ def run(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
 def cancel(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
     _run_of(request, file_id, run_id)
     try:
-        ended = services.cancel_run(user=request.user, run_id=run_id)
+        ended = services.cancel_run(principal=request.principal, run_id=run_id)
     except NotFound:
         raise
     except DooritoError as error:
@@ -148,7 +148,7 @@ def cancel(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpRespons
 def retry(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
     _run_of(request, file_id, run_id)
     try:
-        services.retry_run(user=request.user, run_id=run_id)
+        services.retry_run(principal=request.principal, run_id=run_id)
     except NotFound:
         raise
     except DooritoError as error:
@@ -164,7 +164,7 @@ def file_context(request: SignedInRequest, file: IngestFile) -> dict[str, Any]:
     offered = run_selectors.workflows_for(file) if is_stored else []
     return {
         "workflows": [
-            (workflow, bool(starting.adjustable_fields(workflow, user=request.user)))
+            (workflow, bool(starting.adjustable_fields(workflow, principal=request.principal)))
             for workflow in offered
         ],
         "has_workflows": bool(offered or run_selectors.active_workflows()),
@@ -200,7 +200,7 @@ def pace(runs: Iterable[WorkflowRun]) -> int | None:
 
 def _run_of(request: SignedInRequest, file_id: UUID, run_id: UUID) -> WorkflowRun:
     """Raises NotFound, also for a run on another file."""
-    found = run_selectors.get_run(user=request.user, run_id=run_id)
+    found = run_selectors.get_run(principal=request.principal, run_id=run_id)
     if found.file_id != file_id:
         raise NotFound("run_not_found", "There is no such run.")
     return found
@@ -216,7 +216,7 @@ def _details(request: SignedInRequest, run: WorkflowRun) -> dict[str, Any]:
         and run.status in (RunStatus.FAILED, RunStatus.CANCELLED),
         "can_run_again": is_stored and run.workflow.is_active,
         "attempts": run_selectors.attempts_of(run),
-        "sees_tracebacks": allows(request.user, SEE_TRACEBACKS),
+        "sees_tracebacks": request.principal.is_staff_with(SEE_TRACEBACKS),
         "log": log,
         "log_is_cut": len(log) == run_selectors.LOG_PAGE,
         "output": _output(run),
@@ -256,7 +256,9 @@ def _indented(text: str) -> str | None:
 
 
 def _start_on_batch(request: SignedInRequest, batch_id: UUID, workflow: Workflow) -> None:
-    done = services.start_on_batch(user=request.user, batch_id=batch_id, workflow=workflow)
+    done = services.start_on_batch(
+        principal=request.principal, batch_id=batch_id, workflow=workflow
+    )
     files = f"{done.started} file{'' if done.started == 1 else 's'}"
     skipped = f" {done.skipped} left out: not of its types, or busy." if done.skipped else ""
     if done.started:
@@ -282,7 +284,7 @@ def _start_with(
     """The new run, or None with the reason in the form."""
     try:
         return starting.start(
-            user=request.user, file_id=file.id, slug=workflow.slug, changes=form.changes()
+            principal=request.principal, file_id=file.id, slug=workflow.slug, changes=form.changes()
         )
     except NotFound:
         raise

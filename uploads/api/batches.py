@@ -20,19 +20,21 @@ may_read = Authenticator(TokenScope.READ)
 @router.post("", response={201: BatchOut} | PROBLEMS, auth=may_upload)
 def create_batch(request: AuthenticatedRequest, body: BatchIn) -> Status:
     """Open a batch; name it in the sessions of its files."""
-    return Status(201, batches.create_batch(user=request.user, name=body.name))
+    return Status(201, batches.create_batch(principal=request.principal, name=body.name))
 
 
 @router.get("", response={200: BatchList} | PROBLEMS, auth=may_read)
 def list_batches(
     request: AuthenticatedRequest, limit: int = 50, cursor: str | None = None
 ) -> BatchList:
-    return BatchList.of(selectors.batches_page(user=request.user, cursor=cursor, limit=limit))
+    return BatchList.of(
+        selectors.batches_page(principal=request.principal, cursor=cursor, limit=limit)
+    )
 
 
 @router.get("/{uuid:batch_id}", response={200: BatchOut} | PROBLEMS, auth=may_read)
 def get_batch(request: AuthenticatedRequest, batch_id: UUID) -> UploadBatch:
-    return selectors.get_batch(user=request.user, batch_id=batch_id)
+    return selectors.get_batch(principal=request.principal, batch_id=batch_id)
 
 
 @router.get("/{uuid:batch_id}/files", response={200: FileList} | PROBLEMS, auth=may_read)
@@ -40,7 +42,7 @@ def list_batch_files(
     request: AuthenticatedRequest, batch_id: UUID, limit: int = 50, cursor: str | None = None
 ) -> FileList:
     page = selectors.batch_files_page(
-        user=request.user, batch_id=batch_id, cursor=cursor, limit=limit
+        principal=request.principal, batch_id=batch_id, cursor=cursor, limit=limit
     )
     return FileList.of(page)
 
@@ -48,4 +50,4 @@ def list_batch_files(
 @router.post("/{uuid:batch_id}/close", response={200: BatchOut} | PROBLEMS, auth=may_upload)
 def close_batch(request: AuthenticatedRequest, batch_id: UUID) -> UploadBatch:
     """Say that no more files will come. When all are final, `batch.completed` is announced."""
-    return batches.close_batch(user=request.user, batch_id=batch_id)
+    return batches.close_batch(principal=request.principal, batch_id=batch_id)

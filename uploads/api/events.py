@@ -40,7 +40,7 @@ def list_events(request: AuthenticatedRequest, query: Query[EventListQuery]) -> 
 def get_event(request: AuthenticatedRequest, event_id: UUID) -> EventDetailOut:
     """The event as receivers get it, and its deliveries."""
     event = selectors.get_event(event_id=event_id)
-    return EventDetailOut.of_envelope(event, envelope_for(request.user, event))
+    return EventDetailOut.of_envelope(event, envelope_for(request.principal, event))
 
 
 @router.post(

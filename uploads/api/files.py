@@ -83,12 +83,12 @@ def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> 
 @router.get("", response={200: FileList} | PROBLEMS, auth=may_read)
 def list_files(request: AuthenticatedRequest, query: Query[FileListQuery]) -> FileList:
     """Your files, newest first. `search` looks at the names of the newest 10,000."""
-    return FileList.of(selectors.files_page(user=request.user, **query.model_dump()))
+    return FileList.of(selectors.files_page(principal=request.principal, **query.model_dump()))
 
 
 @router.get("/{uuid:file_id}", response={200: FileOut} | PROBLEMS, auth=may_read)
 def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
-    return FileOut.of(selectors.get_file(user=request.user, file_id=file_id))
+    return FileOut.of(selectors.get_file(principal=request.principal, file_id=file_id))
 
 
 @router.api_operation(
@@ -105,7 +105,7 @@ def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
 )
 def get_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBase:
     """The bytes. Honours Range, If-None-Match and If-Range; the ETag is the SHA-256."""
-    file = selectors.get_file(user=request.user, file_id=file_id)
+    file = selectors.get_file(principal=request.principal, file_id=file_id)
     lifecycle.require_readable(file)
     return file_response(request, file)
 
@@ -113,21 +113,23 @@ def get_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBas
 @router.delete("/{uuid:file_id}", response={204: None} | PROBLEMS, auth=may_consume)
 def delete_file(request: AuthenticatedRequest, file_id: UUID) -> Status:
     """Remove the file; its record stays. Safe to repeat."""
-    lifecycle.delete_file(user=request.user, file_id=file_id)
+    lifecycle.delete_file(principal=request.principal, file_id=file_id)
     return Status(204, None)
 
 
 @router.post("/{uuid:file_id}/consume", response={200: ConsumptionOut} | PROBLEMS, auth=may_consume)
 def consume_file(request: AuthenticatedRequest, file_id: UUID) -> ConsumptionOut:
     """Take the file for processing: 200 to exactly one caller, 409 to all others."""
-    consumption = lifecycle.consume_file(user=request.user, file_id=file_id)
+    consumption = lifecycle.consume_file(principal=request.principal, file_id=file_id)
     return ConsumptionOut.of_consumption(consumption)
 
 
 @router.post("/{uuid:file_id}/extend", response={200: FileOut} | PROBLEMS, auth=may_upload)
 def extend_file(request: AuthenticatedRequest, file_id: UUID, body: ExtendIn) -> FileOut:
     """Keep the file longer, within the configured maximum."""
-    file = lifecycle.extend_file(user=request.user, file_id=file_id, expires_at=body.expires_at)
+    file = lifecycle.extend_file(
+        principal=request.principal, file_id=file_id, expires_at=body.expires_at
+    )
     return FileOut.of(file)
 
 
@@ -140,7 +142,7 @@ def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
     with read_form(request, check_size=policy.check_single_request_size) as form:
         query = _with_fields(form.fields, query)
         return store_in_one_request(
-            user=request.user,
+            principal=request.principal,
             request=_request(
                 query,
                 filename=query.filename or form.filename,
@@ -170,7 +172,7 @@ def _with_fields(fields: dict[str, str], query: OneRequestQuery) -> OneRequestQu
 
 def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery, *, length: int) -> Any:
     return store_in_one_request(
-        user=request.user,
+        principal=request.principal,
         request=_request(
             query,
             filename=query.filename,

@@ -21,14 +21,16 @@ router = Router(tags=["Upload sessions"], auth=Authenticator(TokenScope.UPLOAD))
 @router.post("", response={201: SessionOut, 200: SessionOut} | PROBLEMS)
 def create_session(request: AuthenticatedRequest, body: SessionIn) -> Status:
     """Begin an upload. A repeated `idempotency_key` answers 200 with the session it made."""
-    session, created = sessions.create_session(user=request.user, request=body.to_request())
+    session, created = sessions.create_session(
+        principal=request.principal, request=body.to_request()
+    )
     return Status(201 if created else 200, SessionOut.of(session))
 
 
 @router.get("/{uuid:session_id}", response={200: SessionOut} | PROBLEMS)
 def get_session(request: AuthenticatedRequest, session_id: UUID) -> SessionOut:
     """State and received parts: what to send next after an interruption."""
-    return SessionOut.of(selectors.get_session(user=request.user, session_id=session_id))
+    return SessionOut.of(selectors.get_session(principal=request.principal, session_id=session_id))
 
 
 @router.put(
@@ -46,7 +48,7 @@ def put_part(
 ) -> dict[str, object]:
     """Send one part as the raw body, with Content-Length and optionally Content-Digest."""
     receipt = receive_part(
-        user=request.user,
+        principal=request.principal,
         session_id=session_id,
         part_number=part_number,
         length=content_length(request),
@@ -59,11 +61,11 @@ def put_part(
 @router.post("/{uuid:session_id}/finalize", response={200: FileOut} | PROBLEMS)
 def finalize_session(request: AuthenticatedRequest, session_id: UUID) -> FileOut:
     """Prove and store the file. Safe to repeat."""
-    return FileOut.of(sessions.finalize_session(user=request.user, session_id=session_id))
+    return FileOut.of(sessions.finalize_session(principal=request.principal, session_id=session_id))
 
 
 @router.delete("/{uuid:session_id}", response={204: None} | PROBLEMS)
 def abort_session(request: AuthenticatedRequest, session_id: UUID) -> Status:
     """Give the upload up and free its space."""
-    sessions.abort_session(user=request.user, session_id=session_id)
+    sessions.abort_session(principal=request.principal, session_id=session_id)
     return Status(204, None)

@@ -48,7 +48,7 @@ def create_webhook(
 ) -> Status:
     """Register a receiver. The answer holds its secret: keep it to verify signatures."""
     _keep_private(response)
-    endpoint = endpoints.add_endpoint(body.to_settings(), user=request.user)
+    endpoint = endpoints.add_endpoint(body.to_settings(), user=request.principal.owner)
     return Status(201, CreatedWebhookOut.of(endpoint, selectors.Health()))
 
 

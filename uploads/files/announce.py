@@ -22,11 +22,11 @@ def announce_file(event_type: str, file: IngestFile) -> OutboxEvent | None:
     if file.status == FileStatus.FAILED:
         payload = events.FileFailed(
             file=snapshot,
-            actor=events.file_actor(file),
+            actor=events.actor(file.uploaded_by),
             error=events.FailureReason(code=file.error_code, message=file.error_message),
         )
     else:
-        payload = events.FileEvent(file=snapshot, actor=events.file_actor(file))
+        payload = events.FileEvent(file=snapshot, actor=events.actor(file.uploaded_by))
     return emit_event(
         event_type=event_type,
         idempotency_key=_fact(event_type, file),

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.principals import Principal
 from common.errors import Conflict
 from uploads import policy, selectors
 from uploads.files.announce import announce_batch_completed
@@ -15,29 +15,34 @@ from uploads.models import BatchStatus, UploadBatch
 _OPEN = Q(status__in=UploadBatch.OPEN)
 
 
-def create_batch(*, user: User, name: str = "") -> UploadBatch:
-    return UploadBatch.objects.create(created_by=user, name=policy.check_batch_name(name))
+def create_batch(*, principal: Principal, name: str = "") -> UploadBatch:
+    return UploadBatch.objects.create(
+        created_by=principal.owner, name=policy.check_batch_name(name)
+    )
 
 
-def close_batch(*, user: User, batch_id: UUID) -> UploadBatch:
+def close_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
     """No further file may join. Closing a closed batch changes nothing."""
-    batch = selectors.get_batch(user=user, batch_id=batch_id)
+    batch = selectors.get_batch(principal=principal, batch_id=batch_id)
     with transaction.atomic():
         UploadBatch.objects.filter(id=batch.id, closed_at__isnull=True).update(
             closed_at=timezone.now()
         )
         complete_if_final(batch.id)
-    return selectors.get_batch(user=user, batch_id=batch_id)
+    return selectors.get_batch(principal=principal, batch_id=batch_id)
 
 
-def add_file(*, user: User, batch_id: UUID) -> None:
+def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
     """Count a new file in. Raises NotFound, or Conflict `batch_closed`."""
-    joined = UploadBatch.objects.filter(
-        id=batch_id, created_by=user, closed_at__isnull=True
-    ).change(total_files=F("total_files") + 1, status=BatchStatus.IN_PROGRESS)
-    if not joined:
-        selectors.get_batch(user=user, batch_id=batch_id)
-        raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
+    batches = UploadBatch.objects.filter(id=batch_id, created_by=owner_id)
+    joined = batches.filter(closed_at__isnull=True).change(
+        total_files=F("total_files") + 1, status=BatchStatus.IN_PROGRESS
+    )
+    if joined:
+        return
+    if not batches.exists():
+        raise selectors.batch_not_found()
+    raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
 
 
 def count_stored(batch_id: UUID | None) -> None:

@@ -7,18 +7,11 @@ its event), the bytes go, the row is finished.
 import logging
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import Exists
 from django.utils import timezone
 
-from uploads.files.announce import announce_file
+from uploads.files import hooks, states
 from uploads.files.expiry import expiry_notice_from
-from uploads.files.lifecycle import active_runs, mark_expired
-from uploads.models import (
-    FileStatus,
-    IngestFile,
-    RunStatus,
-)
+from uploads.models import FileStatus, IngestFile
 from uploads.storage import storage
 
 logger = logging.getLogger(__name__)
@@ -29,38 +22,21 @@ MOST_STUCK = 10 * BATCH
 
 def notify_expiring_files() -> int:
     """Emit `file.expiring` once for files that are about to expire."""
-    now = timezone.now()
-    with transaction.atomic():
-        due = list(
-            IngestFile.objects.filter(
-                status=FileStatus.STORED,
-                expiry_notified_at__isnull=True,
-                expires_at__gt=now,
-                expires_at__lte=expiry_notice_from(now),
-            )
-            .select_related("uploaded_by")
-            .locked()
-            .order_by("expires_at")[:BATCH]
-        )
-        for file in due:
-            announce_file("file.expiring", file)
-        IngestFile.objects.filter(id__in=[file.id for file in due]).update(expiry_notified_at=now)
-    return len(due)
+    return states.announce_expiring(before=expiry_notice_from(timezone.now()), limit=BATCH)
 
 
 def expire_files() -> int:
     """Mark stored files past their expiry as deleted; `purge_files` removes the bytes.
 
-    A file that a run is active on stays until the run has ended.
+    A file that is worked on stays until that has ended.
     """
+    unused = (~condition for condition in hooks.keeps_file)
     expired = (
-        IngestFile.objects.filter(
-            ~Exists(active_runs()), status=FileStatus.STORED, expires_at__lte=timezone.now()
-        )
+        IngestFile.objects.filter(*unused, status=FileStatus.STORED, expires_at__lte=timezone.now())
         .order_by("expires_at")
         .values_list("id", flat=True)
     )
-    return sum(mark_expired(file_id=file_id) for file_id in list(expired[:BATCH]))
+    return sum(states.expire(file_id) for file_id in list(expired[:BATCH]))
 
 
 def purge_files() -> int:
@@ -68,8 +44,9 @@ def purge_files() -> int:
 
     Files whose bytes cannot be removed do not keep all others: they are passed over.
     """
+    unread = (~condition for condition in hooks.keeps_bytes)
     due = IngestFile.objects.filter(
-        ~Exists(active_runs([RunStatus.RUNNING])),
+        *unread,
         purge_at__lte=timezone.now(),
         purge_at__isnull=False,
         purged_at__isnull=True,
@@ -89,9 +66,4 @@ def _purge(file: IngestFile) -> bool:
     except OSError:  # a later sweep tries it again
         logger.exception("The bytes of file %s cannot be removed", file.id)
         return False
-    return (
-        IngestFile.objects.filter(id=file.id, purged_at__isnull=True).update(
-            purged_at=timezone.now()
-        )
-        == 1
-    )
+    return states.mark_purged(file.id)

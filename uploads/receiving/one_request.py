@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from accounts.models import User
+from accounts.principals import Principal
 from common.errors import Conflict, Gone
 from common.http.digests import Digest
 from uploads import policy, selectors
@@ -21,7 +21,7 @@ from uploads.receiving.sessions import abort_unless_busy, create_session, finali
 
 def store_in_one_request(
     *,
-    user: User,
+    principal: Principal,
     request: UploadRequest,
     blocks: Iterator[memoryview],
     declared: Digest | None = None,
@@ -33,13 +33,13 @@ def store_in_one_request(
     """
     size = policy.check_single_request_size(request.size_bytes)
     request = replace(request, chunk_size_bytes=policy.single_part_size(size))
-    session, created = create_session(user=user, request=request)
+    session, created = create_session(principal=principal, request=request)
     try:
         if session.status in UploadSession.OPEN:
-            _receive(user=user, session=session, blocks=blocks, declared=declared)
+            _receive(principal=principal, session=session, blocks=blocks, declared=declared)
         else:
             _require_same(session, blocks=blocks, declared=declared)
-        return finalize_session(user=user, session_id=session.id)
+        return finalize_session(principal=principal, session_id=session.id)
     except Exception:
         if created:  # and no repeat of the request goes on with it
             abort_unless_busy(session)
@@ -47,7 +47,11 @@ def store_in_one_request(
 
 
 def _receive(
-    *, user: User, session: UploadSession, blocks: Iterator[memoryview], declared: Digest | None
+    *,
+    principal: Principal,
+    session: UploadSession,
+    blocks: Iterator[memoryview],
+    declared: Digest | None,
 ) -> None:
     if session.total_parts == 0:
         if declared:
@@ -55,7 +59,7 @@ def _receive(
         return
     try:
         receive_part(
-            user=user,
+            principal=principal,
             session_id=session.id,
             part_number=1,
             length=session.file.size_bytes,
@@ -63,7 +67,7 @@ def _receive(
             declared=declared,
         )
     except Gone:  # a repeat of this request was quicker
-        current = selectors.get_session(user=user, session_id=session.id)
+        current = selectors.get_session(principal=principal, session_id=session.id)
         _require_same(current, blocks=blocks, declared=declared)
 
 

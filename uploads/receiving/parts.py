@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.principals import Principal
 from common.db import release_connection
 from common.errors import Conflict, InvalidInput, UnprocessableContent
 from common.http.digests import Digest
@@ -47,7 +47,7 @@ class PartReceipt:
 
 def receive_part(
     *,
-    user: User,
+    principal: Principal,
     session_id: UUID,
     part_number: int,
     length: int,
@@ -63,7 +63,7 @@ def receive_part(
     `body_incomplete`, Conflict `part_in_progress` or `part_differs`, UnprocessableContent
     `digest_mismatch`, InsufficientStorage `no_room`.
     """
-    layout = selectors.upload_layout(user=user, session_id=session_id)
+    layout = selectors.upload_layout(principal=principal, session_id=session_id)
     with missing_spool_explained(session_id):
         with _reserved(layout, session_id, number=part_number, length=length) as (part, writer):
             # Asked only now that nobody else can receive it.

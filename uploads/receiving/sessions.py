@@ -7,25 +7,23 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.principals import Principal
 from common.db import release_connection
 from common.errors import Conflict, DooritoError, Gone, InvalidInput, UnprocessableContent
 from common.ids import uuid7
 from uploads import policy, selectors
-from uploads.files import batches
-from uploads.files.announce import announce_file
+from uploads.files import states
 from uploads.files.content_types import detect_type
-from uploads.files.expiry import first_expiry
-from uploads.models import FileStatus, IngestFile, SessionStatus, UploadSession
+from uploads.files.states import NewFile, Proof
+from uploads.models import IngestFile, SessionStatus, UploadSession
 from uploads.receiving.crashes import boot_id, distrust, survived_crash
 from uploads.receiving.digests import complete_digest
 from uploads.receiving.endings import missing_spool_explained, original_error
 from uploads.receiving.requests import UploadRequest
-from uploads.storage import StoredObject, storage
-from uploads.workflows.queue import auto_start
+from uploads.storage import storage
 
 
-def create_session(*, user: User, request: UploadRequest) -> tuple[UploadSession, bool]:
+def create_session(*, principal: Principal, request: UploadRequest) -> tuple[UploadSession, bool]:
     """A session for `request` and whether it is new.
 
     A repeated idempotency key gives the session it made before.
@@ -34,17 +32,17 @@ def create_session(*, user: User, request: UploadRequest) -> tuple[UploadSession
     `no_room`, NotFound `batch_not_found`, Conflict `batch_closed` or `idempotency_key_reused`.
     """
     request = request.checked()
-    existing = _session_of_key(user=user, request=request)
+    existing = _session_of_key(principal=principal, request=request)
     if existing:
         return existing, False
     file_id = uuid7()
     storage().create(file_id.hex, size_bytes=request.size_bytes)
     try:
         with transaction.atomic():
-            return _insert_session(user=user, request=request, file_id=file_id), True
+            return _insert_session(principal=principal, request=request, file_id=file_id), True
     except IntegrityError:
         storage().discard(file_id.hex)
-        existing = _session_of_key(user=user, request=request)
+        existing = _session_of_key(principal=principal, request=request)
         if existing is None:
             raise
         return existing, False
@@ -53,36 +51,39 @@ def create_session(*, user: User, request: UploadRequest) -> tuple[UploadSession
         raise  # after any other error the rows may be there; if not, a sweep frees the bytes
 
 
-def finalize_session(*, user: User, session_id: UUID) -> IngestFile:
+def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
     """Prove and store the file; the same answer when repeated.
 
     Raises NotFound, Gone `session_aborted`, InvalidInput `parts_missing`, UnprocessableContent
     `sha256_mismatch`, UnsupportedType `type_not_allowed`, Conflict `finalize_in_progress`.
     """
-    session = selectors.get_session(user=user, session_id=session_id)
+    session = selectors.get_session(principal=principal, session_id=session_id)
     if session.status not in UploadSession.OPEN:
         return _outcome(session)
     _require_all_parts(session)
     release_connection()  # those who wait must leave one to the caller they wait for
     with missing_spool_explained(session.id), storage().settled(session.spool_key):
-        session = selectors.get_session(user=user, session_id=session_id)
+        session = selectors.get_session(principal=principal, session_id=session_id)
         if session.status not in UploadSession.OPEN:
             return _outcome(session)
         if survived_crash(session):
             distrust(session)
-            session = selectors.get_session(user=user, session_id=session_id)
+            session = selectors.get_session(principal=principal, session_id=session_id)
         _require_all_parts(session)  # whoever held the upload before may have found some lost
         return _finalize(session)
 
 
-def abort_session(*, user: User, session_id: UUID) -> None:
+def abort_session(*, principal: Principal, session_id: UUID) -> None:
     """Give an upload up and free its space. Repeating it is harmless.
 
     Raises NotFound, Conflict `session_complete`.
     """
-    session = selectors.get_session(user=user, session_id=session_id)
+    session = selectors.get_session(principal=principal, session_id=session_id)
     _abort(session)
-    if selectors.get_session(user=user, session_id=session_id).status == SessionStatus.COMPLETE:
+    if (
+        selectors.get_session(principal=principal, session_id=session_id).status
+        == SessionStatus.COMPLETE
+    ):
         raise Conflict("session_complete", "The upload is complete; delete the file instead.")
 
 
@@ -91,6 +92,12 @@ def abort_unless_busy(session: UploadSession) -> None:
     with storage().try_idle(session.spool_key) as idle:
         if idle:
             _abort(session)
+
+
+def give_up(*, file_id: UUID, error: DooritoError) -> bool:
+    """Abort the upload of a file that is deleted; False when it had ended before."""
+    session = UploadSession.objects.get(file_id=file_id)
+    return end_session(session, status=SessionStatus.ABORTED, error=error)
 
 
 def _abort(session: UploadSession) -> None:
@@ -114,7 +121,7 @@ def end_session(session: UploadSession, *, status: SessionStatus, error: Doorito
             error_message=error.message[:500],
         )
         if ended:
-            _fail_file(session, error)
+            states.fail(session.file_id, error)
     remove_spool(session)
     return ended
 
@@ -132,13 +139,13 @@ def remove_spool(session: UploadSession) -> None:
         badly_ended.update(spool_removed_at=timezone.now())
 
 
-def _session_of_key(*, user: User, request: UploadRequest) -> UploadSession | None:
+def _session_of_key(*, principal: Principal, request: UploadRequest) -> UploadSession | None:
     """The session that this idempotency key made. Raises Conflict for other values."""
     if request.idempotency_key is None:
         return None
     session = (
         UploadSession.objects.select_related("file")
-        .filter(created_by=user, idempotency_key=request.idempotency_key)
+        .filter(created_by=principal.owner, idempotency_key=request.idempotency_key)
         .first()
     )
     if session and session.request_digest != request.digest():
@@ -149,23 +156,25 @@ def _session_of_key(*, user: User, request: UploadRequest) -> UploadSession | No
     return session
 
 
-def _insert_session(*, user: User, request: UploadRequest, file_id: UUID) -> UploadSession:
-    if request.batch_id:
-        batches.add_file(user=user, batch_id=request.batch_id)
-    file = IngestFile.objects.create(
-        id=file_id,
-        uploaded_by=user,
-        batch_id=request.batch_id,
-        original_filename=request.filename,
-        relative_path=request.relative_path,
-        content_type=request.content_type,
-        size_bytes=request.size_bytes,
-        metadata=request.metadata,
+def _insert_session(
+    *, principal: Principal, request: UploadRequest, file_id: UUID
+) -> UploadSession:
+    file = states.begin(
+        NewFile(
+            id=file_id,
+            owner_id=principal.owner.id,
+            filename=request.filename,
+            size_bytes=request.size_bytes,
+            content_type=request.content_type,
+            relative_path=request.relative_path,
+            batch_id=request.batch_id,
+            metadata=request.metadata,
+        )
     )
     chunk = policy.chunk_size_for(request.size_bytes, request.chunk_size_bytes)
     return UploadSession.objects.create(
         file=file,
-        created_by=user,
+        created_by=principal.owner,
         chunk_size_bytes=chunk,
         total_parts=math.ceil(request.size_bytes / chunk),
         declared_sha256=request.sha256,
@@ -196,7 +205,7 @@ def _finalize(session: UploadSession) -> IngestFile:
         end_session(session, status=SessionStatus.FAILED, error=error)
         raise _why_ended(session) from error
     stored = storage().finish(session.spool_key, size_bytes=session.file.size_bytes)
-    if not _mark_stored(session, sha256=sha256, detected=detected, stored=stored):
+    if not _mark_stored(session, Proof(sha256, detected, stored)):
         remove_spool(session)
         raise _why_ended(session)
     return IngestFile.objects.select_related("uploaded_by", "batch").get(id=session.file_id)
@@ -207,42 +216,17 @@ def _why_ended(session: UploadSession) -> DooritoError:
     return original_error(UploadSession.objects.get(id=session.id))
 
 
-def _mark_stored(
-    session: UploadSession, *, sha256: str, detected: str, stored: StoredObject
-) -> bool:
-    """The row, its event and the batch's count, together; False when no longer open."""
-    now = timezone.now()
+def _mark_stored(session: UploadSession, proof: Proof) -> bool:
+    """The session and its file, together; False when no longer open."""
     with transaction.atomic():
-        if not UploadSession.objects.filter(
+        complete = UploadSession.objects.filter(
             id=session.id,
             status__in=UploadSession.OPEN,
             received_parts_count=F("total_parts"),
-        ).change(status=SessionStatus.COMPLETE, last_activity_at=now):
-            return False
-        IngestFile.objects.filter(id=session.file_id, status=FileStatus.UPLOADING).change(
-            status=FileStatus.STORED,
-            sha256=sha256,
-            detected_type=detected,
-            storage_backend=stored.backend,
-            storage_bucket=stored.bucket,
-            storage_key=stored.key,
-            stored_at=now,
-            expires_at=first_expiry(now),
-        )
-        file = IngestFile.objects.select_related("uploaded_by").get(id=session.file_id)
-        announce_file("file.uploaded", file)
-        auto_start(file)
-        batches.count_stored(file.batch_id)
-    return True
-
-
-def _fail_file(session: UploadSession, error: DooritoError) -> None:
-    IngestFile.objects.filter(id=session.file_id, status=FileStatus.UPLOADING).change(
-        status=FileStatus.FAILED, error_code=error.code, error_message=error.message[:500]
-    )
-    file = IngestFile.objects.select_related("uploaded_by").get(id=session.file_id)
-    announce_file("file.failed", file)
-    batches.count_failed(file.batch_id)
+        ).change(status=SessionStatus.COMPLETE, last_activity_at=timezone.now())
+        if complete:
+            states.store(session.file_id, proof)
+    return complete
 
 
 def _require_all_parts(session: UploadSession) -> None:

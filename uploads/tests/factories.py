@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.tests.factories import make_token, make_user
+from accounts.tests.factories import make_token, make_user, principal_of
 from common.models import OutboxEvent
 from uploads.files import lifecycle
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
@@ -175,7 +175,7 @@ def make_session(
     request = UploadRequest(
         **{"filename": "a.bin", "size_bytes": len(data), "chunk_size_bytes": chunk} | values
     )
-    return sessions.create_session(user=user or make_user(), request=request)[0]
+    return sessions.create_session(principal=principal_of(user or make_user()), request=request)[0]
 
 
 def send_part(session: UploadSession, number: int, data: bytes) -> None:
@@ -183,7 +183,7 @@ def send_part(session: UploadSession, number: int, data: bytes) -> None:
     start = (number - 1) * session.chunk_size_bytes
     part = data[start : start + session.chunk_size_bytes]
     receive_part(
-        user=session.created_by,
+        principal=principal_of(session.created_by),
         session_id=session.id,
         part_number=number,
         length=len(part),
@@ -207,7 +207,9 @@ def make_stored(
 ) -> IngestFile:
     session = make_session(data, user=user, **values)
     send_parts(session, data)
-    return sessions.finalize_session(user=session.created_by, session_id=session.id)
+    return sessions.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
 
 
 def make_expired(**values: Any) -> IngestFile:
@@ -219,7 +221,7 @@ def make_expired(**values: Any) -> IngestFile:
 
 def make_consumed(**values: Any) -> lifecycle.Consumption:
     file = make_stored(**values)
-    return lifecycle.consume_file(user=file.uploaded_by, file_id=file.id)
+    return lifecycle.consume_file(principal=principal_of(file.uploaded_by), file_id=file.id)
 
 
 def make_rows(count: int, *, user: User, batch: UploadBatch | None = None, **values: Any) -> None:

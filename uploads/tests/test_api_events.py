@@ -94,6 +94,16 @@ def test_the_link_to_a_file_is_for_those_who_may_read_it(staff):
     assert link(Api(viewer)) == "(hidden)"
 
 
+def test_a_token_without_a_scope_for_files_sees_no_link_to_those_of_others(staff):
+    event = OutboxEvent.objects.get(aggregate_id=make_stored().id)
+
+    def link(api):
+        return api.get(f"{EVENTS}/{event.id}").json()["envelope"]["data"]["file"]["url"]
+
+    assert link(Api(staff.user, scopes=("webhooks", "read"))) == event.payload["file"]["url"]
+    assert link(Api(staff.user, scopes=("webhooks", "upload"))) == "(hidden)"
+
+
 @pytest.mark.usefixtures("no_run_kicks")
 def test_what_a_workflow_made_is_for_those_who_may_read_the_file(staff):
     owner, viewer = make_user(), make_user(is_staff=True)

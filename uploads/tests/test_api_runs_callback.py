@@ -10,6 +10,7 @@ from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
+from accounts.tests.factories import principal_of
 from common.ids import uuid7
 from common.tests.threads import at_once
 from uploads.files.links import LinkKind, link
@@ -249,7 +250,7 @@ def test_the_link_of_an_attempt_that_has_ended_is_over(make):
 
 def test_the_link_of_a_cancelled_run_is_over(run):
     path = address(run)
-    runs.cancel_run(user=run.owner, run_id=run.id)
+    runs.cancel_run(principal=principal_of(run.owner), run_id=run.id)
     reply = Client().post(path, {"status": "progress"}, content_type="application/json")
     assert_problem(reply, 410, "attempt_over")
 
@@ -403,7 +404,7 @@ def test_of_several_results_at_once_one_is_taken(run):
 @pytest.mark.parametrize(
     "end",
     [
-        lambda run: runs.cancel_run(user=run.owner, run_id=run.id),
+        lambda run: runs.cancel_run(principal=principal_of(run.owner), run_id=run.id),
         lambda run: post(run, COMPLETED),
         lambda run: claims.fail(run, claims.Failure("x", "y", may_retry=True)),
     ],

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
+from accounts.tests.factories import principal_of
 from common.tests.threads import at_once
 from uploads.files.links import LinkKind, link
 from uploads.receiving import sessions
@@ -78,7 +79,9 @@ def test_a_digest_is_computed_and_a_type_detected_without_one(monkeypatch, order
     monkeypatch.setattr(LocalStorage, "reader", watched)
     session = make_session(DATA, chunk=1)
     send_parts(session, DATA, order=order)
-    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    file = sessions.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
     assert file.sha256 == sha256(DATA)
     assert len(owned) >= 2
     assert set(owned) == {False}

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from accounts.tests.factories import principal_of
 from common.errors import DooritoError, InvalidInput
 from common.tests.threads import at_once
 from uploads.models import UploadSession
@@ -26,7 +27,9 @@ def session():
 
 
 def finalize(session):
-    return sessions.finalize_session(user=session.created_by, session_id=session.id)
+    return sessions.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
 
 
 def lose(session, *, start: int, end: int) -> None:

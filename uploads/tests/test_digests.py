@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 
+from accounts.tests.factories import principal_of
 from uploads.models import UploadSession
 from uploads.receiving import digests, sessions
 from uploads.storage import storage
@@ -110,7 +111,9 @@ def test_any_order_of_parts_gives_the_same_digest():
     for order in permutations(range(1, 5)):
         session = make_session(data, chunk=10)
         send_parts(session, data, order=order)
-        file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+        file = sessions.finalize_session(
+            principal=principal_of(session.created_by), session_id=session.id
+        )
         assert file.sha256 == hashlib.sha256(data).hexdigest()
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from accounts.tests.factories import principal_of
 from uploads import events as payloads
 from uploads.files import batches, retention
 from uploads.files.announce import announce_file
@@ -64,9 +65,9 @@ def test_every_event_of_a_life_is_valid_against_its_model():
     make_expired()
     retention.expire_files()
     session = make_session()
-    abort_session(user=session.created_by, session_id=session.id)
-    batch = batches.create_batch(user=session.created_by, name="b")
-    batches.close_batch(user=session.created_by, batch_id=batch.id)
+    abort_session(principal=principal_of(session.created_by), session_id=session.id)
+    batch = batches.create_batch(principal=principal_of(session.created_by), name="b")
+    batches.close_batch(principal=principal_of(session.created_by), batch_id=batch.id)
     kinds = set()
     for event in events():
         model = MODELS.get(event.event_type, payloads.FileEvent)
@@ -85,7 +86,7 @@ def test_every_event_of_a_life_is_valid_against_its_model():
 
 def test_a_failed_file_says_why():
     session = make_session()
-    abort_session(user=session.created_by, session_id=session.id)
+    abort_session(principal=principal_of(session.created_by), session_id=session.id)
     (event,) = events()
     assert event.payload["error"] == {"code": "aborted", "message": "The upload was aborted."}
 
@@ -162,5 +163,5 @@ def test_an_event_survives_the_account_of_its_file():
 
 def test_a_deletion_is_announced_with_what_the_file_was():
     file = make_stored()
-    delete_file(user=file.uploaded_by, file_id=file.id)
+    delete_file(principal=principal_of(file.uploaded_by), file_id=file.id)
     assert events("file.deleted")[0].payload["file"]["sha256"] == file.sha256

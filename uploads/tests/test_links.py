@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts.tests.factories import principal_of
 from common.masking import MaskingFormatter
 from uploads.files.lifecycle import delete_file
 from uploads.files.links import LinkKind, link
@@ -89,7 +90,7 @@ def test_a_file_link_ends_when_the_file_expires():
 
 def test_a_file_link_ends_when_the_file_is_deleted():
     file = make_stored()
-    delete_file(user=file.uploaded_by, file_id=file.id)
+    delete_file(principal=principal_of(file.uploaded_by), file_id=file.id)
     assert_problem(Client().get(path_of(link(LinkKind.FILE, file.id))), 410, "file_deleted")
 
 

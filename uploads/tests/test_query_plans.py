@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.tests.factories import make_user
+from accounts.tests.factories import make_user, principal_of
 from uploads import selectors
 from uploads.files import retention
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
@@ -105,42 +105,51 @@ def assert_no_scan(plan: str) -> None:
 
 def test_the_list_of_a_users_files(db, crowd):
     user, _ = crowd
-    page = selectors.files_page(user=user, limit=50)
-    assert_uses(plans(lambda: selectors.files_page(user=user, limit=50)), "ingest_file_of_user")
-    plan = plans(lambda: selectors.files_page(user=user, limit=50, cursor=page.next_cursor))
+    page = selectors.files_page(principal=principal_of(user), limit=50)
+    assert_uses(
+        plans(lambda: selectors.files_page(principal=principal_of(user), limit=50)),
+        "ingest_file_of_user",
+    )
+    plan = plans(
+        lambda: selectors.files_page(
+            principal=principal_of(user), limit=50, cursor=page.next_cursor
+        )
+    )
     assert_uses(plan, "ingest_file_of_user")
     assert "Sort" not in plan
 
 
 def test_the_list_of_one_status(db, crowd):
     user, _ = crowd
-    plan = plans(lambda: selectors.files_page(user=user, status="stored"))
+    plan = plans(lambda: selectors.files_page(principal=principal_of(user), status="stored"))
     assert_uses(plan, "ingest_file_by_status")
     assert "Sort" not in plan
 
 
 def test_the_files_of_a_batch(db, crowd):
     user, batch = crowd
-    plan = plans(lambda: selectors.batch_files_page(user=user, batch_id=batch.id))
+    plan = plans(
+        lambda: selectors.batch_files_page(principal=principal_of(user), batch_id=batch.id)
+    )
     assert_no_scan(plan)
 
 
 def test_a_search(db, crowd):
     user, _ = crowd
-    plan = plans(lambda: selectors.files_page(user=user, search="row 7"))
+    plan = plans(lambda: selectors.files_page(principal=principal_of(user), search="row 7"))
     assert_no_scan(plan)
 
 
 def test_the_dashboard(db, crowd):
     user, _ = crowd
-    plan = plans(lambda: selectors.dashboard(user=user))
+    plan = plans(lambda: selectors.dashboard(principal=principal_of(user)))
     assert_uses(plan, "ingest_file_by_status")
 
 
 def test_one_file(db, crowd):
     user, _ = crowd
     file = IngestFile.objects.filter(uploaded_by=user).first()
-    assert_no_scan(plans(lambda: selectors.get_file(user=user, file_id=file.id)))
+    assert_no_scan(plans(lambda: selectors.get_file(principal=principal_of(user), file_id=file.id)))
 
 
 def test_a_session_by_its_idempotency_key(db, crowd):

@@ -11,10 +11,11 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from accounts.tests.factories import principal_of
 from common.errors import Conflict, DooritoError, Gone
 from common.http.digests import Digest
 from common.tests.threads import at_once
-from uploads.files import lifecycle, retention
+from uploads.files import lifecycle, retention, states
 from uploads.models import FileStatus, IngestFile, SessionStatus, UploadPart, UploadSession
 from uploads.receiving import abandoned, digests, parts, sessions
 from uploads.storage import storage
@@ -63,7 +64,9 @@ def test_finalizes_that_wait_for_one_another_leave_it_a_database_connection():
     data = some_bytes(200_000)
     session = make_session(data, chunk=20_000)
     send_parts(session, data, order=range(10, 0, -1))
-    finalize = partial(sessions.finalize_session, user=session.created_by, session_id=session.id)
+    finalize = partial(
+        sessions.finalize_session, principal=principal_of(session.created_by), session_id=session.id
+    )
     results = at_once(repeated(finalize, 40))
     assert {file.sha256 for file in results} == {sha256(data)}
     assert len(events()) == 1
@@ -116,7 +119,9 @@ def test_parts_sent_at_once_by_many_connections_make_the_whole_file():
     at_once([partial(send_parts, session, data, range(n, 65, 16)) for n in range(1, 17)])
     session.refresh_from_db()
     assert (session.received_parts_count, session.received_bytes) == (64, 64_000)
-    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    file = sessions.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
     assert file.sha256 == sha256(data) == hashlib.sha256(stored_bytes(file)).hexdigest()
 
 
@@ -125,8 +130,12 @@ def test_a_finalize_and_an_abort_agree_on_who_came_first(attempt):
     data = some_bytes(50_000)
     session = make_session(data, chunk=50_000)
     send_parts(session, data)
-    finalize = partial(sessions.finalize_session, user=session.created_by, session_id=session.id)
-    abort = partial(sessions.abort_session, user=session.created_by, session_id=session.id)
+    finalize = partial(
+        sessions.finalize_session, principal=principal_of(session.created_by), session_id=session.id
+    )
+    abort = partial(
+        sessions.abort_session, principal=principal_of(session.created_by), session_id=session.id
+    )
     finalized, aborted = at_once([partial(outcome, finalize), partial(outcome, abort)])
     session.refresh_from_db()
     file = IngestFile.objects.get()
@@ -149,7 +158,9 @@ def test_an_abort_that_comes_after_a_finalize_never_touches_the_stored_bytes():
     session = make_session(data, chunk=1000)
     send_parts(session, data)
     read_before = UploadSession.objects.select_related("file").get(id=session.id)
-    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    file = sessions.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
     ended = sessions.end_session(
         read_before, status=SessionStatus.ABORTED, error=Gone("aborted", "Too late.")
     )
@@ -163,14 +174,14 @@ def test_an_abort_that_loses_says_that_the_upload_is_complete(monkeypatch):
     session = make_session(data, chunk=1000)
     send_parts(session, data)
     stale = UploadSession.objects.select_related("file").get(id=session.id)
-    sessions.finalize_session(user=session.created_by, session_id=session.id)
+    sessions.finalize_session(principal=principal_of(session.created_by), session_id=session.id)
     reads = iter([stale])
     fresh = sessions.selectors.get_session
     monkeypatch.setattr(
         sessions.selectors, "get_session", lambda **kwargs: next(reads, None) or fresh(**kwargs)
     )
     with pytest.raises(Conflict) as error:
-        sessions.abort_session(user=session.created_by, session_id=session.id)
+        sessions.abort_session(principal=principal_of(session.created_by), session_id=session.id)
     assert error.value.code == "session_complete"
 
 
@@ -184,7 +195,9 @@ def test_a_session_that_came_back_to_life_is_not_aborted_as_idle(settings):
     listed = UploadSession.objects.select_related("file").get(id=session.id)
     send_part(session, 2, data)
     assert not abandoned._abort_if_quiet(listed)
-    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    file = sessions.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
     assert stored_bytes(file) == data
 
 
@@ -195,14 +208,18 @@ def test_a_session_that_was_finalized_meanwhile_is_not_aborted_as_idle(settings)
     long_ago = timezone.now() - timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS + 1)
     UploadSession.objects.filter(id=session.id).update(last_activity_at=long_ago)
     listed = UploadSession.objects.select_related("file").get(id=session.id)
-    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    file = sessions.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
     assert not abandoned._abort_if_quiet(listed)
     assert stored_bytes(file) == data
 
 
 def test_exactly_one_of_sixteen_consumers_gets_the_file():
     file = make_stored()
-    consume = partial(lifecycle.consume_file, user=file.uploaded_by, file_id=file.id)
+    consume = partial(
+        lifecycle.consume_file, principal=principal_of(file.uploaded_by), file_id=file.id
+    )
     results = at_once([partial(outcome, consume)] * 16)
     taken = [result for result in results if isinstance(result, lifecycle.Consumption)]
     assert len(taken) == 1
@@ -215,7 +232,9 @@ def test_a_file_is_either_consumed_or_expired(attempt):
     file = make_stored()
     soon = timezone.now() + timedelta(milliseconds=30)
     IngestFile.objects.filter(id=file.id).update(expires_at=soon)
-    consume = partial(lifecycle.consume_file, user=file.uploaded_by, file_id=file.id)
+    consume = partial(
+        lifecycle.consume_file, principal=principal_of(file.uploaded_by), file_id=file.id
+    )
 
     def expire() -> int:
         while timezone.now() < soon:
@@ -237,12 +256,12 @@ def test_a_file_that_was_extended_meanwhile_is_not_deleted(monkeypatch):
     IngestFile.objects.filter(id=file.id).update(expires_at=timezone.now())
     later = timezone.now() + timedelta(hours=1)
 
-    def list_then_extend(*, file_id, **kwargs):
+    def list_then_extend(file_id):
         IngestFile.objects.filter(id=file_id).update(expires_at=later)
-        return mark(file_id=file_id, **kwargs)
+        return expire(file_id)
 
-    mark = retention.mark_expired
-    monkeypatch.setattr(retention, "mark_expired", list_then_extend)
+    expire = states.expire
+    monkeypatch.setattr(states, "expire", list_then_extend)
     assert retention.expire_files() == 0
     file.refresh_from_db()
     assert file.status == FileStatus.STORED
@@ -321,7 +340,9 @@ def test_a_part_that_a_killed_request_has_recorded_after_all_is_received(left):
     send_part(session, 3, data)
     session.refresh_from_db()
     assert (session.received_parts_count, session.received_bytes) == (3, 3000)
-    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    file = sessions.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
     assert file.sha256 == sha256(data)
     assert stored_bytes(file) == data
 
@@ -363,11 +384,11 @@ def test_a_part_that_is_known_may_be_repeated_by_several_at_once():
     def slowly():
         yield memoryview(data[:500])
         send_part(session, 1, data)
-        sessions.finalize_session(user=session.created_by, session_id=session.id)
+        sessions.finalize_session(principal=principal_of(session.created_by), session_id=session.id)
         yield memoryview(data[500:1000])
 
     receipt = parts.receive_part(
-        user=session.created_by,
+        principal=principal_of(session.created_by),
         session_id=session.id,
         part_number=1,
         length=1000,
@@ -381,7 +402,9 @@ def test_nothing_is_finalized_while_somebody_writes_a_part():
     data = some_bytes(2000)
     session = make_session(data, chunk=1000)
     send_parts(session, data)
-    finalize = partial(sessions.finalize_session, user=session.created_by, session_id=session.id)
+    finalize = partial(
+        sessions.finalize_session, principal=principal_of(session.created_by), session_id=session.id
+    )
     with ThreadPoolExecutor(1) as pool:
         with storage().write_part(session.spool_key, offset=1000, size_bytes=1000):
             finalized = pool.submit(closing_connection, finalize)

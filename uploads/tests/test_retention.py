@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from accounts.tests.factories import principal_of
 from common.errors import Gone
 from common.ids import uuid7
 from uploads import selectors, tasks
@@ -82,7 +83,7 @@ def test_an_extended_file_is_announced_again():
     expire_at(file, timezone.now() + timedelta(minutes=5))
     retention.notify_expiring_files()
     lifecycle.extend_file(
-        user=file.uploaded_by,
+        principal=principal_of(file.uploaded_by),
         file_id=file.id,
         expires_at=timezone.now() + timedelta(minutes=30),
     )
@@ -216,7 +217,7 @@ def test_a_session_that_is_receiving_is_never_aborted(settings, tmp_path: Path):
     assert session.status == SessionStatus.INIT
     assert abandoned.abort_idle_sessions() == 0  # what is receiving counts as activity
     send_parts(session, DATA)
-    sessions.finalize_session(user=session.created_by, session_id=session.id)
+    sessions.finalize_session(principal=principal_of(session.created_by), session_id=session.id)
 
 
 def test_a_session_that_is_being_finalized_is_never_aborted(settings, tmp_path: Path):
@@ -275,7 +276,7 @@ def test_a_kill_between_the_end_of_a_session_and_its_bytes_leaks_nothing(monkeyp
 
 def test_a_kill_between_the_bytes_and_the_row_of_an_ended_session_is_finished():
     session = make_session()
-    sessions.abort_session(user=session.created_by, session_id=session.id)
+    sessions.abort_session(principal=principal_of(session.created_by), session_id=session.id)
     UploadSession.objects.update(spool_removed_at=None)
     make_old(session)
     assert abandoned.remove_leftover_spools() == 1
@@ -286,7 +287,9 @@ def test_a_kill_between_rename_and_row_is_finished_by_the_next_finalize():
     session = make_session()
     send_parts(session, DATA)
     storage().finish(session.spool_key, size_bytes=15)
-    file = sessions.finalize_session(user=session.created_by, session_id=session.id)
+    file = sessions.finalize_session(
+        principal=principal_of(session.created_by), session_id=session.id
+    )
     assert file.status == FileStatus.STORED
     assert on_disk() == {f"files/{file.storage_key}"}
     assert len(events("file.uploaded")) == 1
@@ -356,7 +359,7 @@ def test_files_that_cannot_be_removed_do_not_keep_the_others(monkeypatch):
     monkeypatch.setattr(retention, "BATCH", 2)
     stored = [make_stored() for _ in range(5)]
     for file in stored:
-        lifecycle.delete_file(user=file.uploaded_by, file_id=file.id)
+        lifecycle.delete_file(principal=principal_of(file.uploaded_by), file_id=file.id)
     stuck = {file.storage_key for file in stored[:3]}
     refuse(monkeypatch, "delete", stuck)
     while retention.purge_files():
@@ -379,8 +382,8 @@ def test_the_parts_of_ended_sessions_go_and_those_of_open_ones_stay():
     done, given_up, busy = make_session(DATA), make_session(DATA), make_session(DATA)
     for session in (done, given_up, busy):
         send_parts(session, DATA)
-    sessions.finalize_session(user=done.created_by, session_id=done.id)
-    sessions.abort_session(user=given_up.created_by, session_id=given_up.id)
+    sessions.finalize_session(principal=principal_of(done.created_by), session_id=done.id)
+    sessions.abort_session(principal=principal_of(given_up.created_by), session_id=given_up.id)
     assert abandoned.purge_parts() == 0  # whoever asks right afterwards sees them
     for session in (done, given_up, busy):
         make_old(session)

@@ -6,12 +6,12 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.tests.factories import make_user
+from accounts.tests.factories import make_user, principal_of
 from common.errors import Conflict, DooritoError, Gone, NotFound, UnsupportedType
 from common.models import OutboxEvent
 from common.tests.threads import at_once, results_and_errors
 from uploads import selectors
-from uploads.files import batches, lifecycle, retention
+from uploads.files import batches, lifecycle, retention, states
 from uploads.models import (
     AttemptOutcome,
     FileStatus,
@@ -49,7 +49,9 @@ def make_uploading(**values):
 
 def start_on(file, workflow=None):
     workflow = workflow or make_workflow()
-    return runs.start_run(user=file.uploaded_by, file_id=file.id, workflow=workflow)
+    return runs.start_run(
+        principal=principal_of(file.uploaded_by), file_id=file.id, workflow=workflow
+    )
 
 
 def test_a_run_takes_the_workflows_configuration_and_limits_as_they_are_then():
@@ -62,7 +64,9 @@ def test_a_run_takes_the_workflows_configuration_and_limits_as_they_are_then():
 
 def test_somebody_elses_file_does_not_exist():
     with pytest.raises(NotFound):
-        runs.start_run(user=make_user(), file_id=make_stored().id, workflow=make_workflow())
+        runs.start_run(
+            principal=principal_of(make_user()), file_id=make_stored().id, workflow=make_workflow()
+        )
 
 
 @pytest.mark.parametrize(("make", "error"), [(make_uploading, Conflict), (make_expired, Gone)])
@@ -96,7 +100,10 @@ def test_of_many_starts_at_once_one_wins_and_the_others_learn_which():
 def test_members_that_are_marked_so_can_be_changed_for_one_run():
     workflow, file = make_workflow(config={"address": "http://a/"}), make_stored()
     run = start(
-        user=file.uploaded_by, file_id=file.id, slug=workflow.slug, changes={"language": "fr"}
+        principal=principal_of(file.uploaded_by),
+        file_id=file.id,
+        slug=workflow.slug,
+        changes={"language": "fr"},
     )
     assert run.config == {"language": "fr", "address": "http://a/"}
 
@@ -105,18 +112,30 @@ def test_other_members_are_administrators_alone():
     workflow, file = make_workflow(), make_stored()
     changes = {"address": "http://mine/"}
     with pytest.raises(DooritoError) as refused:
-        start(user=file.uploaded_by, file_id=file.id, slug=workflow.slug, changes=changes)
+        start(
+            principal=principal_of(file.uploaded_by),
+            file_id=file.id,
+            slug=workflow.slug,
+            changes=changes,
+        )
     assert refused.value.code == "config_fixed"
     admin = User.objects.create_superuser("root@example.org")
     own = make_stored(user=admin)
-    run = start(user=own.uploaded_by, file_id=own.id, slug=workflow.slug, changes=changes)
+    run = start(
+        principal=principal_of(own.uploaded_by), file_id=own.id, slug=workflow.slug, changes=changes
+    )
     assert run.config == changes
 
 
 def test_a_wrong_configuration_names_the_field():
     workflow, file = make_workflow(), make_stored()
     with pytest.raises(DooritoError) as refused:
-        start(user=file.uploaded_by, file_id=file.id, slug=workflow.slug, changes={"langage": "x"})
+        start(
+            principal=principal_of(file.uploaded_by),
+            file_id=file.id,
+            slug=workflow.slug,
+            changes={"langage": "x"},
+        )
     assert refused.value.extra["errors"][0]["field"] == "langage"
 
 
@@ -136,7 +155,7 @@ def test_a_rule_starts_a_run_in_the_transaction_that_stores_the_file():
 
 def test_a_rule_may_be_for_one_uploader_or_batch():
     ada = make_user()
-    batch = batches.create_batch(user=ada)
+    batch = batches.create_batch(principal=principal_of(ada))
     for_ada = make_workflow(auto_start=True, auto_start_user_id=ada.id)
     for_batch = make_workflow(auto_start=True, auto_start_batch_id=batch.id)
     make_stored()
@@ -155,7 +174,7 @@ def test_a_rule_may_be_for_one_uploader_or_batch():
 def test_a_batch_is_started_file_by_file_and_once(monkeypatch):
     monkeypatch.setattr(runs, "_CHUNK", 2)
     user = make_user()
-    batch = batches.create_batch(user=user)
+    batch = batches.create_batch(principal=principal_of(user))
     workflow = make_workflow()
     for number in range(5):
         make_stored(b"text %d" % number, user=user, batch_id=batch.id)
@@ -163,7 +182,9 @@ def test_a_batch_is_started_file_by_file_and_once(monkeypatch):
     make_uploading(user=user, batch_id=batch.id)
 
     def start_all():
-        return runs.start_on_batch(user=user, batch_id=batch.id, workflow=workflow)
+        return runs.start_on_batch(
+            principal=principal_of(user), batch_id=batch.id, workflow=workflow
+        )
 
     outcomes = at_once([start_all, start_all, start_all])
     assert sum(outcome.started for outcome in outcomes) == 5
@@ -176,14 +197,14 @@ def test_a_batch_is_started_file_by_file_and_once(monkeypatch):
 
 def test_cancelling_many_times_at_once_is_one_cancellation():
     run = make_run()
-    at_once([lambda: runs.cancel_run(user=run.owner, run_id=run.id)] * 4)
+    at_once([lambda: runs.cancel_run(principal=principal_of(run.owner), run_id=run.id)] * 4)
     assert reloaded(run).status == RunStatus.CANCELLED
 
 
 def test_a_run_that_ended_is_not_cancelled():
     run = make_completed()
     with pytest.raises(Conflict) as refused:
-        runs.cancel_run(user=run.owner, run_id=run.id)
+        runs.cancel_run(principal=principal_of(run.owner), run_id=run.id)
     assert refused.value.code == "run_ended"
 
 
@@ -192,7 +213,7 @@ def test_cancelling_and_claiming_at_once_leaves_no_run_behind():
         run = make_run()
         at_once(
             [
-                lambda run=run: runs.cancel_run(user=run.owner, run_id=run.id),
+                lambda run=run: runs.cancel_run(principal=principal_of(run.owner), run_id=run.id),
                 lambda: claims.claim(worker="w"),
             ]
         )
@@ -221,7 +242,7 @@ def test_a_cancelled_run_is_not_taken_up_again_when_its_worker_stops():
 @pytest.mark.parametrize("make", [make_failed, make_cancelled])
 def test_a_run_that_failed_or_was_cancelled_is_tried_again_with_all_its_attempts(make):
     run = make(workflow=make_workflow(max_attempts=2))
-    again = runs.retry_run(user=run.owner, run_id=run.id)
+    again = runs.retry_run(principal=principal_of(run.owner), run_id=run.id)
     assert (again.status, again.attempts_left, again.error_code) == (RunStatus.PENDING, 2, "")
     number = again.attempt
     assert claim_run(again).attempt == number + 1
@@ -229,23 +250,25 @@ def test_a_run_that_failed_or_was_cancelled_is_tried_again_with_all_its_attempts
 
 def test_a_failure_after_a_retry_is_an_event_of_its_own():
     run = make_failed()
-    runs.retry_run(user=run.owner, run_id=run.id)
+    runs.retry_run(principal=principal_of(run.owner), run_id=run.id)
     claims.fail(claim_run(run), Failure("again", "Again."))
     assert OutboxEvent.objects.filter(event_type="workflow_run.failed").count() == 2
 
 
 def test_of_many_retries_at_once_one_wins():
     run = make_failed()
-    outcomes = results_and_errors([lambda: runs.retry_run(user=run.owner, run_id=run.id)] * 5)
+    outcomes = results_and_errors(
+        [lambda: runs.retry_run(principal=principal_of(run.owner), run_id=run.id)] * 5
+    )
     refused = [outcome.code for outcome in outcomes if isinstance(outcome, DooritoError)]
     assert refused == ["run_active"] * 4
 
 
 def test_a_run_whose_file_is_gone_is_not_retried():
     run = make_failed()
-    lifecycle.delete_file(user=run.owner, file_id=run.file_id)
+    lifecycle.delete_file(principal=principal_of(run.owner), file_id=run.file_id)
     with pytest.raises(Gone):
-        runs.retry_run(user=run.owner, run_id=run.id)
+        runs.retry_run(principal=principal_of(run.owner), run_id=run.id)
 
 
 # --- Files ---------------------------------------------------------------------------------------
@@ -260,9 +283,9 @@ def expire(file):
 def test_a_file_does_not_expire_while_a_run_is_active(make):
     run = make()
     assert expire(run.file) == 0
-    assert not lifecycle.mark_expired(file_id=run.file_id)
+    assert not states.expire(run.file_id)
     if run.status == RunStatus.PENDING:
-        runs.cancel_run(user=run.owner, run_id=run.id)
+        runs.cancel_run(principal=principal_of(run.owner), run_id=run.id)
     else:
         claims.fail(run, Failure("x", "X."))
     assert retention.expire_files() == 1
@@ -278,14 +301,14 @@ def test_a_run_and_the_expiry_of_its_file_at_once_do_not_both_happen():
 
         def expire_until_done(file=file):
             while timezone.now() < file.expires_at:
-                if lifecycle.mark_expired(file_id=file.id):
+                if states.expire(file.id):
                     return
 
         file.refresh_from_db()
         results_and_errors(
             [
                 lambda file=file, workflow=workflow: start_on(file, workflow),
-                lambda file=file: lifecycle.mark_expired(file_id=file.id),
+                lambda file=file: states.expire(file.id),
                 expire_until_done,
             ]
         )
@@ -297,7 +320,7 @@ def test_a_run_and_the_expiry_of_its_file_at_once_do_not_both_happen():
 def test_deleting_a_file_takes_back_what_waits_and_stops_what_runs():
     file = make_stored()
     waiting, running = make_run(file=file), make_running(file=file)
-    lifecycle.delete_file(user=file.uploaded_by, file_id=file.id)
+    lifecycle.delete_file(principal=principal_of(file.uploaded_by), file_id=file.id)
     assert reloaded(waiting).status == RunStatus.CANCELLED
     assert reloaded(running).cancel_requested_at is not None
     assert retention.purge_files() == 0  # it is being read
@@ -307,7 +330,7 @@ def test_deleting_a_file_takes_back_what_waits_and_stops_what_runs():
 
 def test_deleting_a_file_ends_what_an_external_runner_does_with_it():
     run = make_handed_over(seconds=7 * 86_400)
-    lifecycle.delete_file(user=run.owner, file_id=run.file_id)
+    lifecycle.delete_file(principal=principal_of(run.owner), file_id=run.file_id)
     assert reloaded(run).status == RunStatus.CANCELLED
     assert run.attempts.get().outcome == AttemptOutcome.CANCELLED
     assert retention.purge_files() == 1
@@ -316,7 +339,7 @@ def test_deleting_a_file_ends_what_an_external_runner_does_with_it():
 def test_no_workflow_follows_on_a_file_that_is_gone():
     following = make_workflow()
     run = make_running(workflow=make_workflow(on_success=following))
-    lifecycle.delete_file(user=run.owner, file_id=run.file_id)
+    lifecycle.delete_file(principal=principal_of(run.owner), file_id=run.file_id)
     claims.complete(run, output_text="", is_cut=False, result=None)
     assert not WorkflowRun.objects.filter(workflow=following).exists()
     assert "the file is gone" in run.log_lines.get().message
@@ -328,7 +351,7 @@ def test_a_file_is_consumed_when_its_last_run_ends_however_that_ends():
     other = make_run(file=file)
     make_completed(file=file, workflow=consuming)
     assert reloaded(file).status == FileStatus.STORED
-    runs.cancel_run(user=file.uploaded_by, run_id=other.id)
+    runs.cancel_run(principal=principal_of(file.uploaded_by), run_id=other.id)
     assert reloaded(file).status == FileStatus.PROCESSED
     assert OutboxEvent.objects.filter(event_type="file.processed").count() == 1
 
@@ -340,9 +363,9 @@ def test_a_run_that_fails_consumes_nothing():
 
 def test_results_are_not_listed_with_uploads_and_expire_as_they_do():
     run = make_completed(result=b"# Report", filename="r.md")
-    listed = selectors.files_page(user=run.owner).items
+    listed = selectors.files_page(principal=principal_of(run.owner)).items
     assert [file.id for file in listed] == [run.file_id]
-    assert selectors.dashboard(user=run.owner).stored == 1
+    assert selectors.dashboard(principal=principal_of(run.owner)).stored == 1
     assert expire(run.result_file) == 1
     assert reloaded(run.result_file).status == FileStatus.DELETED
     assert not OutboxEvent.objects.filter(aggregate_id=run.result_file_id).exists()

@@ -12,7 +12,7 @@ from django.conf import settings as original
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from accounts.tests.factories import make_user
+from accounts.tests.factories import make_user, principal_of
 from common.models import OutboxEvent
 from uploads.models import (
     AttemptOutcome,
@@ -63,7 +63,9 @@ def start(kind=None, *, file=None, config=None, **values):
     else:
         workflow = make_workflow("test_echo", config=config or {}, **values)
     file = file or make_stored()
-    return runs.start_run(user=file.uploaded_by, file_id=file.id, workflow=workflow)
+    return runs.start_run(
+        principal=principal_of(file.uploaded_by), file_id=file.id, workflow=workflow
+    )
 
 
 def run_all():
@@ -256,7 +258,7 @@ def test_an_attempt_that_cannot_be_made_fails_and_the_worker_goes_on(monkeypatch
         after(run)
     assert error_of(run) == (RunStatus.FAILED, "portal_error")
     assert "no more processes" in run.attempts.get().traceback
-    again = runs.retry_run(user=run.owner, run_id=run.id)
+    again = runs.retry_run(principal=principal_of(run.owner), run_id=run.id)
     assert after(again).status == RunStatus.COMPLETED
 
 
@@ -293,7 +295,7 @@ def cancel_when_running(run):
         try:
             while not WorkflowAttempt.objects.filter(run=run).exists():
                 time.sleep(0.05)
-            runs.cancel_run(user=run.owner, run_id=run.id)
+            runs.cancel_run(principal=principal_of(run.owner), run_id=run.id)
         finally:
             connection.close()
 

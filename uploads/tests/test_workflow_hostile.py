@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings as original
 
+from accounts.tests.factories import principal_of
 from uploads.models import RunStatus, Workflow
 from uploads.tests import documents
 from uploads.tests.factories import make_stored
@@ -33,7 +34,7 @@ def outcome(path: Path, task_name: str, *, filename: str = "", **config):
     content = path.read_bytes()
     file = make_stored(content, filename=filename or path.name, chunk=len(content))
     started = [
-        runs.start_run(user=file.uploaded_by, file_id=file.id, workflow=each)
+        runs.start_run(principal=principal_of(file.uploaded_by), file_id=file.id, workflow=each)
         for each in (workflow, sane)
     ]
     engine.run_due(must_stop=lambda: False)

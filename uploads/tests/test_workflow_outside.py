@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings as original
 from django.utils import timezone
 
+from accounts.tests.factories import principal_of
 from common.models import OutboxEvent
 from common.tests.receiver import Answer, Receiver
 from uploads.models import RunStatus, Workflow, WorkflowRun, WorkflowSecret
@@ -51,7 +52,9 @@ def start(task_name, config, **values):
         | values
     )
     file = make_stored(TEXT, filename="letter.txt")
-    return runs.start_run(user=file.uploaded_by, file_id=file.id, workflow=workflow)
+    return runs.start_run(
+        principal=principal_of(file.uploaded_by), file_id=file.id, workflow=workflow
+    )
 
 
 def go(run):

@@ -2,9 +2,9 @@
 
 from common.models import OutboxEvent
 from common.outbox.events import Subject, emit_event
-from uploads import events
 from uploads.files.links import LinkKind, link
 from uploads.models import WorkflowRun
+from uploads.workflows import events
 
 
 def announce_run(event_type: str, run: WorkflowRun) -> OutboxEvent:

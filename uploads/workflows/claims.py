@@ -19,7 +19,6 @@ from django.utils import timezone
 
 from common.ids import uuid7
 from common.models import TimeStampedQuerySet
-from uploads.files.lifecycle import consume_after_runs
 from uploads.models import (
     AttemptOutcome,
     FileStatus,
@@ -31,6 +30,7 @@ from uploads.models import (
     WorkflowRun,
 )
 from uploads.workflows.announce import announce_run
+from uploads.workflows.input_files import consume_if_done
 from uploads.workflows.queue import MAX_CHAIN, accepts, enqueue, kick, kick_after_commit
 from uploads.workflows.results import StoredResult, discard_result, insert_result
 
@@ -197,7 +197,7 @@ def complete(
         ended = _reloaded(run)
         announce_run("workflow_run.completed", ended)
         _start_next(ended, file)
-        consume_after_runs(file_id=file.id)
+        consume_if_done(file.id)
     return True
 
 
@@ -223,7 +223,7 @@ def fail(run: WorkflowRun, failure: Failure) -> bool:
         else:
             _end(run, RunStatus.FAILED, **error)
             announce_run("workflow_run.failed", _reloaded(run))
-        consume_after_runs(file_id=run.file_id)
+        consume_if_done(run.file_id)
     return True
 
 
@@ -256,7 +256,7 @@ def cancel(*, run_id: UUID) -> None:
             WorkflowRun.objects.filter(id=run_id).update(
                 status=RunStatus.CANCELLED, completed_at=now, cancel_requested_at=now
             )
-        consume_after_runs(file_id=file_id)
+        consume_if_done(file_id)
 
 
 def sweep() -> int:

@@ -7,7 +7,6 @@ is due, and the sweep finds what a lost kick left.
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
@@ -109,7 +108,12 @@ def _insert(runs: list[WorkflowRun]) -> int:
 
 
 def auto_start(file: IngestFile) -> None:
-    """Start what the rules say of a file that is just being stored, in its transaction."""
+    """Start what the rules say of a file that is just being stored, in its transaction.
+
+    Rules are about uploads: what a workflow made starts nothing, or rules would feed themselves.
+    """
+    if file.is_result:
+        return
     rules = Workflow.objects.filter(
         Q(auto_start_user_id__isnull=True) | Q(auto_start_user_id=file.uploaded_by_id),
         Q(auto_start_batch_id__isnull=True) | Q(auto_start_batch_id=file.batch_id),
@@ -125,10 +129,10 @@ def accepts(workflow: Workflow, file: IngestFile) -> bool:
     return policy.is_type_in(workflow.accepted_types, file.detected_type)
 
 
-def cancel_all(*, file_id: UUID) -> None:
+def cancel_all(file: IngestFile) -> None:
     """Take back what is to be done with a file that goes; what runs is told to stop."""
     now = timezone.now()
-    runs = WorkflowRun.objects.filter(file_id=file_id)
+    runs = WorkflowRun.objects.filter(file=file)
     without_worker = runs.filter(
         Q(status=RunStatus.PENDING) | Q(status=RunStatus.RUNNING, is_handed_over=True)
     )

@@ -10,14 +10,14 @@ from pathlib import PurePath
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from common.db import release_connection
 from common.ids import uuid7
 from uploads import policy
+from uploads.files import states
 from uploads.files.content_types import detect_type
-from uploads.files.expiry import first_expiry
-from uploads.models import FileStatus, IngestFile, RunStatus, WorkflowRun
+from uploads.files.states import NewFile, Proof
+from uploads.models import IngestFile, RunStatus, WorkflowRun
 from uploads.storage import StoredObject, storage
 
 _SUFFIX_BYTES = 32  # what is longer is none
@@ -85,22 +85,16 @@ def fitting_name(name: str) -> str:
 
 def insert_result(run: WorkflowRun, result: StoredResult) -> IngestFile:
     """The row of a stored result, in the transaction that ends the run. A key is its file's id."""
-    now = timezone.now()
-    return IngestFile.objects.create(
-        id=UUID(result.stored.key),
-        uploaded_by_id=run.owner_id,
-        is_result=True,
-        original_filename=result.filename,
-        content_type=result.detected_type,
-        detected_type=result.detected_type,
-        size_bytes=result.size_bytes,
-        sha256=result.sha256,
-        storage_backend=result.stored.backend,
-        storage_bucket=result.stored.bucket,
-        storage_key=result.stored.key,
-        status=FileStatus.STORED,
-        stored_at=now,
-        expires_at=first_expiry(now),
+    return states.store_new(
+        NewFile(
+            id=UUID(result.stored.key),
+            owner_id=run.owner_id,
+            filename=result.filename,
+            size_bytes=result.size_bytes,
+            content_type=result.detected_type,
+            is_result=True,
+        ),
+        Proof(result.sha256, result.detected_type, result.stored),
     )
 
 

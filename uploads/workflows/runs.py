@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.principals import Principal
 from common.errors import Conflict, UnsupportedType
 from uploads import selectors
 from uploads.files.lifecycle import require_readable
@@ -36,73 +36,75 @@ class BulkStart:
 
 
 def start_run(
-    *, user: User, file_id: UUID, workflow: Workflow, config: dict[str, Any] | None = None
+    *, principal: Principal, file_id: UUID, workflow: Workflow, config: dict[str, Any] | None = None
 ) -> WorkflowRun:
     """Start a workflow on a stored file. `config`, which must have been checked, replaces its own.
 
     Raises NotFound, Gone `file_deleted` or `file_consumed`, Conflict `file_not_stored`,
     `workflow_inactive` or `run_active`, UnsupportedType `type_not_accepted`.
     """
-    found = selectors.get_file(user=user, file_id=file_id)
+    found = selectors.get_file(principal=principal, file_id=file_id)
     with transaction.atomic():
         file = IngestFile.objects.select_for_update().get(id=found.id)
         require_readable(file)
         _require_startable(workflow, file)
-        run = enqueue(workflow, file, trigger=RunTrigger.USER, started_by=user, config=config)
+        run = enqueue(
+            workflow, file, trigger=RunTrigger.USER, started_by=principal.owner, config=config
+        )
         kick_after_commit()
     if run is None:
         raise _active_already(workflow, file)
     return run
 
 
-def start_on_batch(*, user: User, batch_id: UUID, workflow: Workflow) -> BulkStart:
+def start_on_batch(*, principal: Principal, batch_id: UUID, workflow: Workflow) -> BulkStart:
     """Start a workflow on every stored file of a batch that it accepts. Safe to repeat.
 
     Raises NotFound `batch_not_found`, Conflict `workflow_inactive`.
     """
-    batch = selectors.get_batch(user=user, batch_id=batch_id)
+    batch = selectors.get_batch(principal=principal, batch_id=batch_id)
     _require_active(workflow)
     files = IngestFile.objects.filter(batch=batch).order_by("id")
     started = seen = 0
     chunk = list(files.values_list("id", flat=True)[:_CHUNK])
     while chunk:
         seen += len(chunk)
-        started += _start_on(chunk, workflow=workflow, user=user)
+        started += _start_on(chunk, workflow=workflow, principal=principal)
         chunk = list(files.filter(id__gt=chunk[-1]).values_list("id", flat=True)[:_CHUNK])
     return BulkStart(started=started, skipped=seen - started)
 
 
-def _start_on(file_ids: list[UUID], *, workflow: Workflow, user: User) -> int:
+def _start_on(file_ids: list[UUID], *, workflow: Workflow, principal: Principal) -> int:
     with transaction.atomic():
         files = IngestFile.objects.select_for_update().filter(
             id__in=file_ids, status=FileStatus.STORED, expires_at__gt=timezone.now()
         )
-        started = enqueue_all(workflow, files.order_by("id"), started_by=user)
+        started = enqueue_all(workflow, files.order_by("id"), started_by=principal.owner)
         kick_after_commit(started)
     return started
 
 
-def cancel_run(*, user: User, run_id: UUID) -> WorkflowRun:
+def cancel_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
     """Take a run back; one that is under way ends soon. Repeating it is harmless.
 
     Raises NotFound, Conflict `run_ended`.
     """
-    run = run_selectors.get_run(user=user, run_id=run_id)
+    run = run_selectors.get_run(principal=principal, run_id=run_id)
     claims.cancel(run_id=run.id)
-    run = run_selectors.get_run(user=user, run_id=run_id)
+    run = run_selectors.get_run(principal=principal, run_id=run_id)
     if run.status in (RunStatus.COMPLETED, RunStatus.FAILED):
         raise Conflict("run_ended", f"The run has {run.status} already.")
     return run
 
 
-def retry_run(*, user: User, run_id: UUID) -> WorkflowRun:
+def retry_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
     """Try a run again that failed or was cancelled, with the same configuration.
 
     Raises NotFound, Conflict `run_not_failed`, `run_active` or `workflow_inactive`, and what
     `start_run` raises for a file that is gone.
     """
-    retry(run_id=run_selectors.get_run(user=user, run_id=run_id).id)
-    return run_selectors.get_run(user=user, run_id=run_id)
+    retry(run_id=run_selectors.get_run(principal=principal, run_id=run_id).id)
+    return run_selectors.get_run(principal=principal, run_id=run_id)
 
 
 def retry(*, run_id: UUID) -> None:

@@ -1,13 +1,15 @@
-"""Reads of workflows and runs, scoped to a user: what is not theirs does not exist."""
+"""Reads of workflows and runs, scoped to a principal: what is not theirs does not exist."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from django.core.validators import slug_re
 from django.db.models import QuerySet
 
 from accounts.models import User
+from accounts.principals import Principal
 from common.errors import InvalidInput, NotFound
 from common.pagination import Page, paginate
 from uploads import policy
@@ -19,14 +21,24 @@ from uploads.models import (
     WorkflowLogLine,
     WorkflowRun,
 )
-from uploads.selectors import ACCESS_ALL, COUNT_CAP
+from uploads.selectors import COUNT_CAP, reaches_all_files
 
 LOG_PAGE = 200
 
 
+class RunFilters(TypedDict, total=False):
+    """Which runs a page lists; none or empty is any."""
+
+    status: str | None
+    workflow: str | None  # a slug
+    file_id: UUID | None
+    cursor: str | None
+    limit: int
+
+
 @dataclass(frozen=True)
 class RunCounts:
-    """A user's runs by state; each count stops at COUNT_CAP."""
+    """An owner's runs by state; each count stops at COUNT_CAP."""
 
     pending: int
     running: int
@@ -64,10 +76,10 @@ def get_workflow(slug: str) -> Workflow:
     return workflow
 
 
-def get_run(*, user: User, run_id: UUID) -> WorkflowRun:
-    """A run on the user's own file, or on anybody's for those who may read all files."""
+def get_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
+    """A run on the owner's file, or on anybody's for those who reach all files."""
     run = find_run(run_id)
-    if not (run.owner_id == user.id or user.has_perm(ACCESS_ALL)):
+    if not (run.owner_id == principal.owner.id or reaches_all_files(principal)):
         raise NotFound("run_not_found", "There is no such run.")
     return run
 
@@ -85,22 +97,30 @@ def find_runs(run_ids: Sequence[UUID]) -> list[WorkflowRun]:
     return list(_runs().filter(id__in=run_ids).defer("output_text", "config").order_by("id"))
 
 
-def runs_page(
+def runs_page(*, principal: Principal, **filters: Unpack[RunFilters]) -> Page[WorkflowRun]:
+    """The owner's runs, newest first.
+
+    Raises InvalidInput `invalid_status` or `invalid_cursor`.
+    """
+    return _page(_runs().filter(owner=principal.owner), **filters)
+
+
+def all_runs_page(*, owner: User | None, **filters: Unpack[RunFilters]) -> Page[WorkflowRun]:
+    """Everybody's runs, or one owner's, newest first: for administrators at the shell."""
+    runs = _runs()
+    return _page(runs if owner is None else runs.filter(owner=owner), **filters)
+
+
+def _page(
+    runs: QuerySet[WorkflowRun],
     *,
-    user: User | None,
     status: str | None = None,
     workflow: str | None = None,
     file_id: UUID | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[WorkflowRun]:
-    """A user's runs, newest first; None: everybody's, for administrators at the shell.
-
-    Raises InvalidInput `invalid_status` or `invalid_cursor`.
-    """
-    runs = _runs().defer("output_text", "config")
-    if user is not None:
-        runs = runs.filter(owner=user)
+    runs = runs.defer("output_text", "config")
     if status:
         if status not in RunStatus.values:
             raise InvalidInput("invalid_status", f"status is one of {', '.join(RunStatus.values)}")
@@ -148,8 +168,8 @@ def latest_log(run: WorkflowRun, *, limit: int = LOG_PAGE) -> list[WorkflowLogLi
     return list(WorkflowLogLine.objects.filter(run=run).order_by("-id")[:limit])[::-1]
 
 
-def run_counts(*, user: User) -> RunCounts:
-    runs = WorkflowRun.objects.filter(owner=user)
+def run_counts(*, principal: Principal) -> RunCounts:
+    runs = WorkflowRun.objects.filter(owner=principal.owner)
     return RunCounts(
         **{value: runs.filter(status=value)[:COUNT_CAP].count() for value in RunStatus.values}
     )

@@ -3,15 +3,15 @@
 from typing import Any
 from uuid import UUID
 
-from accounts.models import User
-from accounts.permissions import CHANGE_WORKFLOWS, allows
+from accounts.permissions import CHANGE_WORKFLOWS
+from accounts.principals import Principal
 from common.errors import Forbidden
 from uploads.models import Workflow, WorkflowRun
 from uploads.workflows import registry, runs, selectors
 
 
 def start(
-    *, user: User, file_id: UUID, slug: str, changes: dict[str, Any] | None = None
+    *, principal: Principal, file_id: UUID, slug: str, changes: dict[str, Any] | None = None
 ) -> WorkflowRun:
     """Start the workflow named `slug` on a file; `changes` are members of its configuration.
 
@@ -19,11 +19,11 @@ def start(
     `uploads.workflows.runs.start_run` raises.
     """
     workflow = selectors.get_workflow(slug)
-    config = _changed(workflow, changes, user=user) if changes else None
-    return runs.start_run(user=user, file_id=file_id, workflow=workflow, config=config)
+    config = _changed(workflow, changes, principal=principal) if changes else None
+    return runs.start_run(principal=principal, file_id=file_id, workflow=workflow, config=config)
 
 
-def adjustable_fields(workflow: Workflow, *, user: User) -> list[str]:
+def adjustable_fields(workflow: Workflow, *, principal: Principal) -> list[str]:
     """The members of the configuration that somebody may change for one run."""
     task = registry.find(workflow.task_name)
     if task is None:
@@ -31,14 +31,17 @@ def adjustable_fields(workflow: Workflow, *, user: User) -> list[str]:
     return [
         name
         for name, field in task.config.model_fields.items()
-        if allows(user, CHANGE_WORKFLOWS) or registry.is_marked(field, registry.ADJUSTABLE)
+        if principal.is_staff_with(CHANGE_WORKFLOWS)
+        or registry.is_marked(field, registry.ADJUSTABLE)
     ]
 
 
-def _changed(workflow: Workflow, changes: dict[str, Any], *, user: User) -> dict[str, Any]:
+def _changed(
+    workflow: Workflow, changes: dict[str, Any], *, principal: Principal
+) -> dict[str, Any]:
     task = registry.get(workflow.task_name)
     fixed = set(changes).intersection(task.config.model_fields) - set(
-        adjustable_fields(workflow, user=user)
+        adjustable_fields(workflow, principal=principal)
     )
     if fixed:
         raise Forbidden(

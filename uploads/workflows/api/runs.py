@@ -54,7 +54,7 @@ def start_run(
 ) -> Status:
     """Start a workflow on a stored file. 409 `run_active` while it is under way there already."""
     run = starting.start(
-        user=request.user, file_id=file_id, slug=body.workflow, changes=body.config
+        principal=request.principal, file_id=file_id, slug=body.workflow, changes=body.config
     )
     response["Location"] = reverse("api-1:run", args=[run.id])
     return Status(201, _detail(request, run))
@@ -64,7 +64,7 @@ def start_run(
 def start_runs(request: AuthenticatedRequest, batch_id: UUID, body: BatchRunIn) -> BulkStartOut:
     """Start a workflow on every stored file of a batch that it accepts. Safe to repeat."""
     workflow = selectors.get_workflow(body.workflow)
-    started = runs.start_on_batch(user=request.user, batch_id=batch_id, workflow=workflow)
+    started = runs.start_on_batch(principal=request.principal, batch_id=batch_id, workflow=workflow)
     return BulkStartOut.of(started)
 
 
@@ -74,13 +74,13 @@ def start_runs(request: AuthenticatedRequest, batch_id: UUID, body: BatchRunIn) 
 @router.get("", response={200: RunList} | PROBLEMS)
 def list_runs(request: AuthenticatedRequest, query: Query[RunListQuery]) -> RunList:
     """The runs on your files, newest first. `workflow` is a slug."""
-    return RunList.of(selectors.runs_page(user=request.user, **query.model_dump()))
+    return RunList.of(selectors.runs_page(principal=request.principal, **query.model_dump()))
 
 
 @router.get("/{uuid:run_id}", response={200: RunDetailOut} | PROBLEMS, url_name="run")
 def get_run(request: AuthenticatedRequest, run_id: UUID) -> RunDetailOut:
     """One run with its output and attempts. Poll it every second or so while it is active."""
-    return _detail(request, selectors.get_run(user=request.user, run_id=run_id))
+    return _detail(request, selectors.get_run(principal=request.principal, run_id=run_id))
 
 
 @router.get("/{uuid:run_id}/log", response={200: LogOut} | PROBLEMS)
@@ -91,7 +91,7 @@ def get_log(
     limit: int = selectors.LOG_PAGE,
 ) -> LogOut:
     """The lines after one, oldest first."""
-    run = selectors.get_run(user=request.user, run_id=run_id)
+    run = selectors.get_run(principal=request.principal, run_id=run_id)
     size = min(max(limit, 1), selectors.LOG_PAGE)
     return LogOut.of(run, selectors.log_page(run, after=after, limit=size), after=after)
 
@@ -103,7 +103,7 @@ def get_log(
 )
 def get_output(request: AuthenticatedRequest, run_id: UUID) -> HttpResponse:
     """The output text. A result file is at its `content_url`."""
-    run = selectors.get_run(user=request.user, run_id=run_id)
+    run = selectors.get_run(principal=request.principal, run_id=run_id)
     return HttpResponse(
         run.output_text,
         content_type="text/plain; charset=utf-8",
@@ -118,13 +118,13 @@ def get_output(request: AuthenticatedRequest, run_id: UUID) -> HttpResponse:
 @router.post("/{uuid:run_id}/cancel", response={200: RunDetailOut} | PROBLEMS)
 def cancel_run(request: AuthenticatedRequest, run_id: UUID) -> RunDetailOut:
     """Take a run back. One that is under way ends soon: see `cancel_requested_at`."""
-    return _detail(request, runs.cancel_run(user=request.user, run_id=run_id))
+    return _detail(request, runs.cancel_run(principal=request.principal, run_id=run_id))
 
 
 @router.post("/{uuid:run_id}/retry", response={200: RunDetailOut} | PROBLEMS)
 def retry_run(request: AuthenticatedRequest, run_id: UUID) -> RunDetailOut:
     """Try a run again that failed or was cancelled, with the same configuration."""
-    return _detail(request, runs.retry_run(user=request.user, run_id=run_id))
+    return _detail(request, runs.retry_run(principal=request.principal, run_id=run_id))
 
 
 # --- Runners -------------------------------------------------------------------------------------
@@ -216,4 +216,4 @@ def _answer(request: HttpRequest) -> answers.RunnerAnswer:
 
 
 def _detail(request: AuthenticatedRequest, run: WorkflowRun) -> RunDetailOut:
-    return RunDetailOut.of_attempts(run, selectors.attempts_of(run), user=request.user)
+    return RunDetailOut.of_attempts(run, selectors.attempts_of(run), principal=request.principal)

@@ -11,8 +11,8 @@ from django.urls import reverse
 from ninja import Schema
 from pydantic import Field
 
-from accounts.models import User
-from accounts.permissions import CHANGE_WORKFLOWS, SEE_TRACEBACKS, allows
+from accounts.permissions import CHANGE_WORKFLOWS, SEE_TRACEBACKS
+from accounts.principals import Principal
 from common.http.schemas import ErrorOut, RequestBody
 from common.pagination import Page
 from uploads.models import (
@@ -46,7 +46,7 @@ class WorkflowOut(Schema):
     time_limit_seconds: int
 
     @classmethod
-    def of(cls, workflow: Workflow, *, user: User) -> Self:
+    def of(cls, workflow: Workflow, *, principal: Principal) -> Self:
         following = workflow.on_success
         return cls(
             id=workflow.id,
@@ -55,7 +55,7 @@ class WorkflowOut(Schema):
             description=workflow.description,
             task=workflow.task_name,
             accepted_types=workflow.accepted_types,
-            config_schema=_config_schema(workflow, user=user),
+            config_schema=_config_schema(workflow, principal=principal),
             consumes_file=workflow.consumes_file,
             next=following.slug if following else None,
             time_limit_seconds=workflow.time_limit_seconds,
@@ -66,13 +66,13 @@ class WorkflowList(Schema):
     items: list[WorkflowOut]
 
     @classmethod
-    def of(cls, workflows: Iterable[Workflow], *, user: User) -> Self:
-        return cls(items=[WorkflowOut.of(workflow, user=user) for workflow in workflows])
+    def of(cls, workflows: Iterable[Workflow], *, principal: Principal) -> Self:
+        return cls(items=[WorkflowOut.of(workflow, principal=principal) for workflow in workflows])
 
 
-def _config_schema(workflow: Workflow, *, user: User) -> dict[str, Any]:
+def _config_schema(workflow: Workflow, *, principal: Principal) -> dict[str, Any]:
     """Every member is optional: what is not given stays as the workflow has it."""
-    names = adjustable_fields(workflow, user=user)
+    names = adjustable_fields(workflow, principal=principal)
     task = registry.find(workflow.task_name)
     whole = task.config.model_json_schema() if task and names else {}
     properties = {name: dict(whole["properties"][name]) for name in names}
@@ -223,14 +223,14 @@ class RunDetailOut(RunOut):
 
     @classmethod
     def of_attempts(
-        cls, run: WorkflowRun, attempts: Iterable[WorkflowAttempt], *, user: User
+        cls, run: WorkflowRun, attempts: Iterable[WorkflowAttempt], *, principal: Principal
     ) -> "RunDetailOut":
-        for_staff = allows(user, SEE_TRACEBACKS)
+        for_staff = principal.is_staff_with(SEE_TRACEBACKS)
         return cls(
             **_run_values(run),
             output_text=run.output_text,
             output_is_cut=run.output_is_cut,
-            config=_visible_config(run, user=user),
+            config=_visible_config(run, principal=principal),
             attempts=[AttemptOut.of(attempt, for_staff=for_staff) for attempt in attempts],
         )
 
@@ -306,10 +306,10 @@ def _run_values(run: WorkflowRun) -> dict[str, Any]:
     }
 
 
-def _visible_config(run: WorkflowRun, *, user: User) -> dict[str, Any]:
-    if allows(user, CHANGE_WORKFLOWS):
+def _visible_config(run: WorkflowRun, *, principal: Principal) -> dict[str, Any]:
+    if principal.is_staff_with(CHANGE_WORKFLOWS):
         return dict(run.config)
-    names = adjustable_fields(run.workflow, user=user)
+    names = adjustable_fields(run.workflow, principal=principal)
     return {name: value for name, value in run.config.items() if name in names}
 
 

@@ -18,12 +18,12 @@ router = Router(tags=["Workflows"], auth=Authenticator(TokenScope.WORKFLOWS))
 def list_workflows(request: AuthenticatedRequest, file_id: UUID | None = None) -> WorkflowList:
     """All active workflows by name; with `file_id`, those that accept this file."""
     if file_id is None:
-        return WorkflowList.of(run_selectors.active_workflows(), user=request.user)
-    file = selectors.get_file(user=request.user, file_id=file_id)
-    return WorkflowList.of(run_selectors.workflows_for(file), user=request.user)
+        return WorkflowList.of(run_selectors.active_workflows(), principal=request.principal)
+    file = selectors.get_file(principal=request.principal, file_id=file_id)
+    return WorkflowList.of(run_selectors.workflows_for(file), principal=request.principal)
 
 
 @router.get("/{slug:slug}", response={200: WorkflowOut} | PROBLEMS)
 def get_workflow(request: AuthenticatedRequest, slug: str) -> WorkflowOut:
     """One active workflow."""
-    return WorkflowOut.of(run_selectors.get_workflow(slug), user=request.user)
+    return WorkflowOut.of(run_selectors.get_workflow(slug), principal=request.principal)

@@ -10,7 +10,7 @@ from uuid import UUID
 import click
 
 from accounts import services as accounts
-from accounts.models import User
+from accounts.principals import Principal, at_the_shell
 from common.console import Row, iso, print_json, print_rows, printable
 from common.db import DATABASE_GONE, renew_connections
 from common.errors import DooritoError, NotFound
@@ -88,8 +88,10 @@ def start(
     started = []
     for file_id in dict.fromkeys(file_ids):
         try:
-            user = _acting_user(email, file_id=file_id)
-            made = starting.start(user=user, file_id=file_id, slug=workflow, changes=dict(settings))
+            principal = _principal(email, file_id=file_id)
+            made = starting.start(
+                principal=principal, file_id=file_id, slug=workflow, changes=dict(settings)
+            )
         except DooritoError as exc:
             click.echo(f"Error: {file_id}: {exc.message}", err=True)
             continue
@@ -120,8 +122,8 @@ def list_(
     as_json: bool,
 ) -> None:
     """List the newest runs, everybody's unless told otherwise."""
-    page = run_selectors.runs_page(
-        user=accounts.get_user(email=email) if email else None,
+    page = run_selectors.all_runs_page(
+        owner=accounts.get_user(email=email) if email else None,
         status=status,
         workflow=workflow,
         file_id=file_id,
@@ -171,8 +173,8 @@ def logs(run_id: UUID, is_following: bool) -> None:
 def cancel(run_id: UUID, email: str | None) -> None:
     """Take a run back; one that is under way ends soon."""
     found = run_selectors.find_run(run_id)
-    user = _acting_user(email, file_id=found.file_id)
-    cancelled = runs.cancel_run(user=user, run_id=run_id)
+    principal = _principal(email, file_id=found.file_id)
+    cancelled = runs.cancel_run(principal=principal, run_id=run_id)
     if cancelled.status == RunStatus.CANCELLED:
         click.echo(f"Cancelled run {run_id}.", err=True)
     else:
@@ -186,23 +188,24 @@ def cancel(run_id: UUID, email: str | None) -> None:
 def retry(run_id: UUID, email: str | None, is_waiting: bool) -> None:
     """Try a run again that failed or was cancelled."""
     found = run_selectors.find_run(run_id)
-    user = _acting_user(email, file_id=found.file_id)
-    runs.retry_run(user=user, run_id=run_id)
+    principal = _principal(email, file_id=found.file_id)
+    runs.retry_run(principal=principal, run_id=run_id)
     click.echo(f"Run {run_id} is tried again.", err=True)
     if is_waiting and not _follow([run_id]):
         sys.exit(1)
 
 
-def _acting_user(email: str | None, *, file_id: UUID) -> User:
+def _principal(email: str | None, *, file_id: UUID) -> Principal:
+    """Acts for the account that is named, or else for the owner of the file."""
     if email:
-        return accounts.get_user(email=email)
+        return at_the_shell(accounts.get_user(email=email))
     owner = selectors.get_linked_file(file_id).uploaded_by
     if owner is None:
         raise NotFound(
             "user_not_found",
             "The account of the file's owner is gone; name an administrator with --user.",
         )
-    return owner
+    return at_the_shell(owner)
 
 
 def _follow(run_ids: Sequence[UUID]) -> bool:

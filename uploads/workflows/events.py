@@ -1,0 +1,86 @@
+"""The payloads of the events of runs, as `uploads.events` has those of files."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+
+from common.outbox.payloads import Payload
+from uploads.events import Actor, FailureReason, actor
+from uploads.models import WorkflowRun
+
+OUTPUT_LENGTH = 16_384  # characters of a run's output that an event carries
+
+
+class WorkflowReference(Payload):
+    id: UUID
+    slug: str
+    name: str
+
+
+class FileReference(Payload):
+    id: UUID
+    original_filename: str
+
+
+class RunSnapshot(Payload):
+    """A workflow's run on a file, at its end."""
+
+    id: UUID
+    status: str
+    attempt: int
+    """How often it was tried, from 1."""
+    started_at: datetime
+    completed_at: datetime
+    output_text: Annotated[str, Field(max_length=OUTPUT_LENGTH)]
+    """The beginning of what it found out; all of it when `output_url` is null."""
+    output_url: str | None
+    """A signed link to the whole result."""
+    cost: Decimal | None
+    """An amount as decimal text; null when the run cost nothing."""
+
+
+class WorkflowRunCompleted(Payload):
+    """A workflow finished its work on a file."""
+
+    run: RunSnapshot
+    workflow: WorkflowReference
+    file: FileReference
+    actor: Actor
+
+
+class WorkflowRunFailed(WorkflowRunCompleted):
+    """A workflow gave up on a file, which is as it was."""
+
+    error: FailureReason
+
+
+PAYLOADS: dict[str, type[Payload]] = {
+    "workflow_run.completed": WorkflowRunCompleted,
+    "workflow_run.failed": WorkflowRunFailed,
+}
+
+
+def run_event(event_type: str, run: WorkflowRun, *, output_url: str | None) -> WorkflowRunCompleted:
+    """Of a run that has ended; the payload's class is the one that PAYLOADS names."""
+    values: dict[str, Any] = {
+        "run": RunSnapshot(
+            id=run.id,
+            status=run.status,
+            attempt=run.attempt,
+            started_at=run.started_at or run.created_at,
+            completed_at=run.completed_at or run.updated_at,
+            output_text=run.output_text[:OUTPUT_LENGTH],
+            output_url=output_url,
+            cost=run.cost,
+        ),
+        "workflow": WorkflowReference.model_validate(run.workflow, from_attributes=True),
+        "file": FileReference.model_validate(run.file, from_attributes=True),
+        "actor": actor(run.owner),
+    }
+    if event_type == "workflow_run.failed":
+        error = FailureReason(code=run.error_code, message=run.error_message)
+        return WorkflowRunFailed(**values, error=error)
+    return WorkflowRunCompleted(**values)
