@@ -14,16 +14,26 @@ from common.http.exchange import (
     UnreadableBodyError,
     exchange_of,
 )
+from common.http.requests import has_unknown_length
 
 
-def content_length(request: HttpRequest) -> int:
-    """Bytes of the body as announced. Raises LengthRequired, InvalidInput `invalid_length`."""
+def body_length(request: HttpRequest) -> int | None:
+    """Bytes of the body as announced; None for one that tells as it comes.
+
+    Raises LengthRequired, InvalidInput `invalid_length`.
+    """
+    if has_unknown_length(request):
+        return None
     text = request.META.get("CONTENT_LENGTH") or ""
     if not text:
-        raise LengthRequired("length_required", "Send the body with a Content-Length.")
+        raise no_length()
     if not (text.isascii() and text.isdigit()):
         raise InvalidInput("invalid_length", "Content-Length must be a whole number of bytes.")
     return int(text)
+
+
+def no_length() -> LengthRequired:
+    return LengthRequired("length_required", "Send the body with a Content-Length.")
 
 
 def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
@@ -50,10 +60,11 @@ def expect_download(request: HttpRequest, *, size_bytes: int) -> None:
 
 
 def account_of(request: HttpRequest) -> str:
-    """Whom transfers count for: the account that was let in, else the signed link that was."""
-    if hasattr(request, "token"):  # see accounts.authentication.Authenticator
-        return f"user {request.user.pk}"
-    return f"link {request.path}"
+    """Whom transfers count for: an account, a grant of it, or a signed link."""
+    principal = getattr(request, "principal", None)  # see accounts.authentication.Authenticator
+    if principal is None:
+        return f"link {request.path}"
+    return f"grant {principal.grant_id}" if principal.grant_id else f"user {principal.owner.pk}"
 
 
 def file_blocks(file: UploadedFile) -> Iterator[memoryview]:

@@ -21,7 +21,7 @@ from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.datastructures import MultiValueDict
 
 from common.errors import InsufficientStorage, InvalidInput
-from common.http.bodies import content_length, expect_upload
+from common.http.bodies import body_length, expect_upload, no_length
 
 _OVERHEAD_BYTES = 64 * 1024  # boundaries and the other fields
 _CSRF_FIELD = "csrfmiddlewaretoken"
@@ -44,7 +44,9 @@ def read_form(request: HttpRequest, *, check_size: Callable[[int], object]) -> I
     Raises InvalidInput `body_incomplete`, `file_missing`, `several_files`, `repeated_field` or
     `unknown_field` (another file), PayloadTooLarge, InsufficientStorage `no_room`.
     """
-    length = content_length(request)
+    length = body_length(request)
+    if length is None:
+        raise no_length()
     check_size(length - _OVERHEAD_BYTES)
     expect_upload(request)
     with FileAside(request) as aside:

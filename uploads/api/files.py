@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
-from common.http.bodies import body_blocks, content_length, file_blocks
+from common.http.bodies import file_blocks
 from common.http.digests import content_digest
 from common.http.forms import read_form
 from common.http.problems import PROBLEMS
+from common.http.sized import sized_body
 from uploads import policy, selectors
 from uploads.api.content import file_response
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
@@ -72,11 +73,10 @@ _BODY = {
 @router.post("", response={201: FileOut} | PROBLEMS, auth=may_upload, openapi_extra=_BODY)
 def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> Status:
     """Send a small file in one request: the field `file` of a form, or the raw body."""
-    length = content_length(request)
     if request.content_type == "multipart/form-data":
         file = _store_form(request, query)
     else:
-        file = _store_raw(request, query, length=length)
+        file = _store_raw(request, query)
     return Status(201, FileOut.of(file))
 
 
@@ -170,18 +170,19 @@ def _with_fields(fields: dict[str, str], query: OneRequestQuery) -> OneRequestQu
         raise InvalidInput("invalid_request", f"{said}.") from exc
 
 
-def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery, *, length: int) -> Any:
-    return store_in_one_request(
-        principal=request.principal,
-        request=_request(
-            query,
-            filename=query.filename,
-            size_bytes=length,
-            content_type=_declared_type(request),
-        ),
-        blocks=body_blocks(request),
-        declared=content_digest(request),
-    )
+def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
+    with sized_body(request, check_size=policy.check_single_request_size) as body:
+        return store_in_one_request(
+            principal=request.principal,
+            request=_request(
+                query,
+                filename=query.filename,
+                size_bytes=body.size_bytes,
+                content_type=_declared_type(request),
+            ),
+            blocks=body.blocks,
+            declared=content_digest(request),
+        )
 
 
 def _declared_type(request: AuthenticatedRequest) -> str:

@@ -50,14 +50,14 @@ def receive_part(
     principal: Principal,
     session_id: UUID,
     part_number: int,
-    length: int,
+    length: int | None,
     blocks: Iterator[memoryview],
     declared: Digest | None = None,
 ) -> PartReceipt:
     """Store one part, or confirm that the same bytes are there already.
 
-    `length` is what the client announced; `blocks` yields the body and may raise when the
-    connection fails: then the part stays unreceived and can be sent again.
+    `length` is what the client announced, if it did; `blocks` yields the body and may raise when
+    the connection fails: then the part stays unreceived and can be sent again.
 
     Raises NotFound, Gone `session_…`, InvalidInput `part_number_invalid`, `part_size_wrong` or
     `body_incomplete`, Conflict `part_in_progress` or `part_differs`, UnprocessableContent
@@ -82,7 +82,7 @@ def receive_part(
 
 @contextmanager
 def _reserved(
-    layout: UploadLayout, session_id: UUID, *, number: int, length: int
+    layout: UploadLayout, session_id: UUID, *, number: int, length: int | None
 ) -> Iterator[tuple[PartRange, PartWriter]]:
     """The part that was announced, and the sole right to write it."""
     with ExitStack() as stack:
@@ -99,7 +99,7 @@ def _reserved(
         yield part, writer
 
 
-def _part_range(layout: UploadLayout, number: int, *, length: int) -> PartRange:
+def _part_range(layout: UploadLayout, number: int, *, length: int | None) -> PartRange:
     if not 1 <= number <= layout.total_parts:
         raise InvalidInput(
             "part_number_invalid",
@@ -109,13 +109,36 @@ def _part_range(layout: UploadLayout, number: int, *, length: int) -> PartRange:
         )
     offset = (number - 1) * layout.chunk_size_bytes
     size = min(layout.chunk_size_bytes, layout.size_bytes - offset)
-    if length != size:
+    part = PartRange(number, offset, size)
+    if length not in {size, None}:
+        raise _size_wrong(part, f"the request announced {length}")
+    return part
+
+
+def _size_wrong(part: PartRange, found: str) -> InvalidInput:
+    return InvalidInput(
+        "part_size_wrong",
+        f"Part {part.number} has {part.size_bytes} bytes; {found}.",
+        expected_bytes=part.size_bytes,
+    )
+
+
+def _of_size(part: PartRange, blocks: Iterator[memoryview]) -> Iterator[memoryview]:
+    """The blocks of a part's body, which never go beyond the part, nor end before it does.
+
+    Raises InvalidInput `part_size_wrong`, `body_incomplete`.
+    """
+    received = 0
+    for block in blocks:
+        received += block.nbytes
+        if received > part.size_bytes:
+            raise _size_wrong(part, "the body has more")
+        yield block
+    if received < part.size_bytes:
         raise InvalidInput(
-            "part_size_wrong",
-            f"Part {number} has {size} bytes; the request announced {length}.",
-            expected_bytes=size,
+            "body_incomplete",
+            f"Part {part.number} ended after {received} of {part.size_bytes} bytes; send it again.",
         )
-    return PartRange(number, offset, size)
 
 
 _LOOK_UP = """
@@ -228,12 +251,9 @@ def _write(
     """Put the body in place; its digest."""
     algorithm = declared.algorithm if declared else "blake3"
     digester = part_digester(algorithm)
-    received = 0
-    for block in blocks:
+    for block in _of_size(part, blocks):
         digester.update(block)
         writer.write(block)
-        received += block.nbytes
-    _require_whole(part, received=received)
     digest = Digest(algorithm, digester.digest())
     require_declared(digest.value, declared=declared)
     writer.flush()
@@ -271,30 +291,20 @@ def digest_of_repeat(
     blocks: Iterator[memoryview],
     declared: Digest | None,
 ) -> bytes:
-    """Of a body, by the algorithm of what it repeats; nothing is kept.
+    """The digest of a body that repeats a part, by that part's algorithm; nothing is kept.
 
-    Raises InvalidInput `body_incomplete`, UnprocessableContent `digest_mismatch`.
+    Raises InvalidInput `part_size_wrong` or `body_incomplete`, UnprocessableContent
+    `digest_mismatch`.
     """
     same = part_digester(algorithm)
     promised = part_digester(declared.algorithm) if declared else None
-    received = 0
-    for block in blocks:
+    for block in _of_size(part, blocks):
         same.update(block)
         if promised:
             promised.update(block)
-        received += block.nbytes
-    _require_whole(part, received=received)
     if promised:
         require_declared(promised.digest(), declared=declared)
     return bytes(same.digest())
-
-
-def _require_whole(part: PartRange, *, received: int) -> None:
-    if received != part.size_bytes:
-        raise InvalidInput(
-            "body_incomplete",
-            f"Part {part.number} ended after {received} of {part.size_bytes} bytes; send it again.",
-        )
 
 
 def require_declared(actual: bytes, *, declared: Digest | None) -> None:
