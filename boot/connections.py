@@ -18,9 +18,9 @@ from boot.waiting import Waiting
 HEAD_SECONDS = 10.0  # for a request's line and headers together
 LINGER_SILENCE_SECONDS = 2.0  # after the last answer, while the client goes on sending
 LINGER_SECONDS = 60.0  # ... altogether: some read no answer before they have sent everything
-LINGER_BYTES = 256 * 2**20
 _READ_BYTES = 8 * 2**10  # of a head at once: what comes with it of a body is copied twice
-_DISCARD_BYTES = 64 * 2**10
+_DISCARD_BYTES = 2**20
+_DISCARD = socket.MSG_DONTWAIT | socket.MSG_TRUNC  # tcp(7): Linux does not even copy the bytes
 
 
 class Arrival(Enum):
@@ -44,7 +44,6 @@ class ClientConnection:
         self._stall = stall  # seconds
         self._wanted_bytes = 1  # before the poller tells of any
         self._linger_until = 0.0  # monotonic
-        self._linger_bytes = LINGER_BYTES
         set_limits(sock, seconds=stall)
 
     def receive(self, begun: bytes = b"") -> Arrival:
@@ -105,13 +104,12 @@ class ClientConnection:
     def discard(self, buffer: bytearray) -> bool:
         """Read on without keeping it; whether more may come."""
         try:
-            count = self.client_socket.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+            count = self.client_socket.recv_into(buffer, 0, _DISCARD)
         except BlockingIOError:
             return True
         except OSError:
             return False
-        self._linger_bytes -= count
-        return count > 0 and self._linger_bytes > 0 and time.monotonic() < self._linger_until
+        return count > 0 and time.monotonic() < self._linger_until
 
     def close_socket(self) -> None:
         self.client_socket.close()

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Protocol
 
 from boot.heads import PROMPT_BODY_BYTES
@@ -135,10 +136,15 @@ class ServerExchange:
         """As by `read`, which copies every byte twice more, and for every piece that has arrived
         takes a system call and the interpreter lock. Here the kernel fills whole blocks.
         """
-        buffer = memoryview(bytearray(min(BLOCK_BYTES, left)))
+        size = min(BLOCK_BYTES, left)
+        # In turn: what was given last may still be hashed while the next is received.
+        buffers = [memoryview(bytearray(size)) for _ in range(2 if left > size else 1)]
         try:
-            while filled := self._fill(buffer[:left]):
+            for buffer in cycle(buffers):
+                filled = self._fill(buffer[:left])
                 left -= filled
+                if not filled:
+                    break
                 yield buffer[:filled]
         except OSError:
             self._body.failed = True

@@ -352,7 +352,11 @@ class Base(Configuration):
         # Answers of 4xx are the client's news, and the addresses of signed links are secrets.
         "loggers": {
             "django.request": {"level": "ERROR"},
-            "django.security.DisallowedHost": {"level": "CRITICAL"},  # they are of 4xx too
+            # Django logs these, which it answers with 400, as errors with a traceback.
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
+            "django.security.RequestDataTooBig": {"level": "CRITICAL"},
+            "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
+            "django.security.TooManyFilesSent": {"level": "CRITICAL"},
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
         },

@@ -7,7 +7,6 @@ A principal sees its owner's objects. Accounts with the permission `uploads.acce
 import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +23,6 @@ from common.pagination import Page, decode_cursor, paginate
 from uploads.models import (
     FileStatus,
     IngestFile,
-    PartStatus,
     SessionStatus,
     UploadBatch,
     UploadPart,
@@ -165,57 +163,21 @@ def get_session(*, principal: Principal, session_id: UUID) -> UploadSession:
     return session
 
 
-@dataclass(frozen=True)
-class UploadLayout:
-    """What of an upload never changes: whose it is, where its bytes go, how it is cut."""
-
-    owner_id: UUID
-    spool_key: str
-    size_bytes: int
-    chunk_size_bytes: int
-    total_parts: int
-
-
-def upload_layout(*, principal: Principal, session_id: UUID) -> UploadLayout:
-    """The layout of a session, whatever its state; the database is asked once."""
-    layout = _layout(session_id)
-    if layout.owner_id != principal.owner.pk:
-        raise session_not_found()
-    return layout
-
-
-@lru_cache(maxsize=1024)
-def _layout(session_id: UUID) -> UploadLayout:
-    row = (
-        UploadSession.objects.filter(id=session_id)
-        .values_list(
-            "created_by_id", "spool_key", "file__size_bytes", "chunk_size_bytes", "total_parts"
-        )
-        .first()
-    )
-    if row is None:
-        raise session_not_found()
-    return UploadLayout(*row)
-
-
 def received_ranges(session: UploadSession) -> str:
     """Received part numbers as ranges, `1-50,52,55-100`; "" for none."""
     if session.status == SessionStatus.COMPLETE:  # their rows go soon after
-        return _ranges(list(range(1, session.total_parts + 1)))
-    numbers = UploadPart.objects.filter(session=session, status=PartStatus.RECEIVED)
+        return _ranges(list(range(1, session.received_parts_count + 1)))
+    numbers = UploadPart.objects.filter(session=session)
     return _ranges(list(numbers.order_by("part_number").values_list("part_number", flat=True)))
 
 
 def missing_ranges(session: UploadSession) -> str:
-    """Part numbers not yet received, as ranges; "" when all are there."""
+    """Numbers of numbered parts not yet received, as ranges; "" when all are there."""
     if session.received_parts_count == session.total_parts:
         return ""
-    received = set(
-        UploadPart.objects.filter(session=session, status=PartStatus.RECEIVED).values_list(
-            "part_number", flat=True
-        )
-    )
-    return _ranges([n for n in range(1, session.total_parts + 1) if n not in received])
+    received = set(UploadPart.objects.filter(session=session).values_list("part_number", flat=True))
+    total = session.total_parts or 0
+    return _ranges([n for n in range(1, total + 1) if n not in received])
 
 
 def dashboard(*, principal: Principal) -> Dashboard:

@@ -39,9 +39,10 @@ def no_length() -> LengthRequired:
 def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
     """The raw body of an upload; ends early where the connection does.
 
-    It counts among the account's transfers from this call on, and is read from the first block on,
-    each of which is valid until the next. Raises TooManyRequests `too_many_transfers` or
-    ServiceUnavailable `server_busy`, and while it is read what `interrupted` gives.
+    It counts among the account's transfers from this call on, and is read from the first block on.
+    Each block is valid until the one after the next is asked for. Raises TooManyRequests
+    `too_many_transfers` or ServiceUnavailable `server_busy`, and while it is read what
+    `interrupted` gives.
     """
     return _explained(exchange_of(request).receive_upload(account_of(request)))
 

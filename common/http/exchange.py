@@ -34,12 +34,13 @@ class Exchange(Protocol):
     """
 
     def receive_upload(self, account: str) -> Iterator[memoryview]:
-        """The body in blocks of up to BLOCK_BYTES, each valid until the next.
+        """The body in blocks of up to BLOCK_BYTES.
 
-        Counted among the account's transfers from the call on, read from the first block on. It
-        ends early where the connection does. Raises TooManyRequests `too_many_transfers` or
-        ServiceUnavailable `server_busy` at once, and while it is read OSError: TimeoutError,
-        TooSlowError, UnreadableBodyError.
+        Each is valid until the one after the next is asked for. The body counts among the account's
+        transfers from the call on, is read from the first block on, and ends early where the
+        connection does. Raises TooManyRequests `too_many_transfers` or ServiceUnavailable
+        `server_busy` at once, and while it is read OSError: TimeoutError, TooSlowError,
+        UnreadableBodyError.
         """
         ...
 

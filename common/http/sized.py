@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -17,7 +18,7 @@ from common.http.exchange import BLOCK_BYTES
 
 @dataclass(frozen=True)
 class SizedBody:
-    """`blocks` are read once; each is valid until the next."""
+    """`blocks` are read once; each is valid until the one after the next is asked for."""
 
     size_bytes: int
     blocks: Iterator[memoryview]
@@ -76,6 +77,9 @@ def _set_aside(
 
 def _blocks_of(file: BinaryIO, *, size_bytes: int) -> Iterator[memoryview]:
     file.seek(0)
-    buffer = memoryview(bytearray(min(BLOCK_BYTES, size_bytes)))
-    while filled := file.readinto(buffer):  # type: ignore[attr-defined]
+    size = min(BLOCK_BYTES, size_bytes)
+    for buffer in cycle([memoryview(bytearray(size)), memoryview(bytearray(size))]):
+        filled = file.readinto(buffer)  # type: ignore[attr-defined]
+        if not filled:
+            return
         yield buffer[:filled]

@@ -19,7 +19,7 @@ from uploads import selectors
 from uploads.files import lifecycle
 from uploads.files.links import LinkKind, file_id_of
 from uploads.models import IngestFile
-from uploads.storage import storage
+from uploads.storage import open_object
 
 _BLOCK_BYTES = 256 * 2**10  # of a range
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)  # 64 bits: more is no range
@@ -46,7 +46,7 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
     if request.method != "HEAD":
         expect_download(request, size_bytes=end - start)
     with ExitStack() as stack:
-        content = stack.enter_context(storage().open(file.storage_key))
+        content = stack.enter_context(open_object(file))
         if request.method == "HEAD":
             response = HttpResponse()
         elif span is None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from uploads.files import hooks, states
 from uploads.files.expiry import expiry_notice_from
 from uploads.models import FileStatus, IngestFile
-from uploads.storage import storage
+from uploads.storage import object_of, storage_for
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def purge_files() -> int:
 
 def _purge(file: IngestFile) -> bool:
     try:
-        storage().delete(file.storage_key)
+        storage_for(file).objects.delete(object_of(file))
     except OSError:  # a later sweep tries it again
         logger.exception("The bytes of file %s cannot be removed", file.id)
         return False
