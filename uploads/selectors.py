@@ -7,7 +7,6 @@ A principal sees its owner's objects. Accounts with the permission `uploads.acce
 import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -18,7 +17,6 @@ from accounts.models import TokenScope
 from accounts.principals import Principal
 from common.errors import InvalidInput, NotFound
 from common.models import OutboxEvent
-from common.outbox import events
 from common.pagination import Page, decode_cursor, paginate
 from uploads.models import (
     FileStatus,
@@ -33,8 +31,6 @@ SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that
 COUNT_CAP = 10_000
 ACCESS_ALL = "uploads.access_all_files"
 _FILE_SCOPES = {TokenScope.READ, TokenScope.CONSUME, TokenScope.WORKFLOWS}
-HIDDEN = "(hidden)"
-_READERS_ONLY = ("url", "output_url", "output_text")  # of events
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
 
 
@@ -101,33 +97,22 @@ def get_linked_file(file_id: UUID) -> IngestFile:
     return _file(IngestFile.objects.filter(id=file_id))
 
 
-def envelope_for(principal: Principal, event: OutboxEvent) -> dict[str, Any]:
-    """What receivers get of an event, for a person to see.
-
-    The signed link in it opens the file to whoever has it, so it is shown to those alone who may
-    read that file: to see webhooks is another permission.
-    """
-    envelope = events.envelope(event)
-    if may_read_file_of(principal, event):
-        return envelope
-    return envelope | {"data": {name: _hidden(part) for name, part in envelope["data"].items()}}
-
-
-def _hidden(part: Any) -> Any:
-    """A part of an event without what only readers of its file may have."""
-    if not isinstance(part, dict):
-        return part
-    return part | {name: HIDDEN for name in _READERS_ONLY if part.get(name)}
-
-
 def may_read_file_of(principal: Principal, event: OutboxEvent) -> bool:
-    """Whether an event about a file is about one that `get_file` would give."""
-    return event.user_id == principal.owner.id or reaches_all_files(principal)
+    """Whether an event is about a file, or what became of one, that `get_file` would give.
+
+    A token for webhooks alone reads no files, not even its owner's.
+    """
+    is_own = event.user_id == principal.owner.id and principal.grant_id is None
+    return (is_own and _has_file_scope(principal)) or reaches_all_files(principal)
 
 
 def reaches_all_files(principal: Principal) -> bool:
     """Whether others' files can be read and consumed: by permission, with a scope for files."""
-    return bool(principal.scopes & _FILE_SCOPES) and principal.has_permission(ACCESS_ALL)
+    return _has_file_scope(principal) and principal.has_permission(ACCESS_ALL)
+
+
+def _has_file_scope(principal: Principal) -> bool:
+    return bool(principal.scopes & _FILE_SCOPES)
 
 
 def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:

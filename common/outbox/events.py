@@ -1,19 +1,18 @@
 """The event outbox: facts and their deliveries, written in the transaction of the change."""
 
-import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Prefetch
 from django.db.models.signals import post_save
 from django.utils import timezone
 
+from common import content_types
 from common.ids import first_id
 from common.models import (
     DeliveryStatus,
@@ -23,21 +22,8 @@ from common.models import (
     WebhookEndpoint,
 )
 from common.outbox import kicks
+from common.outbox.types import event_types, subscribes
 
-EVENT_TYPES = frozenset(
-    {
-        "file.uploaded",
-        "file.expiring",
-        "file.processed",
-        "file.deleted",
-        "file.failed",
-        "batch.completed",
-        "workflow_run.completed",
-        "workflow_run.failed",
-        "webhook.test",
-        "webhook.disabled",
-    }
-)
 OPEN = (DeliveryStatus.PENDING, DeliveryStatus.SENDING)
 FINISHED = (DeliveryStatus.DELIVERED, DeliveryStatus.FAILED)
 
@@ -71,7 +57,7 @@ def emit_event(
     """
     if not connection.in_atomic_block:
         raise RuntimeError("emit_event must be called inside the transaction of the change.")
-    if event_type not in EVENT_TYPES:
+    if event_type not in event_types:
         raise ValueError(f"Unknown event type: {event_type}")
     event = OutboxEvent(
         event_type=event_type,
@@ -172,63 +158,11 @@ def takes(endpoint: WebhookEndpoint, event: OutboxEvent) -> bool:
         subscribes(endpoint.event_types, event.event_type)
         and endpoint.user_id in (None, event.user_id)
         and endpoint.batch_id in (None, event.batch_id)
-        and (not event.content_type or _accepts(endpoint.content_types, event.content_type))
+        and (
+            not (event.content_type and endpoint.content_types)
+            or content_types.matches(endpoint.content_types, event.content_type)
+        )
     )
-
-
-def subscribes(patterns: Collection[str], event_type: str) -> bool:
-    """Whether an endpoint's filter (`file.uploaded`, `file.*`, nothing for all) takes a type."""
-    return not patterns or any(
-        pattern in ("*", event_type)
-        or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
-        for pattern in patterns
-    )
-
-
-def _accepts(patterns: Collection[str], content_type: str) -> bool:
-    """The same for content types: `application/pdf`, `image/*`."""
-    return not patterns or any(
-        pattern in ("*/*", content_type)
-        or (pattern.endswith("/*") and content_type.startswith(pattern[:-1]))
-        for pattern in patterns
-    )
-
-
-class Fact(Protocol):
-    """An event as it is told: an OutboxEvent, or a row with its values."""
-
-    @property
-    def id(self) -> UUID: ...
-    @property
-    def event_type(self) -> str: ...
-    @property
-    def schema_version(self) -> int: ...
-    @property
-    def created_at(self) -> datetime: ...
-    @property
-    def payload(self) -> dict[str, Any]: ...
-
-
-def envelope(event: Fact) -> dict[str, Any]:
-    """What a receiver gets: the payload in the shape of Standard Webhooks."""
-    return {
-        "id": str(event.id),
-        "type": event.event_type,
-        "timestamp": event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "schema_version": event.schema_version,
-        "data": event.payload,
-    }
-
-
-def body(event: Fact) -> bytes:
-    """The envelope's bytes, the same on every attempt: jsonb keeps no order, so keys are sorted."""
-    return json.dumps(
-        envelope(event),
-        cls=DjangoJSONEncoder,
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-    ).encode()
 
 
 def events_of(*, aggregate_type: str, aggregate_id: UUID, limit: int = 50) -> list[OutboxEvent]:
