@@ -354,11 +354,10 @@ class Base(Configuration):
         # Answers of 4xx are the client's news, and the addresses of signed links are secrets.
         "loggers": {
             "django.request": {"level": "ERROR"},
-            # Django logs these, which it answers with 400, as errors with a traceback.
-            "django.security.DisallowedHost": {"level": "CRITICAL"},
-            "django.security.RequestDataTooBig": {"level": "CRITICAL"},
-            "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
-            "django.security.TooManyFilesSent": {"level": "CRITICAL"},
+            **{  # of 4xx too, which Django logs as errors with a traceback
+                f"django.security.{name}": {"level": "CRITICAL"}
+                for name in ("DisallowedHost", "RequestDataTooBig", "TooManyFieldsSent")
+            },
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
         },

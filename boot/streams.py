@@ -74,7 +74,7 @@ class Sender:
                 left = left[count:]
 
     def send_file(self, file: _HasFileno, *, offset: int, count: int) -> None:
-        """By sendfile(2), as far as the file goes. Raises TimeoutError, TooSlowError."""
+        """By sendfile(2). Raises TimeoutError, TooSlowError, EOFError for a shorter file."""
         end = offset + count
         self._sock.setblocking(False)  # sendfile(2) has no flag for it
         try:
@@ -85,7 +85,7 @@ class Sender:
                     self._wait_for_room()
                     continue
                 if sent == 0:
-                    return
+                    raise EOFError("The file is shorter than the answer that was announced.")
                 offset += sent
         finally:
             self._sock.setblocking(True)
