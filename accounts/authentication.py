@@ -14,9 +14,12 @@ from ninja.security.base import AuthBase
 from accounts import permissions, principals, services
 from accounts.principals import Principal
 from common.db import release_connection
-from common.errors import Forbidden, Unauthenticated
+from common.errors import Conflict, Forbidden, Unauthenticated
 
+# What a page's script sends with each request: the id of the account that the page was made for.
+PAGE_ACCOUNT = "X-Page-Account"
 _WITH_BODY = {"POST", "PUT", "PATCH"}
+_UNTRUSTED = "does not match any trusted origins."  # how Django's reasons end
 
 
 class AuthenticatedRequest(HttpRequest):
@@ -26,7 +29,7 @@ class AuthenticatedRequest(HttpRequest):
 
 
 class Authenticator(AuthBase):
-    """Returns the principal of a request, or raises Unauthenticated or Forbidden.
+    """Returns the principal of a request, or raises Unauthenticated, Forbidden or Conflict.
 
     A token must hold every one of `scopes`; a session may do all that its user may. With a
     `permission` the user must be staff that has it (see `permissions.require`). Sets
@@ -81,8 +84,41 @@ class _HeaderCsrfCheck(CsrfViewMiddleware):
             request.method = "PUT"
         self.process_view(request, _unreachable, (), {})
 
-    def _reject(self, request: HttpRequest, reason: str) -> NoReturn:  # noqa: ARG002
-        raise Forbidden("csrf_failed", f"{reason} Reload the page and try again.")
+    def _reject(self, request: HttpRequest, reason: str) -> NoReturn:
+        explanation = explain_untrusted_origin(request, reason)
+        raise Forbidden("csrf_failed", explanation or f"{reason} Reload the page and try again.")
+
+
+def explain_untrusted_origin(request: HttpRequest, reason: str) -> str:
+    """What an operator can do about a form that Django's CSRF check refused for its origin.
+
+    Behind a proxy that passes on another Host or scheme, every form is; empty for other `reason`s.
+    """
+    origin = request.headers.get("Origin", "")
+    if not reason.endswith(_UNTRUSTED) or origin == "null":
+        return ""
+    seen = f"{request.scheme}://{request.get_host()}"
+    return (
+        f"The browser sent this from {origin or 'an address that it hides'}, but it arrived as a "
+        f"request to {seen}. If both are this portal, whoever runs it has to list the browser's "
+        "address in DJANGO_CSRF_TRUSTED_ORIGINS, or let the proxy in front pass on Host and "
+        "X-Forwarded-Proto."
+    )
+
+
+def require_account_of_page(request: HttpRequest) -> None:
+    """Refuse what a page sends with the cookie of another account than its own.
+
+    All open pages of a browser share one cookie. Whoever logs in in one tab would otherwise get
+    what another tab goes on sending for somebody else. Raises Conflict `account_changed`.
+    """
+    account = request.headers.get(PAGE_ACCOUNT)
+    if account is not None and account != str(request.user.pk):
+        raise Conflict(
+            "account_changed",
+            "Another account is logged in in this browser now. Log in with the account of this "
+            "page again, or reload the page.",
+        )
 
 
 def _bearer(request: HttpRequest) -> str | None:
@@ -95,6 +131,7 @@ def _by_session(request: HttpRequest) -> Principal:
     user = request.user
     if isinstance(user, AnonymousUser) or not user.is_active:
         raise Unauthenticated("not_authenticated", "Log in, or send an API token.")
+    require_account_of_page(request)
     _csrf_check.enforce(request)
     return principals.of_session(user)
 

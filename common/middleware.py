@@ -1,15 +1,24 @@
 """What applies to every request."""
 
+import logging
 from collections.abc import Callable
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 
-from common.db import DATABASE_GONE, renew_connections
+from common.db import DATABASE_GONE, database_problem, renew_connections
+from common.masking import mask
+
+logger = logging.getLogger(__name__)
 
 
-class DatabaseRestartMiddleware:
-    """After a restart of the database one request finds its connection dead, not all in turn."""
+class DatabaseProblemMiddleware:
+    """A page that needs a database that is gone, or cannot do it, answers 503 and says so.
+
+    (The API has its own answer.) After a restart of the database one request finds its connection
+    dead, not all in turn.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
@@ -17,6 +26,17 @@ class DatabaseRestartMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         return self._get_response(request)
 
-    def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
-        if isinstance(exception, DATABASE_GONE):
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, DATABASE_GONE):
+            return None
+        logger.error(
+            "%s %s: the database failed: %s", request.method, mask(request.path), exception
+        )
+        problem = database_problem(exception)
+        if problem.code == "database_unavailable":
             renew_connections()
+        # Without the request, whose user and messages would need the database.
+        page = render_to_string("503.html", {"status": problem.status, "message": problem.message})
+        return HttpResponse(
+            page, status=problem.status, headers={"Retry-After": str(problem.retry_after)}
+        )

@@ -15,6 +15,7 @@ from common.errors import InvalidInput, PayloadTooLarge, UnsupportedType
 MAX_PARTS = 10_000
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4096
+MAX_BATCH_FILES = 2**31 - 1  # what the database's counters hold
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 32
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
@@ -97,6 +98,14 @@ def check_batch_name(name: str) -> str:
     return name
 
 
+def check_expected_files(count: int | None) -> int | None:
+    if count is not None and not 0 <= count <= MAX_BATCH_FILES:
+        raise InvalidInput(
+            "invalid_expected_files", f"expected_files must be between 0 and {MAX_BATCH_FILES}."
+        )
+    return count
+
+
 def check_size(size_bytes: int) -> int:
     if size_bytes < 0:
         raise InvalidInput("invalid_size", "size_bytes must not be negative.")
@@ -109,8 +118,13 @@ def check_size(size_bytes: int) -> int:
     return size_bytes
 
 
+def largest_single_request() -> int:
+    """Bytes of the largest file that is taken in one request."""
+    return min(settings.FILE_UPLOAD_MAX_SIZE, settings.PORTAL_CHUNK_SIZE_MAX)
+
+
 def check_single_request_size(size_bytes: int) -> int:
-    most = min(settings.FILE_UPLOAD_MAX_SIZE, settings.PORTAL_CHUNK_SIZE_MAX)
+    most = largest_single_request()
     if size_bytes > most:
         raise PayloadTooLarge(
             "file_too_large",

@@ -16,6 +16,12 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROCESSES = {"web", "worker", "workflows", "beat"}
+# What the configuration Production needs.
+PRODUCTION = {
+    "DJANGO_SECRET_KEY": "of the test, long enough to be taken for a secret key",
+    "DJANGO_ALLOWED_HOSTS": "files.example.com",
+    "PORTAL_BASE_URL": "https://files.example.com",
+}
 # Of the one who runs the tests, none of these may reach the portal.
 _FOREIGN = ("DJANGO_", "DOORITO_", "PORTAL_", "FILE_UPLOAD_", "OUTBOX_", "WEB_", "EMAIL_")
 

@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Schema
 from ninja.errors import HttpError, ValidationError
 
-from common.db import renew_connections
+from common.db import database_problem, renew_connections
 from common.errors import (
     DooritoError,
     InvalidInput,
@@ -23,17 +23,12 @@ from common.errors import (
     NotFound,
     PayloadTooLarge,
     RangeNotSatisfiable,
-    ServiceUnavailable,
 )
 from common.http.bodies import interrupted, no_length
 from common.http.requests import has_unknown_length, is_chunked
 from common.masking import mask
 
 logger = logging.getLogger(__name__)
-
-# Of a database that works: deadlock_detected, serialization_failure, query_canceled (a time limit),
-# lock_not_available.
-_PASSING = {"40P01", "40001", "57014", "55P03"}
 
 NOT_FOUND = NotFound("endpoint_not_found", "There is no such address in the API.")
 
@@ -143,19 +138,13 @@ def answers_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., Htt
     return answered
 
 
-def _of_database(
-    request: HttpRequest, error: OperationalError | InterfaceError
-) -> ServiceUnavailable:
+def _of_database(request: HttpRequest, error: OperationalError | InterfaceError) -> DooritoError:
     """What the database could not do, in the answer's words; the log has its own."""
     logger.error("%s %s: the database failed: %s", request.method, mask(request.path), error)
-    if getattr(error.__cause__, "sqlstate", None) in _PASSING:
-        return ServiceUnavailable(
-            "database_busy", "The database could not do it just now; try again.", retry_after=1
-        )
-    renew_connections()
-    return ServiceUnavailable(
-        "database_unavailable", "The database does not answer; try again.", retry_after=5
-    )
+    problem = database_problem(error)
+    if problem.code == "database_unavailable":
+        renew_connections()
+    return problem
 
 
 class BodyLengthMiddleware:

@@ -1,12 +1,14 @@
 """The event outbox: facts and their deliveries, written in the transaction of the change."""
 
+import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Prefetch
 from django.db.models.signals import post_save

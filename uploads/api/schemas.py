@@ -140,6 +140,7 @@ class ExtendIn(RequestBody):
 
 class BatchIn(RequestBody):
     name: str = ""
+    expected_files: StrictInt | None = None
 
 
 class BatchOut(Schema):
@@ -149,6 +150,7 @@ class BatchOut(Schema):
     total_files: int
     stored_count: int
     failed_count: int
+    expected_files: int | None
     created_at: datetime
     closed_at: datetime | None
 

@@ -67,7 +67,13 @@ def finalize_session(request: AuthenticatedRequest, session_id: UUID) -> FileOut
 
 
 @router.delete("/{uuid:session_id}", response={204: None} | PROBLEMS)
-def abort_session(request: AuthenticatedRequest, session_id: UUID) -> Status:
-    """Give the upload up and free its space."""
-    sessions.abort_session(principal=request.principal, session_id=session_id)
+def abort_session(
+    request: AuthenticatedRequest, session_id: UUID, replaced: bool = False
+) -> Status:
+    """Give the upload up and free its space. In its batch it counts as failed.
+
+    With `replaced`, another upload of the same file takes its place: the batch forgets this one.
+    """
+    give_up = sessions.replace_session if replaced else sessions.abort_session
+    give_up(principal=request.principal, session_id=session_id)
     return Status(204, None)

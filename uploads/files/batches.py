@@ -3,33 +3,61 @@
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, IntegerField, Q, Value, When
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from accounts.principals import Principal
 from common.errors import Conflict
+from common.models import TimeStampedQuerySet
 from uploads import policy, selectors
 from uploads.files.announce import announce_batch_completed
+from uploads.files.expiry import batch_idle_before
 from uploads.models import BatchStatus, UploadBatch
 
 _OPEN = Q(status__in=UploadBatch.OPEN)
 
 
-def create_batch(*, principal: Principal, name: str = "") -> UploadBatch:
+def create_batch(
+    *, principal: Principal, name: str = "", expected_files: int | None = None
+) -> UploadBatch:
     return UploadBatch.objects.create(
-        created_by=principal.owner, name=policy.check_batch_name(name)
+        created_by=principal.owner,
+        name=policy.check_batch_name(name),
+        expected_files=policy.check_expected_files(expected_files),
     )
 
 
-def close_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
-    """No further file may join. Closing a closed batch changes nothing."""
+def close_batch(
+    *, principal: Principal, batch_id: UUID, expected_files: int | None = None
+) -> UploadBatch:
+    """No further file may join. Closing a closed batch changes nothing.
+
+    `expected_files` replaces what was said when the batch was opened: files may have been given up
+    before they joined.
+    """
+    expected = policy.check_expected_files(expected_files)
     batch = selectors.get_batch(principal=principal, batch_id=batch_id)
-    with transaction.atomic():
+    if expected is not None:
         UploadBatch.objects.filter(id=batch.id, closed_at__isnull=True).update(
-            closed_at=timezone.now()
+            expected_files=expected
         )
-        complete_if_final(batch.id)
+    _close(UploadBatch.objects.filter(id=batch.id), batch.id)
     return selectors.get_batch(principal=principal, batch_id=batch_id)
+
+
+def idle_batches() -> TimeStampedQuerySet:
+    """Open ones that nothing has happened to for long, and that no file is under way in."""
+    return UploadBatch.objects.filter(
+        closed_at__isnull=True,
+        total_files=F("stored_count") + F("failed_count"),
+        updated_at__lt=batch_idle_before(timezone.now()),
+    )
+
+
+def close_if_idle(batch_id: UUID) -> bool:
+    """Close a batch whose maker went away; not one that a file has joined meanwhile."""
+    return _close(idle_batches().filter(id=batch_id), batch_id)
 
 
 def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
@@ -43,6 +71,12 @@ def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
     if not batches.exists():
         raise selectors.batch_not_found()
     raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
+
+
+def remove_file(batch_id: UUID) -> None:
+    """Count a file out that is neither stored nor failed."""
+    UploadBatch.objects.filter(id=batch_id).update(total_files=F("total_files") - 1)
+    complete_if_final(batch_id)
 
 
 def count_stored(batch_id: UUID | None) -> None:
@@ -69,6 +103,19 @@ def complete_if_final(batch_id: UUID) -> None:
     )
     if settled:
         announce_batch_completed(UploadBatch.objects.select_related("created_by").get(id=batch_id))
+
+
+def _close(found: TimeStampedQuerySet, batch_id: UUID) -> bool:
+    """Close the batch if it is among those `found`; files that never came count as failed."""
+    expected = Coalesce(F("expected_files"), Value(0), output_field=IntegerField())
+    with transaction.atomic():
+        closed = found.filter(closed_at__isnull=True).change(
+            closed_at=timezone.now(),
+            total_files=Greatest(F("total_files"), expected),
+            failed_count=F("failed_count") + Greatest(expected - F("total_files"), Value(0)),
+        )
+        complete_if_final(batch_id)
+    return closed
 
 
 def _count(batch_id: UUID | None, counter: str) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from uploads.files import hooks, states
+from uploads.files.batches import close_if_idle, idle_batches
 from uploads.files.expiry import expiry_notice_from
 from uploads.models import FileStatus, IngestFile
 from uploads.storage import object_of, storage_for
@@ -58,6 +59,12 @@ def purge_files() -> int:
             return len(batch) - len(failed)
         stuck += failed
     return 0
+
+
+def close_idle_batches() -> int:
+    """Close batches that were left open; `batch.completed` then tells of what is in them."""
+    idle = idle_batches().order_by("updated_at").values_list("id", flat=True)
+    return sum(close_if_idle(batch_id) for batch_id in list(idle[:BATCH]))
 
 
 def _purge(file: IngestFile) -> bool:

@@ -98,6 +98,16 @@ def fail(file_id: UUID, error: DooritoError) -> bool:
     return failed
 
 
+def leave_batch(file_id: UUID, *, batch_id: UUID) -> None:
+    """Another upload of the same file takes this one's place: its batch forgets it."""
+    uploading = IngestFile.objects.filter(
+        id=file_id, batch_id=batch_id, status=FileStatus.UPLOADING
+    )
+    with _one_transaction():
+        if uploading.change(batch=None):
+            batches.remove_file(batch_id)
+
+
 def consume(file_id: UUID, *, purge_at: datetime) -> IngestFile | None:
     """For a caller who asks for a file to process: exactly one gets it, before it expires.
 

@@ -34,6 +34,9 @@ class UploadBatch(TimeStampedModel):
     total_files = models.PositiveIntegerField(default=0)
     stored_count = models.PositiveIntegerField(default=0)
     failed_count = models.PositiveIntegerField(default=0)
+    # How many files its maker means to put in: when it is closed, those that never came in (they
+    # were refused, say) count as failed. Null: as many as come.
+    expected_files = models.PositiveIntegerField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -42,6 +45,15 @@ class UploadBatch(TimeStampedModel):
         indexes = [
             # A user's batches, newest first.
             models.Index(fields=["created_by", "-id"], name="upload_batch_of_user"),
+            # Sweep: open batches that nothing happens to, with no file under way.
+            models.Index(
+                fields=["updated_at"],
+                condition=models.Q(
+                    closed_at__isnull=True,
+                    total_files=models.F("stored_count") + models.F("failed_count"),
+                ),
+                name="upload_batch_idle",
+            ),
         ]
         constraints = [
             models.CheckConstraint(

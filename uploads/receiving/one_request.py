@@ -32,7 +32,7 @@ from uploads.receiving.digests import part_digester
 from uploads.receiving.endings import original_error
 from uploads.receiving.intake import Intake, with_head
 from uploads.receiving.requests import UploadRequest
-from uploads.receiving.sessions import abort_unless_busy, session_of_key
+from uploads.receiving.sessions import forget_unless_busy, session_of_key
 from uploads.storage import Storage, StoredObject, UploadHandle, storage_for_new
 from uploads.storage.base import ObjectWriter
 
@@ -170,7 +170,7 @@ def _stored_before(known: UploadSession) -> IngestFile | None:
     receives.
     """
     if known.status in UploadSession.OPEN:
-        abort_unless_busy(known)
+        forget_unless_busy(known)
         known.refresh_from_db()
     if known.status in UploadSession.OPEN:
         raise Conflict(

@@ -61,11 +61,30 @@ def abort_session(*, principal: Principal, session_id: UUID) -> None:
         raise Conflict("session_complete", "The upload is complete; delete the file instead.")
 
 
-def abort_unless_busy(session: UploadSession) -> None:
-    """Give an upload up, unless another request is receiving or finalizing it."""
+def replace_session(*, principal: Principal, session_id: UUID) -> None:
+    """As `abort_session`, for an upload that its client begins anew: its batch forgets this one.
+
+    Raises NotFound, Conflict `session_complete`.
+    """
+    session = selectors.get_session(principal=principal, session_id=session_id)
+    _leave_batch(session)
+    abort_session(principal=principal, session_id=session_id)
+
+
+def forget_unless_busy(session: UploadSession) -> None:
+    """Give an upload up that counts as nothing, since its client heard of no session.
+
+    Not one that another request is receiving or finalizing.
+    """
     with storage_for(session).locks.try_idle(handle_of(session)) as idle:
         if idle:
+            _leave_batch(session)
             _abort(session)
+
+
+def _leave_batch(session: UploadSession) -> None:
+    if session.file.batch_id:
+        states.leave_batch(session.file_id, batch_id=session.file.batch_id)
 
 
 def give_up(*, file_id: UUID, error: DooritoError) -> bool:

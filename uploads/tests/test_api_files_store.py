@@ -226,6 +226,20 @@ def test_a_raw_body_that_ends_early_leaves_nothing(api):
     assert_nothing_is_left()
 
 
+def test_a_body_that_ends_early_does_not_count_in_its_batch(api):
+    batch = api.create_batch()
+    reply = api.http.generic(
+        "POST",
+        f"{FILES}?filename=a&batch_id={batch['id']}",
+        content_type="text/plain",
+        **{"CONTENT_LENGTH": "100", "wsgi.input": io.BytesIO(TEXT)},
+    )
+    assert_problem(reply, 400, "body_incomplete")
+    assert api.post_raw(TEXT, filename="a", batch_id=batch["id"]).status_code == 201
+    closed = api.close_batch(batch["id"]).json()
+    assert (closed["status"], closed["total_files"]) == ("complete", 1)
+
+
 def test_an_error_that_nobody_foresaw_leaves_nothing_on_disk(api, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("the disk is broken")

@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts.tests.factories import make_user, principal_of
 from uploads import selectors
 from uploads.files import retention
+from uploads.files.batches import idle_batches
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
 from uploads.receiving import abandoned
 from uploads.tests.factories import make_rows
@@ -195,3 +196,18 @@ def test_the_sweep_of_leftover_spools(db, crowd):
 
 def test_the_sweep_of_the_parts_of_ended_sessions(db, crowd):
     assert_uses(plans(abandoned.purge_parts), "upload_session_parts_left")
+
+
+def test_the_sweep_of_idle_batches(db, crowd):
+    user, _ = crowd
+    now = timezone.now()
+    UploadBatch.objects.bulk_create(
+        UploadBatch(created_by=user, closed_at=now if number % 100 else None)
+        for number in range(5000)
+    )
+    UploadBatch.objects.update(updated_at=now - timedelta(days=10))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE upload_batch")
+    plan = plans(lambda: list(idle_batches().order_by("updated_at")[:200]))
+    assert_uses(plan, "upload_batch_idle")
+    assert "Seq Scan on upload_batch" not in plan

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from accounts.tests.factories import principal_of
+from accounts.tests.factories import make_user, principal_of
 from common.errors import Gone
 from common.ids import uuid7
 from uploads import selectors, tasks
-from uploads.files import lifecycle, retention
+from uploads.files import batches, lifecycle, retention
 from uploads.models import (
     FileStatus,
     IngestFile,
@@ -407,3 +407,54 @@ def refuse(patch, kind: type, method: str, keys: set[str]) -> None:
         original(self, subject)
 
     patch.setattr(kind, method, refusing)
+
+
+# --- Batches that were left open -----------------------------------------------------------------
+
+
+def make_idle_batch(batch: UploadBatch, settings) -> None:
+    hours = settings.PORTAL_BATCH_IDLE_HOURS + 1
+    UploadBatch.objects.filter(id=batch.id).update(
+        updated_at=timezone.now() - timedelta(hours=hours)
+    )
+
+
+def test_an_idle_batch_is_closed_and_announced(settings):
+    batch = UploadBatch.objects.create(created_by=make_user(), expected_files=2)
+    make_stored(DATA, user=batch.created_by, batch_id=batch.id)
+    assert retention.close_idle_batches() == 0
+    make_idle_batch(batch, settings)
+    assert tasks.close_idle_batches() == 1
+    batch.refresh_from_db()
+    assert (batch.status, batch.total_files, batch.failed_count) == ("partial", 2, 1)
+    assert batch.closed_at is not None
+    assert len(events("batch.completed")) == 1
+    assert retention.close_idle_batches() == 0
+
+
+def test_a_batch_with_a_file_under_way_is_not_idle(settings):
+    batch = UploadBatch.objects.create(created_by=make_user())
+    session = make_session(user=batch.created_by, batch_id=batch.id)
+    make_idle_batch(batch, settings)
+    assert retention.close_idle_batches() == 0
+    sessions.abort_session(principal=principal_of(batch.created_by), session_id=session.id)
+    assert retention.close_idle_batches() == 0  # that was activity
+    make_idle_batch(batch, settings)
+    assert retention.close_idle_batches() == 1
+
+
+def test_a_file_that_joins_just_before_the_sweep_keeps_the_batch_open(settings):
+    batch = UploadBatch.objects.create(created_by=make_user())
+    make_idle_batch(batch, settings)
+    listed = [row.id for row in batches.idle_batches()]
+    batches.add_file(owner_id=batch.created_by_id, batch_id=batch.id)
+    assert [batches.close_if_idle(batch_id) for batch_id in listed] == [False]
+    batch.refresh_from_db()
+    assert batch.closed_at is None
+
+
+def test_idle_batches_are_closed_some_at_a_time(settings, monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(3):
+        make_idle_batch(UploadBatch.objects.create(created_by=make_user()), settings)
+    assert [retention.close_idle_batches() for _ in range(3)] == [2, 1, 0]
