@@ -45,11 +45,6 @@ def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
     return _explained(exchange_of(request).receive_upload(account_of(request)))
 
 
-def expect_upload(request: HttpRequest) -> None:
-    """Let the body take its time, for one that is not read by its blocks."""
-    exchange_of(request).receive_upload(account_of(request))
-
-
 def expect_download(request: HttpRequest, *, size_bytes: int) -> None:
     """Count the answer to come among the account's transfers, if it is of a size that takes time.
 
