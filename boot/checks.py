@@ -15,6 +15,7 @@ from django.core.validators import URLValidator, validate_email
 from django.http.request import split_domain_port, validate_host
 
 from boot import env_file, values
+from boot.places import MOST_PER_ACCOUNT
 from common import content_types
 from uploads.storage import backends
 
@@ -39,6 +40,9 @@ _RANGES = {
     "PORTAL_MAX_TTL_HOURS": (1, _YEARS * 365 * 24),
     "PORTAL_CONSUME_GRACE_SECONDS": (0, _YEARS * 365 * _DAY),
     "PORTAL_STALL_TIMEOUT_SECONDS": (1, _DAY),
+    "PORTAL_TRANSFER_MIN_RATE": (0, _EXBIBYTE),
+    "PORTAL_TRANSFER_RATE_SECONDS": (1, _DAY),
+    "PORTAL_TRANSFERS_PER_ACCOUNT": (1, MOST_PER_ACCOUNT),
     "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, 365 * 24),
     "EMAIL_PORT": (1, 65535),
     "WORKFLOW_CONCURRENCY": (1, 256),

@@ -19,7 +19,8 @@ from django.http.multipartparser import MultiPartParserError
 
 from common import disk
 from common.errors import InvalidInput, PayloadTooLarge
-from common.http.bodies import BLOCK_BYTES, body_blocks, content_length
+from common.http.bodies import body_blocks, body_length, no_length
+from common.http.exchange import BLOCK_BYTES
 from common.http.multipart import Part, invalid_form, read_parts
 
 _OVERHEAD_BYTES = 64 * 1024  # boundaries and the other fields
@@ -59,7 +60,9 @@ def read_form(request: HttpRequest, *, check_size: Callable[[int], object]) -> I
     `file_missing`, `several_files`, `repeated_field` or `unknown_field` (another file),
     UnsupportedType `encoding_unsupported`, PayloadTooLarge, InsufficientStorage `no_room`.
     """
-    length = content_length(request)
+    length = body_length(request)
+    if length is None:
+        raise no_length()
     check_size(length - _OVERHEAD_BYTES)
     boundary = (request.content_params or {}).get("boundary", "").encode()
     with _set_aside(size_bytes=length) as aside:

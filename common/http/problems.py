@@ -19,13 +19,13 @@ from common.db import database_problem, renew_connections
 from common.errors import (
     DooritoError,
     InvalidInput,
-    LengthRequired,
     NotFound,
     PayloadTooLarge,
     RangeNotSatisfiable,
 )
-from common.http.bodies import interrupted
+from common.http.bodies import interrupted, no_length
 from common.http.hints import hint_for
+from common.http.requests import has_unknown_length, is_chunked
 from common.masking import mask
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Problem(Schema):
 
 PROBLEMS: dict[Any, Any] = {
     frozenset(
-        {400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 415, 416, 422, 500, 503, 507}
+        {400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 415, 416, 422, 429, 500, 503, 507}
     ): Problem
 }
 
@@ -149,16 +149,14 @@ def _of_database(request: HttpRequest, error: OperationalError | InterfaceError)
 
 
 class BodyLengthMiddleware:
-    """A body without an announced length is refused: Django would take it for no body at all."""
+    """Refuses a body whose end cannot be found: Django would take it for no body at all."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "HTTP_TRANSFER_ENCODING" in request.META:
-            return problem_response(
-                LengthRequired("length_required", "Send the body with a Content-Length.")
-            )
+        if is_chunked(request) and not has_unknown_length(request):
+            return problem_response(no_length())
         return self._get_response(request)
 
 

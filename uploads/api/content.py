@@ -18,6 +18,7 @@ from django.views.decorators.http import require_safe
 from common import content_types
 from common.db import release_connection
 from common.errors import PreconditionFailed, RangeNotSatisfiable
+from common.http.bodies import expect_download
 from common.http.problems import answers_problems
 from uploads import selectors
 from uploads.files import lifecycle
@@ -57,7 +58,7 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
     """The file, a range of it (206), or 304. `?inline=1` shows passive types in the browser.
 
     Raises PreconditionFailed `precondition_failed`, RangeNotSatisfiable `range_not_satisfiable`,
-    Gone `file_purged`.
+    Gone `file_purged`, TooManyRequests `too_many_transfers`, ServiceUnavailable `server_busy`.
     """
     release_connection()  # a slow reader must not own a connection
     version = _Version.of(file)
@@ -73,6 +74,8 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
         return _with_headers(unchanged, request, file, version)
     span = _span(request, size=file.size_bytes, version=version)
     start, end = span or (0, file.size_bytes)
+    if request.method != "HEAD":
+        expect_download(request, size_bytes=end - start)
     with ExitStack() as stack:
         content = stack.enter_context(open_object(file))
         if request.method == "HEAD":

@@ -11,12 +11,12 @@ from pydantic import Field, ValidationError
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
-from common.http.bodies import body_blocks, content_length
 from common.http.digests import content_digest
 from common.http.forms import read_form
 from common.http.headers import refuse_content_range
 from common.http.problems import PROBLEMS
 from common.http.schemas import BINARY
+from common.http.sized import sized_body
 from uploads import policy, selectors
 from uploads.api.content import file_response
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
@@ -90,11 +90,10 @@ def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> 
     refuse_content_range(
         request, instead="Send a file in parts through POST /api/v1/uploads/sessions."
     )
-    length = content_length(request)
     if request.content_type == "multipart/form-data":
         file = _store_form(request, query)
     else:
-        file = _store_raw(request, query, length=length)
+        file = _store_raw(request, query)
     return Status(201, FileOut.of(file))
 
 
@@ -194,24 +193,25 @@ def _with_fields(fields: dict[str, str], query: OneRequestQuery) -> OneRequestQu
         raise InvalidInput("invalid_request", f"{said}.") from exc
 
 
-def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery, *, length: int) -> Any:
+def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
     if not query.filename:
         raise InvalidInput(
             "invalid_filename",
             "The file needs a name: POST /api/v1/files?filename=report.pdf, or send a form "
             "(multipart/form-data) with the file in the field `file`.",
         )
-    return store_in_one_request(
-        principal=request.principal,
-        request=_request(
-            query,
-            filename=query.filename,
-            size_bytes=length,
-            content_type=_declared_type(request),
-        ),
-        blocks=body_blocks(request),
-        declared=content_digest(request),
-    )
+    with sized_body(request, check_size=policy.check_single_request_size) as body:
+        return store_in_one_request(
+            principal=request.principal,
+            request=_request(
+                query,
+                filename=query.filename,
+                size_bytes=body.size_bytes,
+                content_type=_declared_type(request),
+            ),
+            blocks=body.blocks,
+            declared=content_digest(request),
+        )
 
 
 def _declared_type(request: AuthenticatedRequest) -> str:
