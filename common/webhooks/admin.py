@@ -201,7 +201,7 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """What the service refuses after the form was content with it, is told like any error."""
+        """Show what the service refuses although the form accepted it as a message."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except DooritoError as exc:
@@ -214,10 +214,10 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
         return endpoints.add_endpoint(form.chosen, user=cast(AbstractBaseUser, request.user))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """It is saved: see `save_form`."""
+        """Nothing to do: `save_form` has saved it."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """There is nothing else."""
+        """Nothing to do: an endpoint has no related rows in its form."""
 
     def response_add(
         self,

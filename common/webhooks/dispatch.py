@@ -61,7 +61,7 @@ STOPPED = "The worker was stopped during the attempt."
 
 
 def run(*, seconds: float = RUN_SECONDS, must_stop: Callable[[], bool] = lambda: False) -> int:
-    """Send what is due until nothing is, or `seconds` are over; how many results were recorded.
+    """Send what is due until nothing is, or `seconds` are over; returns how many were recorded.
 
     Asks for another run at the time of the next retry, when the sweep would come later. When it is
     interrupted (a task's time limit), or told so by `must_stop`, what is under way has a moment to
@@ -184,7 +184,7 @@ class _Dispatcher:
             return False
         await in_thread(fail_hopeless)
         if len(self._sends) < settings.PORTAL_WEBHOOK_CONCURRENCY:
-            await in_thread(kicks.hold)
+            await in_thread(kicks.announce_running)
         await self._note_health()
         is_recovering = await in_thread(recovery.advance) is not None
         self._look_after_at = 0.0 if is_recovering else monotonic() + LOOK_AFTER_SECONDS
@@ -233,7 +233,7 @@ class _Dispatcher:
     # --- Recording ---------------------------------------------------------------------------
 
     async def _record_results(self, database: AsyncConnection) -> int:
-        """Write results as they come, each time all that came meanwhile; how many it were."""
+        """Write results as they come, all that are waiting at once; returns how many."""
         recorded = 0
         while True:
             await self._to_record.wait()

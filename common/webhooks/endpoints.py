@@ -122,7 +122,7 @@ def replace_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 def revoke_old_secrets(*, endpoint_id: UUID) -> int:
-    """End the overlap of a rotation now; how many secrets no longer sign."""
+    """End the overlap of a rotation now; returns how many secrets no longer sign."""
     with transaction.atomic():
         endpoint = locked(endpoint_id)
         endpoint.save(update_fields=["updated_at"])  # workers read changed endpoints again
@@ -219,12 +219,12 @@ def _fail_some(endpoint_id: UUID) -> int:
 
 
 def give_up(deliveries: TimeStampedQuerySet, *, error: str) -> int:
-    """Fail a batch of deliveries without an attempt, except those that others hold; how many.
+    """Fail a batch of deliveries without an attempt, but none that others hold; returns how many.
 
     Why they fail must be part of the selection: it is asked again once they are locked.
     """
     with transaction.atomic():
-        events = dict(_held(deliveries).values_list("id", "event_id"))
+        events = dict(_lock_batch(deliveries).values_list("id", "event_id"))
         WebhookDelivery.objects.filter(id__in=events).update(
             status=DeliveryStatus.FAILED, lease_id=None, last_error=error
         )
@@ -232,7 +232,7 @@ def give_up(deliveries: TimeStampedQuerySet, *, error: str) -> int:
     return len(events)
 
 
-def _held(deliveries: TimeStampedQuerySet) -> TimeStampedQuerySet:
+def _lock_batch(deliveries: TimeStampedQuerySet) -> TimeStampedQuerySet:
     """Lock a batch of deliveries for a change, after their events, but those that others hold.
 
     A claim holds its deliveries before it may want their events: whoever waited for it with the
@@ -279,7 +279,7 @@ def _delete_empty(endpoint_id: UUID) -> bool:
 
 def _delete_some(endpoint_id: UUID) -> int:
     with transaction.atomic():
-        own = _held(WebhookDelivery.objects.filter(endpoint_id=endpoint_id))
+        own = _lock_batch(WebhookDelivery.objects.filter(endpoint_id=endpoint_id))
         some = dict(own.values_list("id", "event_id"))
         WebhookDelivery.objects.filter(id__in=some).delete()
         outbox.roll_up(set(some.values()))

@@ -230,7 +230,7 @@ def recover(endpoint_id: UUID, since: datetime) -> None:
 
 
 def advance_to_end(endpoint_id: UUID) -> tuple[int, bool]:
-    """How many deliveries were started here, and whether the portal's worker was at it as well."""
+    """Returns how many deliveries were started here, and whether the worker helped."""
     started = 0
     left = _milliseconds_left(endpoint_id)
     shared = not left
@@ -247,7 +247,7 @@ def advance_to_end(endpoint_id: UUID) -> tuple[int, bool]:
 
 
 def _milliseconds_left(endpoint_id: UUID) -> int:
-    """Of the time whose events a recovery has yet to look at; 0 when it is over."""
+    """The time whose events a recovery has yet to look at, in milliseconds; 0 when it is over."""
     endpoint = endpoints.get(endpoint_id=endpoint_id)
     if endpoint.recovery_after is None or endpoint.recovery_until is None:
         return 0
