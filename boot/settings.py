@@ -140,13 +140,15 @@ class Base(Configuration):
         "django.middleware.csp.ContentSecurityPolicyMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
+        "common.http.middleware.ApiCachingMiddleware",
         "common.http.problems.BodyLengthMiddleware",
+        "common.http.middleware.ContentEncodingMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "accounts.middleware.RefusedFormMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
-        "common.http.problems.ApiMethodNotAllowedMiddleware",
+        "common.http.middleware.ApiMethodNotAllowedMiddleware",
     ]
     TEMPLATES = [
         {

@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, UnreadablePostError
 
 from common.errors import InvalidInput, LengthRequired, RequestTimeout, ServiceUnavailable
 from common.http.exchange import (
-    BLOCK_BYTES,
     NoPlaceError,
     TooSlowError,
     UnreadableBodyError,
@@ -47,11 +45,6 @@ def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
     return _explained(exchange_of(request).receive_upload(account_of(request)))
 
 
-def expect_upload(request: HttpRequest) -> None:
-    """Let the body take its time, for one that is not read by its blocks."""
-    exchange_of(request).receive_upload(account_of(request))
-
-
 def expect_download(request: HttpRequest, *, size_bytes: int) -> None:
     """Count the answer to come among the account's transfers, if it is of a size that takes time.
 
@@ -66,12 +59,6 @@ def account_of(request: HttpRequest) -> str:
     if principal is None:
         return f"link {request.path}"
     return f"grant {principal.grant_id}" if principal.grant_id else f"user {principal.owner.pk}"
-
-
-def file_blocks(file: UploadedFile) -> Iterator[memoryview]:
-    """A form's file, which the form parser has put aside."""
-    for chunk in file.chunks(BLOCK_BYTES):
-        yield memoryview(chunk)
 
 
 def interrupted(exc: Exception) -> RequestTimeout | InvalidInput | ServiceUnavailable:

@@ -55,7 +55,7 @@ def whole_body(request: HttpRequest, *, check_size: Callable[[int], object]) -> 
 def _nameless_file() -> Iterator[BinaryIO]:
     """A file in the data directory that no kill leaves behind (open(2), O_TMPFILE)."""
     folder = Path(settings.DOORITO_DATA_DIR)
-    with disk.full_disk_explained():
+    with disk.disk_errors_explained():
         folder.mkdir(parents=True, exist_ok=True)
         file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
     with file:
@@ -69,7 +69,7 @@ def _set_aside(
     for block in blocks:
         size += block.nbytes
         check_size(size)
-        with disk.full_disk_explained():
+        with disk.disk_errors_explained():
             disk.require_room(Path(settings.DOORITO_DATA_DIR), size_bytes=block.nbytes)
             file.write(block)
     return size

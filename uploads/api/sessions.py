@@ -10,6 +10,7 @@ from accounts.models import TokenScope
 from common.http.bodies import body_blocks, body_length
 from common.http.digests import content_digest
 from common.http.problems import PROBLEMS
+from common.http.schemas import BINARY
 from uploads import selectors
 from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut
 from uploads.receiving import finalizing, sessions
@@ -39,7 +40,7 @@ def get_session(request: AuthenticatedRequest, session_id: UUID) -> SessionOut:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+            "content": {"application/octet-stream": {"schema": BINARY}},
         }
     },
 )

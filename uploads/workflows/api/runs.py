@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput, PayloadTooLarge
+from common.http.headers import refuse_content_range
 from common.http.problems import PROBLEMS
+from common.http.schemas import BINARY
 from common.http.sized import sized_body, whole_body
 from uploads.models import WorkflowRun
 from uploads.workflows import answers, callbacks, runs, selectors, starting
@@ -99,6 +101,7 @@ def get_log(
 @router.get(
     "/{uuid:run_id}/output",
     response={200: None} | PROBLEMS,
+    auth=Authenticator(TokenScope.WORKFLOWS, TokenScope.READ),
     openapi_extra={"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}},
 )
 def get_output(request: AuthenticatedRequest, run_id: UUID) -> HttpResponse:
@@ -157,7 +160,7 @@ _ANSWER_BODY = {
 _RESULT_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+        "content": {"application/octet-stream": {"schema": BINARY}},
     }
 }
 
@@ -182,6 +185,7 @@ def take_result(request: HttpRequest, token: str, query: Query[ResultQuery]) -> 
 
     Unless it was taken, or the attempt is over, it may be sent again.
     """
+    refuse_content_range(request, instead="Send the result in one request.")
     callbacks.check(token)
     with sized_body(request, check_size=callbacks.check_result_size) as body:
         result = callbacks.take_result(
