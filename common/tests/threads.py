@@ -33,3 +33,22 @@ def _outcomes(calls: list[Callable[[], Any]]) -> list[Future[Any]]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return [pool.submit(run, call) for call in calls]
+
+
+def closing_connection(call: Callable[[], Any]) -> Any:
+    """What a call gives in a thread that ends after it."""
+    try:
+        return call()
+    finally:
+        connection.close()
+
+
+def waiting_for_locks() -> int:
+    """How many connections wait for another's row, key or advisory lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0]

@@ -1,8 +1,12 @@
 """The ledger of files: here, and nowhere else, a file's row is made and changes.
 
 A change of state is one conditional UPDATE whose row count says whether it happened, in one short
-transaction with all that goes with it: the event, the batch's count, and what the rooms above add
-(`uploads.files.hooks`). A caller that has more to change opens the transaction itself.
+transaction with all that goes with it: the event, the batch's count, what the rooms above add
+(`uploads.files.hooks`), and the owner's usage. A caller that has more to change opens the
+transaction itself.
+
+Locks are taken in one order: the session's row, the file's, those of its runs, the batch's, the
+owner's usage. Whoever changes several files in one transaction locks all of them first.
 """
 
 from dataclasses import dataclass, field
@@ -11,16 +15,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.transaction import Atomic
 from django.utils import timezone
 
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
-from uploads.files import batches, hooks
+from uploads.files import batches, hooks, usage
 from uploads.files.announce import announce_file
 from uploads.files.expiry import first_expiry
 from uploads.models import FileStatus, IngestFile
 from uploads.storage import StoredObject
+
+ALWAYS = Q()
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,9 @@ def begin(new: NewFile) -> IngestFile:
     Raises NotFound `batch_not_found`, Conflict `batch_closed`.
     """
     with _one_transaction():
-        return _insert(new, status=FileStatus.UPLOADING)
+        file = _insert(new, status=FileStatus.UPLOADING)
+        usage.charge(file, was=None)
+    return file
 
 
 def store(file_id: UUID, proof: Proof) -> IngestFile:
@@ -64,6 +73,7 @@ def store(file_id: UUID, proof: Proof) -> IngestFile:
             raise Conflict("file_not_uploading", "The file is not being uploaded any more.")
         file = _changed(file_id)
         _tell_stored(file)
+        usage.charge(file, was=FileStatus.UPLOADING)
     return file
 
 
@@ -75,6 +85,7 @@ def store_new(new: NewFile, proof: Proof) -> IngestFile:
     with _one_transaction():
         file = _insert(new, status=FileStatus.STORED, **_stored_values(proof))
         _tell_stored(file)
+        usage.charge(file, was=None)
     return file
 
 
@@ -89,6 +100,7 @@ def fail(file_id: UUID, error: DooritoError) -> bool:
             file = _changed(file_id)
             announce_file("file.failed", file)
             batches.count_failed(file.batch_id)
+            usage.charge(file, was=FileStatus.UPLOADING)
     return failed
 
 
@@ -108,9 +120,7 @@ def consume_after_runs(file_id: UUID, *, purge_at: datetime) -> IngestFile | Non
 
 def delete(file_id: UUID) -> bool:
     """Remove a stored or consumed file before its time."""
-    return _delete(
-        IngestFile.objects.filter(id=file_id, status__in=IngestFile.WITH_POINTER), file_id
-    )
+    return _delete(file_id, was=FileStatus.STORED) or _delete(file_id, was=FileStatus.PROCESSED)
 
 
 def expire(file_id: UUID) -> bool:
@@ -119,8 +129,8 @@ def expire(file_id: UUID) -> bool:
         # Who begins to work on a file holds its row meanwhile: it can be seen from here on.
         IngestFile.objects.select_for_update().get(id=file_id)
         unused = (~condition for condition in hooks.keeps_file)
-        expired = _stored(file_id).filter(*unused, expires_at__lte=timezone.now())
-        return _delete(expired, file_id)
+        expired = Q(*unused, expires_at__lte=timezone.now())
+        return _delete(file_id, expired, was=FileStatus.STORED)
 
 
 def extend(file_id: UUID, *, expires_at: datetime) -> bool:
@@ -213,19 +223,23 @@ def _consume(
             return None
         file = _changed(file_id)
         announce_file("file.processed", file)
+        usage.charge(file, was=FileStatus.STORED)
     return file
 
 
-def _delete(removable: TimeStampedQuerySet, file_id: UUID) -> bool:
+def _delete(file_id: UUID, condition: Q = ALWAYS, *, was: FileStatus) -> bool:
     """The first step of a removal: the bytes go with the next purge."""
     now = timezone.now()
     with _one_transaction():
-        deleted = removable.change(status=FileStatus.DELETED, deleted_at=now, purge_at=now)
+        deleted = IngestFile.objects.filter(condition, id=file_id, status=was).change(
+            status=FileStatus.DELETED, deleted_at=now, purge_at=now
+        )
         if deleted:
             file = _changed(file_id)
             for call in hooks.on_deleted:
                 call(file)
             announce_file("file.deleted", file)
+            usage.charge(file, was=was)
     return deleted
 
 

@@ -1,6 +1,7 @@
 from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
 from uploads.models.sessions import PartStatus, SessionStatus, UploadPart, UploadSession
+from uploads.models.usage import UsageShare
 from uploads.models.workflows import (
     AttemptOutcome,
     RunStatus,
@@ -24,6 +25,7 @@ __all__ = [
     "UploadBatch",
     "UploadPart",
     "UploadSession",
+    "UsageShare",
     "Workflow",
     "WorkflowAttempt",
     "WorkflowLogLine",

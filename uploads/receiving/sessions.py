@@ -159,7 +159,22 @@ def _session_of_key(*, principal: Principal, request: UploadRequest) -> UploadSe
 def _insert_session(
     *, principal: Principal, request: UploadRequest, file_id: UUID
 ) -> UploadSession:
-    file = states.begin(
+    chunk = policy.chunk_size_for(request.size_bytes, request.chunk_size_bytes)
+    # First, as in every change: a repeated key may have to wait for the session that had it, and
+    # that one's end for the batch and the usage that come with the file.
+    session = UploadSession.objects.create(
+        file_id=file_id,
+        created_by=principal.owner,
+        chunk_size_bytes=chunk,
+        total_parts=math.ceil(request.size_bytes / chunk),
+        declared_sha256=request.sha256,
+        idempotency_key=request.idempotency_key,
+        request_digest=request.digest(),
+        spool_key=file_id.hex,
+        last_activity_at=timezone.now(),
+        boot_id=boot_id(),
+    )
+    session.file = states.begin(
         NewFile(
             id=file_id,
             owner_id=principal.owner.id,
@@ -171,19 +186,7 @@ def _insert_session(
             metadata=request.metadata,
         )
     )
-    chunk = policy.chunk_size_for(request.size_bytes, request.chunk_size_bytes)
-    return UploadSession.objects.create(
-        file=file,
-        created_by=principal.owner,
-        chunk_size_bytes=chunk,
-        total_parts=math.ceil(request.size_bytes / chunk),
-        declared_sha256=request.sha256,
-        idempotency_key=request.idempotency_key,
-        request_digest=request.digest(),
-        spool_key=file_id.hex,
-        last_activity_at=timezone.now(),
-        boot_id=boot_id(),
-    )
+    return session
 
 
 def _outcome(session: UploadSession) -> IngestFile:

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.tests.factories import principal_of
 from common.errors import Conflict, DooritoError, Gone
 from common.http.digests import Digest
-from common.tests.threads import at_once
+from common.tests.threads import at_once, closing_connection, waiting_for_locks
 from uploads.files import lifecycle, retention, states
 from uploads.models import FileStatus, IngestFile, SessionStatus, UploadPart, UploadSession
 from uploads.receiving import abandoned, digests, parts, sessions
@@ -345,22 +345,6 @@ def test_a_part_that_a_killed_request_has_recorded_after_all_is_received(left):
     )
     assert file.sha256 == sha256(data)
     assert stored_bytes(file) == data
-
-
-def closing_connection(call):
-    try:
-        return call()
-    finally:
-        connection.close()
-
-
-def waiting_for_locks() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return cursor.fetchone()[0]
 
 
 def test_of_an_ended_session_a_part_that_is_still_being_sent_is_told_to_be_over():
