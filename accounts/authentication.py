@@ -11,12 +11,15 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from ninja.security.base import AuthBase
 
-from accounts import permissions, principals, services
+from accounts import bearers, permissions, principals
 from accounts.principals import Principal
 from common.db import release_connection
-from common.errors import Forbidden, Unauthenticated
+from common.errors import Conflict, Forbidden, Unauthenticated
 
+# What a page's script sends with each request: the id of the account that the page was made for.
+PAGE_ACCOUNT = "X-Page-Account"
 _WITH_BODY = {"POST", "PUT", "PATCH"}
+_UNTRUSTED = "does not match any trusted origins."  # how Django's reasons end
 
 
 class AuthenticatedRequest(HttpRequest):
@@ -26,11 +29,11 @@ class AuthenticatedRequest(HttpRequest):
 
 
 class Authenticator(AuthBase):
-    """Returns the principal of a request, or raises Unauthenticated or Forbidden.
+    """Returns the principal of a request, or raises Unauthenticated, Forbidden or Conflict.
 
     A token must hold every one of `scopes`; a session may do all that its user may. With a
     `permission` the user must be staff that has it (see `permissions.require`). Sets
-    `request.principal`, and `request.user` to its owner. A request that
+    `request.principal`, and `request.user` to its owner, or to nobody for a guest. A request that
     carries a bearer token is judged by it alone: its cookies count for nothing, so that a page
     elsewhere gains nothing by adding them, and CSRF is no concern.
     """
@@ -38,7 +41,10 @@ class Authenticator(AuthBase):
     csrf = True  # makes the page of the API's documentation send the header
     openapi_type = "http"
     openapi_scheme = "bearer"
-    openapi_description = "An API token, `drt_…`. In the browser, the session cookie does as well."
+    openapi_description = (
+        "An API token, `drt_…`, or an upload grant, `drg_…`. "
+        "In the browser, the session cookie does as well."
+    )
 
     def __init__(self, *scopes: str, permission: str = "") -> None:
         super().__init__()
@@ -48,24 +54,26 @@ class Authenticator(AuthBase):
     def __call__(self, request: HttpRequest) -> Principal:
         text = _bearer(request)
         principal = _by_session(request) if text is None else self._by_token(text)
-        request.user = principal.owner
         request.principal = principal  # type: ignore[attr-defined]
+        # Whoever asks for the user alone must not take a guest for the owner.
+        request.user = AnonymousUser() if principal.is_guest else principal.owner
         if self.permission:
-            permissions.require(principal.owner, self.permission)
+            permissions.require(request.user, self.permission)
         if request.method in _WITH_BODY:
             release_connection()  # a slow body is read next
         return principal
 
     def _by_token(self, text: str) -> Principal:
-        token = services.authenticate_token(text)
-        missing = sorted(self.scopes.difference(token.scopes))
+        credential = bearers.credential_of(text)
+        missing = sorted(self.scopes.difference(credential.principal.scopes))
         if missing:
             raise Forbidden(
                 "scope_missing",
-                f"This API token lacks the scope {', '.join(missing)}. Create one that has it.",
+                f"This {credential.kind} lacks the scope {', '.join(missing)}. {credential.advice}",
             )
-        services.note_use(token)
-        return principals.of_token(token)
+        if credential.note_use:
+            credential.note_use()
+        return credential.principal
 
 
 class _HeaderCsrfCheck(CsrfViewMiddleware):
@@ -81,8 +89,41 @@ class _HeaderCsrfCheck(CsrfViewMiddleware):
             request.method = "PUT"
         self.process_view(request, _unreachable, (), {})
 
-    def _reject(self, request: HttpRequest, reason: str) -> NoReturn:  # noqa: ARG002
-        raise Forbidden("csrf_failed", f"{reason} Reload the page and try again.")
+    def _reject(self, request: HttpRequest, reason: str) -> NoReturn:
+        explanation = explain_untrusted_origin(request, reason)
+        raise Forbidden("csrf_failed", explanation or f"{reason} Reload the page and try again.")
+
+
+def explain_untrusted_origin(request: HttpRequest, reason: str) -> str:
+    """What an operator can do about a form that Django's CSRF check refused for its origin.
+
+    Behind a proxy that passes on another Host or scheme, every form is; empty for other `reason`s.
+    """
+    origin = request.headers.get("Origin", "")
+    if not reason.endswith(_UNTRUSTED) or origin == "null":
+        return ""
+    seen = f"{request.scheme}://{request.get_host()}"
+    return (
+        f"The browser sent this from {origin or 'an address that it hides'}, but it arrived as a "
+        f"request to {seen}. If both are this portal, whoever runs it has to list the browser's "
+        "address in DJANGO_CSRF_TRUSTED_ORIGINS, or let the proxy in front pass on Host and "
+        "X-Forwarded-Proto."
+    )
+
+
+def require_account_of_page(request: HttpRequest) -> None:
+    """Refuse what a page sends with the cookie of another account than its own.
+
+    All open pages of a browser share one cookie. Whoever logs in in one tab would otherwise get
+    what another tab goes on sending for somebody else. Raises Conflict `account_changed`.
+    """
+    account = request.headers.get(PAGE_ACCOUNT)
+    if account is not None and account != str(request.user.pk):
+        raise Conflict(
+            "account_changed",
+            "Another account is logged in in this browser now. Log in with the account of this "
+            "page again, or reload the page.",
+        )
 
 
 def _bearer(request: HttpRequest) -> str | None:
@@ -95,6 +136,7 @@ def _by_session(request: HttpRequest) -> Principal:
     user = request.user
     if isinstance(user, AnonymousUser) or not user.is_active:
         raise Unauthenticated("not_authenticated", "Log in, or send an API token.")
+    require_account_of_page(request)
     _csrf_check.enforce(request)
     return principals.of_session(user)
 

@@ -16,6 +16,7 @@ from frontend.views import (
     pages,
     runs,
     schemas,
+    session,
     tokens,
     webhooks,
 )
@@ -44,6 +45,7 @@ urlpatterns = [
         accounts.PasswordResetConfirmView.as_view(),
         name="password_reset_confirm",
     ),
+    path("app/session/renew/", session.renew, name="session_renew"),
     path("app/", pages.dashboard, name="dashboard"),
     path("app/upload/", pages.upload, name="upload"),
     path("app/uploads/new/", pages.upload, name="upload_new"),

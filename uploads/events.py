@@ -5,11 +5,13 @@ are in `uploads.workflows.events`.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
+from accounts import principals
 from accounts.models import User
-from common.outbox.payloads import Payload
+from accounts.principals import ActorKind
+from common.outbox.payloads import READERS_ONLY, Payload
 from uploads.models import IngestFile, UploadBatch
 
 
@@ -36,7 +38,7 @@ class FileSnapshot(Payload):
     sha256: str
     """Of all its bytes, in lower-case hex; empty until it is stored."""
     storage: StoragePointer
-    url: str
+    url: Annotated[str, READERS_ONLY]
     """A signed link to the bytes, good while the file is stored."""
     expires_at: datetime | None
     batch_id: UUID | None
@@ -45,10 +47,19 @@ class FileSnapshot(Payload):
 
 
 class Actor(Payload):
-    """Whose file, batch or run it is; nobody's once the account is gone."""
+    """Whose file, batch or run it is, and who did this."""
 
     user_id: UUID | None
+    """The owner's account; null once it is gone."""
     email: str | None
+    """The owner's address."""
+    kind: str = ActorKind.SYSTEM
+    """Who did it: `user` (somebody logged in), `token` (a script), `grant` (a guest with an upload
+    grant), `staff` (an administrator) or `system` (the portal itself)."""
+    id: UUID | None = None
+    """Of that account, token or grant."""
+    label: str = ""
+    """Its e-mail address or name, for people."""
 
 
 class FailureReason(Payload):
@@ -102,16 +113,6 @@ class BatchEvent(Payload):
     actor: Actor
 
 
-PAYLOADS: dict[str, type[Payload]] = {
-    "file.uploaded": FileUploaded,
-    "file.expiring": FileExpiring,
-    "file.processed": FileProcessed,
-    "file.deleted": FileDeleted,
-    "file.failed": FileFailed,
-    "batch.completed": BatchEvent,
-}
-
-
 def file_snapshot(file: IngestFile, *, url: str) -> FileSnapshot:
     return FileSnapshot(
         id=file.id,
@@ -131,12 +132,18 @@ def file_snapshot(file: IngestFile, *, url: str) -> FileSnapshot:
     )
 
 
-def actor(owner: User | None) -> Actor:
-    return Actor(user_id=owner.id if owner else None, email=owner.email if owner else None)
+def actor(owner: User | None, acting: principals.Actor) -> Actor:
+    return Actor(
+        user_id=owner.id if owner else None,
+        email=owner.email if owner else None,
+        kind=acting.kind,
+        id=acting.id,
+        label=acting.label,
+    )
 
 
-def batch_event(batch: UploadBatch) -> BatchEvent:
+def batch_event(batch: UploadBatch, acting: principals.Actor) -> BatchEvent:
     return BatchEvent(
         batch=BatchSnapshot.model_validate(batch, from_attributes=True),
-        actor=actor(batch.created_by),
+        actor=actor(batch.created_by, acting),
     )

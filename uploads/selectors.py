@@ -1,14 +1,13 @@
 """Reads, always scoped to a principal: what is not theirs does not exist.
 
-A principal sees its owner's objects. Accounts with the permission `uploads.access_all_files`
-(superusers, and the accounts of AI runners) also reach single files of others by id.
+A principal sees its owner's objects; a guest, of these, what came under the grant. Accounts with
+the permission `uploads.access_all_files` (superusers, and the accounts of AI runners) also reach
+single files of others by id.
 """
 
 import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -19,12 +18,10 @@ from accounts.models import TokenScope
 from accounts.principals import Principal
 from common.errors import InvalidInput, NotFound
 from common.models import OutboxEvent
-from common.outbox import events
 from common.pagination import Page, decode_cursor, paginate
 from uploads.models import (
     FileStatus,
     IngestFile,
-    PartStatus,
     SessionStatus,
     UploadBatch,
     UploadPart,
@@ -35,8 +32,6 @@ SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that
 COUNT_CAP = 10_000
 ACCESS_ALL = "uploads.access_all_files"
 _FILE_SCOPES = {TokenScope.READ, TokenScope.CONSUME, TokenScope.WORKFLOWS}
-HIDDEN = "(hidden)"
-_READERS_ONLY = ("url", "output_url", "output_text")  # of events
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
 
 
@@ -67,7 +62,7 @@ def files_page(
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    files = IngestFile.objects.filter(uploaded_by=principal.owner, is_result=False)
+    files = _own_files(principal).filter(is_result=False)
     if status:
         if status not in FileStatus.values:
             raise InvalidInput("invalid_status", f"status is one of {', '.join(FileStatus.values)}")
@@ -95,7 +90,7 @@ def get_file(*, principal: Principal, file_id: UUID) -> IngestFile:
 
 
 def get_own_file(*, principal: Principal, file_id: UUID) -> IngestFile:
-    return _file(IngestFile.objects.filter(id=file_id, uploaded_by=principal.owner))
+    return _file(_own_files(principal).filter(id=file_id))
 
 
 def get_linked_file(file_id: UUID) -> IngestFile:
@@ -103,28 +98,13 @@ def get_linked_file(file_id: UUID) -> IngestFile:
     return _file(IngestFile.objects.filter(id=file_id))
 
 
-def envelope_for(principal: Principal, event: OutboxEvent) -> dict[str, Any]:
-    """What receivers get of an event, for a person to see.
-
-    The signed link in it opens the file to whoever has it, so it is shown to those alone who may
-    read that file: to see webhooks is another permission.
-    """
-    envelope = events.envelope(event)
-    if may_read_file_of(principal, event):
-        return envelope
-    return envelope | {"data": {name: _hidden(part) for name, part in envelope["data"].items()}}
-
-
-def _hidden(part: Any) -> Any:
-    """A part of an event without what only readers of its file may have."""
-    if not isinstance(part, dict):
-        return part
-    return part | {name: HIDDEN for name in _READERS_ONLY if part.get(name)}
-
-
 def may_read_file_of(principal: Principal, event: OutboxEvent) -> bool:
-    """Whether an event about a file is about one that `get_file` would give."""
-    return event.user_id == principal.owner.id or reaches_all_files(principal)
+    """Whether an event is about a file, or what became of one, that `get_file` would give.
+
+    A token that may not read files sees nothing of them here, not even of its owner's.
+    """
+    is_own = event.user_id == principal.owner.id and not principal.is_guest
+    return principal.may_read_contents and (is_own or reaches_all_files(principal))
 
 
 def reaches_all_files(principal: Principal) -> bool:
@@ -133,7 +113,7 @@ def reaches_all_files(principal: Principal) -> bool:
 
 
 def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
-    batch = UploadBatch.objects.filter(id=batch_id, created_by=principal.owner).first()
+    batch = _own_batches(principal).filter(id=batch_id).first()
     if batch is None:
         raise batch_not_found()
     return batch
@@ -142,9 +122,7 @@ def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
 def batches_page(
     *, principal: Principal, cursor: str | None = None, limit: int = 50
 ) -> Page[UploadBatch]:
-    return paginate(
-        UploadBatch.objects.filter(created_by=principal.owner), cursor=cursor, limit=limit
-    )
+    return paginate(_own_batches(principal), cursor=cursor, limit=limit)
 
 
 def batch_files_page(
@@ -155,72 +133,32 @@ def batch_files_page(
 
 
 def get_session(*, principal: Principal, session_id: UUID) -> UploadSession:
-    session = (
-        UploadSession.objects.select_related("file")
-        .filter(id=session_id, created_by=principal.owner)
-        .first()
-    )
+    session = _own_sessions(principal).select_related("file").filter(id=session_id).first()
     if session is None:
         raise session_not_found()
     return session
 
 
-@dataclass(frozen=True)
-class UploadLayout:
-    """What of an upload never changes: whose it is, where its bytes go, how it is cut."""
-
-    owner_id: UUID
-    spool_key: str
-    size_bytes: int
-    chunk_size_bytes: int
-    total_parts: int
-
-
-def upload_layout(*, principal: Principal, session_id: UUID) -> UploadLayout:
-    """The layout of a session, whatever its state; the database is asked once."""
-    layout = _layout(session_id)
-    if layout.owner_id != principal.owner.pk:
-        raise session_not_found()
-    return layout
-
-
-@lru_cache(maxsize=1024)
-def _layout(session_id: UUID) -> UploadLayout:
-    row = (
-        UploadSession.objects.filter(id=session_id)
-        .values_list(
-            "created_by_id", "spool_key", "file__size_bytes", "chunk_size_bytes", "total_parts"
-        )
-        .first()
-    )
-    if row is None:
-        raise session_not_found()
-    return UploadLayout(*row)
-
-
 def received_ranges(session: UploadSession) -> str:
     """Received part numbers as ranges, `1-50,52,55-100`; "" for none."""
     if session.status == SessionStatus.COMPLETE:  # their rows go soon after
-        return _ranges(list(range(1, session.total_parts + 1)))
-    numbers = UploadPart.objects.filter(session=session, status=PartStatus.RECEIVED)
+        return _ranges(list(range(1, session.received_parts_count + 1)))
+    numbers = UploadPart.objects.filter(session=session)
     return _ranges(list(numbers.order_by("part_number").values_list("part_number", flat=True)))
 
 
 def missing_ranges(session: UploadSession) -> str:
-    """Part numbers not yet received, as ranges; "" when all are there."""
+    """Numbers of numbered parts not yet received, as ranges; "" when all are there."""
     if session.received_parts_count == session.total_parts:
         return ""
-    received = set(
-        UploadPart.objects.filter(session=session, status=PartStatus.RECEIVED).values_list(
-            "part_number", flat=True
-        )
-    )
-    return _ranges([n for n in range(1, session.total_parts + 1) if n not in received])
+    received = set(UploadPart.objects.filter(session=session).values_list("part_number", flat=True))
+    total = session.total_parts or 0
+    return _ranges([n for n in range(1, total + 1) if n not in received])
 
 
 def dashboard(*, principal: Principal) -> Dashboard:
     """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
-    files = IngestFile.objects.filter(uploaded_by=principal.owner, is_result=False)
+    files = _own_files(principal).filter(is_result=False)
     stored = files.filter(status=FileStatus.STORED)
     soon = timezone.now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
     newest_stored = stored.order_by("-id")[:COUNT_CAP]
@@ -238,6 +176,23 @@ def batch_not_found() -> NotFound:
 
 def session_not_found() -> NotFound:
     return NotFound("session_not_found", "There is no such upload session.")
+
+
+def _own_files(principal: Principal) -> QuerySet[IngestFile]:
+    if principal.is_guest:  # all of one owner: asking for that too misleads the planner
+        return IngestFile.objects.filter(grant=principal.grant_id)
+    return IngestFile.objects.filter(uploaded_by=principal.owner)
+
+
+def _own_batches(principal: Principal) -> QuerySet[UploadBatch]:
+    """None of a guest's: a batch tells of files that others have sent."""
+    batches = UploadBatch.objects.filter(created_by=principal.owner)
+    return batches.none() if principal.is_guest else batches
+
+
+def _own_sessions(principal: Principal) -> QuerySet[UploadSession]:
+    sessions = UploadSession.objects.filter(created_by=principal.owner)
+    return sessions.filter(grant_id=principal.grant_id) if principal.is_guest else sessions
 
 
 def _file(files: QuerySet[IngestFile]) -> IngestFile:

@@ -35,6 +35,11 @@ def abort_idle_sessions() -> int:
 
 
 @shared_task
+def close_idle_batches() -> int:
+    return drain(retention.close_idle_batches)
+
+
+@shared_task
 def clean_up_uploads() -> int:
     """What kills left behind."""
     return (

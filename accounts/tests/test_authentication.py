@@ -274,3 +274,32 @@ def test_the_openapi_schema_announces_bearer_tokens():
 
     (scheme,) = schema["components"]["securitySchemes"].values()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+
+
+@pytest.mark.parametrize("method", ["GET", *UNSAFE])
+def test_a_page_of_another_account_is_refused(browser, user, method):
+    headers = {"X-CSRFToken": browser.csrf_token}
+
+    other = browser.generic(
+        method, "/api/upload", headers=headers | {"X-Page-Account": str(make_user().id)}
+    )
+    own = browser.generic(method, "/api/upload", headers=headers | {"X-Page-Account": str(user.id)})
+
+    assert (other.status_code, other.json()["code"]) == (409, "account_changed")
+    assert own.json()["email"] == user.email
+
+
+def test_a_page_whose_account_logged_out_is_told_to_log_in(client, user):
+    answer = client.get("/api/upload", headers={"X-Page-Account": str(user.id)})
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
+
+
+def test_a_refused_origin_names_the_setting_that_admits_it(browser):
+    headers = {"X-CSRFToken": browser.csrf_token, "Origin": "https://files.example.com"}
+
+    detail = browser.post("/api/upload", headers=headers).json()["detail"]
+
+    assert "from https://files.example.com" in detail
+    assert "http://testserver" in detail
+    assert "DJANGO_CSRF_TRUSTED_ORIGINS" in detail

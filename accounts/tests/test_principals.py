@@ -8,9 +8,9 @@ from django.contrib.auth.models import Permission
 
 from accounts import principals
 from accounts.models import TokenScope, User
-from accounts.permissions import SEE_WEBHOOKS
 from accounts.principals import ActorKind, Principal
 from accounts.tests.factories import make_token, make_user, principal_of
+from common.webhooks.permissions import SEE_WEBHOOKS
 
 pytestmark = pytest.mark.django_db
 
@@ -48,7 +48,7 @@ def test_an_administrator_at_the_shell_acts_for_an_owner():
     principal = principals.at_the_shell(user)
 
     assert (principal.owner, principal.scopes) == (user, frozenset(TokenScope))
-    assert (principal.actor.kind, principal.actor.id) == (ActorKind.SYSTEM, None)
+    assert (principal.actor.kind, principal.actor.id) == (ActorKind.STAFF, None)
 
 
 def test_permissions_are_those_of_the_account():

@@ -7,9 +7,10 @@ from django import forms
 from django.contrib.admin import widgets
 from django.core.exceptions import ValidationError
 
+from common import lengths
 from common.errors import DooritoError, InvalidInput
 from common.models import WebhookEndpoint
-from common.outbox import events
+from common.outbox.types import event_types
 from common.webhooks import endpoints
 
 CHOSEN = (  # about an endpoint, beside its headers
@@ -25,8 +26,8 @@ CHOSEN = (  # about an endpoint, beside its headers
 
 
 def _patterns() -> list[tuple[str, str]]:
-    kinds = sorted({f"{name.partition('.')[0]}.*" for name in events.EVENT_TYPES})
-    return [(name, name) for name in ["*", *kinds, *sorted(events.EVENT_TYPES)]]
+    kinds = sorted(f"{kind.name}.*" for kind in event_types.kinds)
+    return [(name, name) for name in ["*", *kinds, *sorted(event_types)]]
 
 
 def parsed_headers(text: str) -> dict[str, str]:
@@ -55,9 +56,7 @@ def _headers_of_json(text: str) -> dict[str, str]:
 class EndpointForm(forms.ModelForm):
     """What can be chosen about an endpoint; the service says whether it can work."""
 
-    url = forms.CharField(
-        label="URL", max_length=endpoints.URL_LENGTH, widget=widgets.AdminURLFieldWidget
-    )
+    url = forms.CharField(label="URL", max_length=lengths.URL, widget=widgets.AdminURLFieldWidget)
     event_types = forms.MultipleChoiceField(
         choices=_patterns,
         required=False,

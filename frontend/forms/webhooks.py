@@ -12,11 +12,11 @@ from django.utils.dateformat import format as format_date
 
 from accounts.models import User
 from accounts.services import get_user
+from common import lengths
 from common.errors import DooritoError, NotFound
 from common.models import DeliveryStatus, WebhookEndpoint
-from common.outbox.events import EVENT_TYPES
+from common.outbox.types import event_types
 from common.webhooks.endpoints import (
-    DESCRIPTION_LENGTH,
     TIMEOUT_MAX,
     EndpointSettings,
     list_endpoints,
@@ -26,12 +26,6 @@ from common.webhooks.endpoints import (
 KEPT = "••••••••"
 ENDPOINTS_OFFERED = 200
 
-_KINDS = {
-    "file": "Files",
-    "batch": "Batches",
-    "workflow_run": "Workflow runs",
-    "webhook": "Webhooks",
-}
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _WAIT = re.compile(r"(\d{1,7})([dhms]?)")
 # By hours.
@@ -51,7 +45,7 @@ class EndpointForm(forms.Form):
     description = forms.CharField(
         label="Name",
         required=False,
-        max_length=DESCRIPTION_LENGTH,
+        max_length=lengths.DESCRIPTION,
         help_text="How it is called in lists and mails, for example “Transcriber”.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
@@ -66,7 +60,7 @@ class EndpointForm(forms.Form):
     user = forms.CharField(
         label="Only of the user",
         required=False,
-        max_length=254,
+        max_length=lengths.EMAIL,
         help_text="The e-mail address of an account. Empty for everybody's.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "email"}),
     )
@@ -111,8 +105,7 @@ class EndpointForm(forms.Form):
     def event_groups(self) -> list[tuple[str, list[str]]]:
         """What can be subscribed to, by kind; `file.*` is all of a kind, later ones too."""
         return [
-            (label, [f"{kind}.*", *sorted(t for t in EVENT_TYPES if t.startswith(f"{kind}."))])
-            for kind, label in _KINDS.items()
+            (kind.label, [f"{kind.name}.*", *sorted(kind.examples)]) for kind in event_types.kinds
         ]
 
     def clean_content_types(self) -> list[str]:
@@ -223,7 +216,7 @@ class EventFilterForm(DeliveryFilterForm):
     event_type = forms.ChoiceField(
         label="Type",
         required=False,
-        choices=[("", "All types"), *((value, value) for value in sorted(EVENT_TYPES))],
+        choices=lambda: [("", "All types"), *((name, name) for name in sorted(event_types))],
     )
 
 

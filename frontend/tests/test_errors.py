@@ -54,3 +54,34 @@ def test_an_address_that_only_takes_forms_says_so(db):
 
 def test_the_page_for_a_fault_needs_no_database_and_no_context():
     assert "Something broke on our side" in render_to_string("500.html")
+
+
+def test_a_host_that_is_not_served_is_named_with_the_setting_that_admits_it(settings):
+    settings.ALLOWED_HOSTS = ["localhost"]
+    response = Client(headers={"Host": "files.example.com"}).get("/app/login/")
+    assert response.status_code == 400
+    assert "files.example.com" in response.content.decode()
+    assert "DJANGO_ALLOWED_HOSTS" in response.content.decode()
+
+
+def test_a_form_that_comes_by_a_proxy_with_another_host_names_the_setting_that_admits_it(db):
+    client = Client(enforce_csrf_checks=True)
+    client.get("/app/login/")
+    token = client.cookies["csrftoken"].value
+    response = client.post(
+        "/app/login/",
+        {"csrfmiddlewaretoken": token, "username": "ada@example.org", "password": "x"},
+        headers={"Origin": "https://files.example.com"},
+    )
+    assert response.status_code == 403
+    page = response.content.decode()
+    assert "https://files.example.com" in page
+    assert "http://testserver" in page
+    assert "DJANGO_CSRF_TRUSTED_ORIGINS" in page
+
+
+def test_a_browser_that_hides_its_origin_is_told_of_no_setting(db):
+    client = Client(enforce_csrf_checks=True)
+    client.get("/app/login/")
+    response = client.post("/app/login/", headers={"Origin": "null"})
+    assert "This form is out of date" in response.content.decode()

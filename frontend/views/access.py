@@ -1,11 +1,13 @@
-"""Who may open a page."""
+"""Who may open a page, and what becomes of what they may not do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Concatenate, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,10 +16,11 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from accounts import principals
+from accounts.authentication import require_account_of_page
 from accounts.models import User
 from accounts.permissions import require
 from accounts.principals import Principal
-from common.errors import Forbidden, NotFound
+from common.errors import Conflict, DooritoError, Forbidden, NotFound
 
 
 class SignedInRequest(HttpRequest):
@@ -33,7 +36,8 @@ type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponse]
 def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
     """Only for somebody logged in; what is not theirs is a 404; no cache keeps the page.
 
-    What they may not do at all is a 403.
+    What a page of another account asks for (see `require_account_of_page`) is not done. What
+    they may not do at all is a 403.
     """
 
     @wraps(view)
@@ -42,6 +46,10 @@ def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpR
             return _to_login(request)
         page = cast(SignedInRequest, request)
         page.principal = principals.of_session(page.user)
+        try:
+            require_account_of_page(request)
+        except Conflict as exc:
+            return _to_the_other_accounts_page(request, exc)
         try:
             response = view(page, *args, **kwargs)
         except NotFound as exc:
@@ -71,6 +79,22 @@ def permitted[**P](
     return decorate
 
 
+@contextmanager
+def refusals(tell: Callable[[DooritoError], object]) -> Iterator[None]:
+    """Hand what a service refuses to `tell`; what is not there stays a 404."""
+    try:
+        yield
+    except NotFound:
+        raise
+    except DooritoError as error:
+        tell(error)
+
+
+def refusals_shown(request: HttpRequest) -> AbstractContextManager[None]:
+    """Show what a service refuses at the top of the next page."""
+    return refusals(lambda error: messages.error(request, error.message))
+
+
 def is_fragment(request: HttpRequest) -> bool:
     """Whether htmx asks for a part of the page; a restored history entry wants all of it."""
     headers = request.headers
@@ -84,6 +108,16 @@ def _to_login(request: HttpRequest) -> HttpResponse:
     current = urlsplit(request.headers.get("HX-Current-URL", "")).path or "/"
     login = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': current})}"
     return HttpResponse(status=204, headers={"HX-Redirect": login})
+
+
+def _to_the_other_accounts_page(request: HttpRequest, refusal: Conflict) -> HttpResponse:
+    """Only htmx sends the header: the page that stands there is another account's, so all of it
+    is loaded anew. (A form of its own is refused by its CSRF token, which logging in renews.)
+    """
+    messages.warning(
+        request, "Another account is logged in in this browser now. Nothing was changed."
+    )
+    return HttpResponse(refusal.message, status=refusal.status, headers={"HX-Refresh": "true"})
 
 
 def _address_to_return_to(request: HttpRequest) -> str:

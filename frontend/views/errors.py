@@ -1,11 +1,15 @@
-"""The page for a method that an address does not take. Django has pages for the other refusals."""
+"""Pages for refusals that need more words than Django's own views give them."""
 
 from collections.abc import Callable
 from functools import wraps
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.template.loader import render_to_string
+
+from accounts.authentication import explain_untrusted_origin
 
 
 def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -21,3 +25,15 @@ def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
         return page
 
     return answered
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A Host that the portal does not serve is the operator's to allow, not the visitor's fault."""
+    is_foreign = isinstance(exception, DisallowedHost)
+    host = request.META.get("HTTP_HOST", "") if is_foreign else ""
+    return HttpResponse(render_to_string("400.html", {"host": host}), status=400)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    context = {"explanation": explain_untrusted_origin(request, reason)}
+    return HttpResponse(render_to_string("403_csrf.html", context), status=403)

@@ -7,7 +7,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from frontend.views.access import SignedInRequest, signed_in
-from uploads import selectors
+from uploads import policy, selectors
 from uploads.workflows import selectors as run_selectors
 
 
@@ -32,5 +32,8 @@ def upload(request: SignedInRequest) -> HttpResponse:
         "max_bytes": settings.PORTAL_MAX_FILE_SIZE,
         "allowed_types": settings.FILE_UPLOAD_ALLOWED_TYPES,
         "ttl_hours": settings.FILE_UPLOAD_TTL_HOURS,
+        "one_request_bytes": policy.largest_single_request(),
+        "part_bytes": settings.PORTAL_CHUNK_SIZE,
+        "least_part_bytes": settings.PORTAL_CHUNK_SIZE_MIN,
     }
     return render(request, "pages/upload.html", context)

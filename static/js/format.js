@@ -33,9 +33,12 @@ export function timeLeft(seconds) {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min left`;
 }
 
-/** A name without the controls that turn the text around it: a mark stands in their place. */
+const HIDDEN = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/** A name without the controls that turn or break the text around it, and without halves of
+ *  characters: a mark stands in their place. */
 export function visible(name) {
-  return name.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+  return name.toWellFormed().replace(HIDDEN, "\ufffd");
 }
 
 /** The same within a sentence: its direction stays its own (FSI and PDI, Unicode UAX #9). */

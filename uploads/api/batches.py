@@ -19,8 +19,11 @@ may_read = Authenticator(TokenScope.READ)
 
 @router.post("", response={201: BatchOut} | PROBLEMS, auth=may_upload)
 def create_batch(request: AuthenticatedRequest, body: BatchIn) -> Status:
-    """Open a batch; name it in the sessions of its files."""
-    return Status(201, batches.create_batch(principal=request.principal, name=body.name))
+    """Open a batch; name it in the sessions of its files.
+
+    With `expected_files`, those that never came in by the time it is closed count as failed.
+    """
+    return Status(201, batches.create_batch(principal=request.principal, **dict(body)))
 
 
 @router.get("", response={200: BatchList} | PROBLEMS, auth=may_read)
@@ -48,6 +51,13 @@ def list_batch_files(
 
 
 @router.post("/{uuid:batch_id}/close", response={200: BatchOut} | PROBLEMS, auth=may_upload)
-def close_batch(request: AuthenticatedRequest, batch_id: UUID) -> UploadBatch:
-    """Say that no more files will come. When all are final, `batch.completed` is announced."""
-    return batches.close_batch(principal=request.principal, batch_id=batch_id)
+def close_batch(
+    request: AuthenticatedRequest, batch_id: UUID, expected_files: int | None = None
+) -> UploadBatch:
+    """Say that no more files will come. When all are final, `batch.completed` is announced.
+
+    A batch that nothing happens to, with no file under way, is closed by itself after a while.
+    """
+    return batches.close_batch(
+        principal=request.principal, batch_id=batch_id, expected_files=expected_files
+    )

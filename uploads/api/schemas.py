@@ -6,18 +6,19 @@ from uuid import UUID
 
 from django.urls import reverse
 from ninja import Schema
-from pydantic import AwareDatetime, Field, StrictInt
+from pydantic import Field, StrictInt
 
-from common.http.schemas import ErrorOut, RequestBody
+from common.http.schemas import BodyWithNulls, ErrorOut, Moment, RequestBody
 from common.pagination import Page
 from uploads import selectors
 from uploads.files.expiry import session_expiry
 from uploads.files.lifecycle import Consumption
 from uploads.models import IngestFile, UploadBatch, UploadSession
+from uploads.receiving.layout import grid_of
 from uploads.receiving.requests import UploadRequest
 
 
-class SessionIn(RequestBody):
+class SessionIn(BodyWithNulls):
     filename: str
     size_bytes: StrictInt
     content_type: str = ""
@@ -54,6 +55,7 @@ class SessionOut(Schema):
     @classmethod
     def of(cls, session: UploadSession) -> "SessionOut":
         file = session.file
+        grid = grid_of(session)
         return cls(
             session_id=session.id,
             file_id=file.id,
@@ -62,8 +64,8 @@ class SessionOut(Schema):
             relative_path=file.relative_path,
             status=session.status,
             size_bytes=file.size_bytes,
-            chunk_size_bytes=session.chunk_size_bytes,
-            total_parts=session.total_parts,
+            chunk_size_bytes=grid.chunk_size_bytes,
+            total_parts=grid.total_parts,
             received_parts=selectors.received_ranges(session),
             received_parts_count=session.received_parts_count,
             received_bytes=session.received_bytes,
@@ -133,11 +135,12 @@ class ConsumptionOut(FileOut):
 
 
 class ExtendIn(RequestBody):
-    expires_at: AwareDatetime
+    expires_at: Moment
 
 
-class BatchIn(RequestBody):
+class BatchIn(BodyWithNulls):
     name: str = ""
+    expected_files: StrictInt | None = None
 
 
 class BatchOut(Schema):
@@ -147,6 +150,7 @@ class BatchOut(Schema):
     total_files: int
     stored_count: int
     failed_count: int
+    expected_files: int | None
     created_at: datetime
     closed_at: datetime | None
 

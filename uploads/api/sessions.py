@@ -7,12 +7,13 @@ from ninja import Router, Status
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
-from common.http.bodies import body_blocks, content_length
+from common.http.bodies import body_blocks, body_length
 from common.http.digests import content_digest
 from common.http.problems import PROBLEMS
+from common.http.schemas import BINARY
 from uploads import selectors
 from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut
-from uploads.receiving import sessions
+from uploads.receiving import finalizing, sessions
 from uploads.receiving.parts import receive_part
 
 router = Router(tags=["Upload sessions"], auth=Authenticator(TokenScope.UPLOAD))
@@ -39,19 +40,19 @@ def get_session(request: AuthenticatedRequest, session_id: UUID) -> SessionOut:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+            "content": {"application/octet-stream": {"schema": BINARY}},
         }
     },
 )
 def put_part(
     request: AuthenticatedRequest, session_id: UUID, part_number: int
 ) -> dict[str, object]:
-    """Send one part as the raw body, with Content-Length and optionally Content-Digest."""
+    """Send one part as the raw body, optionally with Content-Digest."""
     receipt = receive_part(
         principal=request.principal,
         session_id=session_id,
         part_number=part_number,
-        length=content_length(request),
+        length=body_length(request),
         declared=content_digest(request),
         blocks=body_blocks(request),
     )
@@ -61,11 +62,19 @@ def put_part(
 @router.post("/{uuid:session_id}/finalize", response={200: FileOut} | PROBLEMS)
 def finalize_session(request: AuthenticatedRequest, session_id: UUID) -> FileOut:
     """Prove and store the file. Safe to repeat."""
-    return FileOut.of(sessions.finalize_session(principal=request.principal, session_id=session_id))
+    return FileOut.of(
+        finalizing.finalize_session(principal=request.principal, session_id=session_id)
+    )
 
 
 @router.delete("/{uuid:session_id}", response={204: None} | PROBLEMS)
-def abort_session(request: AuthenticatedRequest, session_id: UUID) -> Status:
-    """Give the upload up and free its space."""
-    sessions.abort_session(principal=request.principal, session_id=session_id)
+def abort_session(
+    request: AuthenticatedRequest, session_id: UUID, replaced: bool = False
+) -> Status:
+    """Give the upload up and free its space. In its batch it counts as failed.
+
+    With `replaced`, another upload of the same file takes its place: the batch forgets this one.
+    """
+    give_up = sessions.replace_session if replaced else sessions.abort_session
+    give_up(principal=request.principal, session_id=session_id)
     return Status(204, None)

@@ -29,5 +29,10 @@ def idle_before(now: datetime) -> datetime:
     return now - timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS)
 
 
+def batch_idle_before(now: datetime) -> datetime:
+    """Open batches without activity since this are closed."""
+    return now - timedelta(hours=settings.PORTAL_BATCH_IDLE_HOURS)
+
+
 def session_expiry(last_activity_at: datetime) -> datetime:
     return last_activity_at + timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS)

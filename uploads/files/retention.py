@@ -10,9 +10,10 @@ from uuid import UUID
 from django.utils import timezone
 
 from uploads.files import hooks, states
+from uploads.files.batches import close_if_idle, idle_batches
 from uploads.files.expiry import expiry_notice_from
 from uploads.models import FileStatus, IngestFile
-from uploads.storage import storage
+from uploads.storage import object_of, storage_for
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +61,15 @@ def purge_files() -> int:
     return 0
 
 
+def close_idle_batches() -> int:
+    """Close batches that were left open; `batch.completed` then tells of what is in them."""
+    idle = idle_batches().order_by("updated_at").values_list("id", flat=True)
+    return sum(close_if_idle(batch_id) for batch_id in list(idle[:BATCH]))
+
+
 def _purge(file: IngestFile) -> bool:
     try:
-        storage().delete(file.storage_key)
+        storage_for(file).objects.delete(object_of(file))
     except OSError:  # a later sweep tries it again
         logger.exception("The bytes of file %s cannot be removed", file.id)
         return False

@@ -72,12 +72,20 @@ def charge(file: IngestFile, *, was: FileStatus | None) -> None:
 
     To be called last in the transaction of the change, with the row as it is then.
     """
-    difference = _taken_up(file, file.status) - _taken_up(file, was)
-    if file.uploaded_by_id is None or difference == NOTHING:
+    _charge(file.uploaded_by_id, _taken_up(file, file.status) - _taken_up(file, was))
+
+
+def charge_size(file: IngestFile) -> None:
+    """Charge the bytes of a file that began without a size. To be called as `charge`."""
+    _charge(file.uploaded_by_id, Usage(file.size_bytes))
+
+
+def _charge(owner_id: UUID | None, difference: Usage) -> None:
+    if owner_id is None or difference == NOTHING:
         return
     values = [difference.size_bytes, difference.files, difference.open_sessions]
     with connection.cursor() as cursor:
-        cursor.execute(_CHARGE, [file.uploaded_by_id, *values])
+        cursor.execute(_CHARGE, [owner_id, *values])
 
 
 def _taken_up(file: IngestFile, status: str | None) -> Usage:

@@ -1,6 +1,7 @@
 from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
-from uploads.models.sessions import PartStatus, SessionStatus, UploadPart, UploadSession
+from uploads.models.grants import UploadGrant
+from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
 from uploads.models.usage import UsageShare
 from uploads.models.workflows import (
     AttemptOutcome,
@@ -18,11 +19,12 @@ __all__ = [
     "BatchStatus",
     "FileStatus",
     "IngestFile",
-    "PartStatus",
+    "PartOrder",
     "RunStatus",
     "RunTrigger",
     "SessionStatus",
     "UploadBatch",
+    "UploadGrant",
     "UploadPart",
     "UploadSession",
     "UsageShare",

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 
+from common import lengths
 from common.models import TimeStampedModel
 
 
@@ -29,11 +30,14 @@ class UploadBatch(TimeStampedModel):
         related_name="+",
         db_index=False,
     )
-    name = models.CharField(max_length=255, blank=True)
+    name = models.CharField(max_length=lengths.BATCH_NAME, blank=True)
     status = models.CharField(max_length=16, choices=BatchStatus, default=BatchStatus.INIT)
     total_files = models.PositiveIntegerField(default=0)
     stored_count = models.PositiveIntegerField(default=0)
     failed_count = models.PositiveIntegerField(default=0)
+    # How many files its maker means to put in: when it is closed, those that never came in (they
+    # were refused, say) count as failed. Null: as many as come.
+    expected_files = models.PositiveIntegerField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -42,6 +46,15 @@ class UploadBatch(TimeStampedModel):
         indexes = [
             # A user's batches, newest first.
             models.Index(fields=["created_by", "-id"], name="upload_batch_of_user"),
+            # Sweep: open batches that nothing happens to, with no file under way.
+            models.Index(
+                fields=["updated_at"],
+                condition=models.Q(
+                    closed_at__isnull=True,
+                    total_files=models.F("stored_count") + models.F("failed_count"),
+                ),
+                name="upload_batch_idle",
+            ),
         ]
         constraints = [
             models.CheckConstraint(

@@ -7,13 +7,13 @@ from functools import cache
 from jsonschema import Draft202012Validator, FormatChecker
 
 from common.models import OutboxEvent
-from common.outbox import events as outbox
-from uploads import event_schemas
+from common.outbox import envelopes
+from common.outbox import schemas as event_schemas
 
-_FORMATS = FormatChecker(["uuid"])
+FORMATS = FormatChecker(["uuid"])
 
 
-@_FORMATS.checks("date-time", ValueError)
+@FORMATS.checks("date-time", ValueError)
 def _is_date_time(value: object) -> bool:
     """RFC 3339: with a zone. (jsonschema checks it with a further package only.)"""
     return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
@@ -21,7 +21,7 @@ def _is_date_time(value: object) -> bool:
 
 @cache
 def validator(event_type: str) -> Draft202012Validator:
-    return Draft202012Validator(event_schemas.schema(event_type), format_checker=_FORMATS)
+    return Draft202012Validator(event_schemas.schema(event_type), format_checker=FORMATS)
 
 
 class Observer:
@@ -32,7 +32,7 @@ class Observer:
 
     def __call__(self, *, instance: OutboxEvent, created: bool, **_: object) -> None:
         if created:
-            self._emitted.append(outbox.body(instance))
+            self._emitted.append(envelopes.body(instance))
 
     def problems(self) -> list[str]:
         events = [json.loads(body) for body in self._emitted]

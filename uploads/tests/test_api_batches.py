@@ -33,6 +33,7 @@ def test_a_new_batch_is_empty_and_open(api):
         "total_files": 0,
         "stored_count": 0,
         "failed_count": 0,
+        "expected_files": None,
         "created_at": batch["created_at"],
         "closed_at": None,
     }
@@ -44,7 +45,7 @@ def test_a_name_that_is_none_is_refused(api, name):
     assert_problem(api.post(BATCHES, {"name": name}), 400, "invalid_name")
 
 
-@pytest.mark.parametrize("value", [1, None, [], {}])
+@pytest.mark.parametrize("value", [1, [], {}])
 def test_a_name_that_is_no_text_is_refused(api, value):
     assert_problem(api.post(BATCHES, {"name": value}), 400, "invalid_request")
 
@@ -76,7 +77,7 @@ def test_a_closed_batch_with_every_file_stored_is_complete(api):
             "stored_count": 1,
             "failed_count": 0,
         },
-        "actor": {"user_id": str(api.user.id), "email": api.user.email},
+        "actor": api.as_actor(),
     }
     assert file["batch_id"] == batch["id"]
 
@@ -207,3 +208,57 @@ def test_a_batch_is_asked_for_with_an_object_of_known_members(api, body):
     reply = api.http.post(BATCHES, json.dumps(body), content_type="application/json")
     assert_problem(reply, 400, "invalid_request")
     assert not UploadBatch.objects.exists()
+
+
+def test_expected_files_that_never_came_count_as_failed(api):
+    batch = api.create_batch(expected_files=10)
+    for _ in range(6):
+        api.upload(DATA, batch_id=batch["id"])
+    assert state(api, batch) == ("in_progress", 6, 6, 0)
+    assert api.close_batch(batch["id"]).json()["status"] == "partial"
+    assert state(api, batch) == ("partial", 10, 6, 4)
+    payload = events("batch.completed")[0].payload["batch"]
+    assert (payload["total_files"], payload["failed_count"]) == (10, 4)
+
+
+def test_more_files_than_expected_are_no_fault(api):
+    batch = api.create_batch(expected_files=1)
+    for _ in range(2):
+        api.upload(DATA, batch_id=batch["id"])
+    api.close_batch(batch["id"])
+    assert state(api, batch) == ("complete", 2, 2, 0)
+
+
+def test_a_batch_that_no_expected_file_came_to_has_failed(api):
+    batch = api.create_batch(expected_files=2)
+    api.close_batch(batch["id"])
+    assert state(api, batch) == ("failed", 2, 0, 2)
+
+
+def test_who_closes_may_know_better_how_many_are_expected(api):
+    batch = api.create_batch(expected_files=3)
+    api.upload(DATA, batch_id=batch["id"])
+    api.post(f"{BATCHES}/{batch['id']}/close?expected_files=1")
+    assert state(api, batch) == ("complete", 1, 1, 0)
+    api.post(f"{BATCHES}/{batch['id']}/close?expected_files=9")  # closed already
+    assert state(api, batch) == ("complete", 1, 1, 0)
+    assert UploadBatch.objects.get().expected_files == 1
+
+
+def test_expected_files_under_way_when_it_is_closed_are_waited_for(api):
+    batch = api.create_batch(expected_files=3)
+    session = ready(api, batch)
+    api.close_batch(batch["id"])
+    assert state(api, batch) == ("in_progress", 3, 0, 2)
+    api.finalize(session)
+    assert state(api, batch) == ("partial", 3, 1, 2)
+
+
+@pytest.mark.parametrize("count", [-1, 2**31])
+def test_a_number_of_files_that_cannot_be_is_refused(api, count):
+    reply = api.post(BATCHES, {"expected_files": count})
+    assert_problem(reply, 400, "invalid_expected_files")
+    batch = api.create_batch()
+    reply = api.post(f"{BATCHES}/{batch['id']}/close?expected_files={count}")
+    assert_problem(reply, 400, "invalid_expected_files")
+    assert UploadBatch.objects.get().closed_at is None

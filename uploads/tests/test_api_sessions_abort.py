@@ -1,7 +1,7 @@
 """DELETE /api/v1/uploads/sessions/{id}"""
 
 from uploads.models import IngestFile, UploadBatch, UploadSession
-from uploads.tests.factories import assert_problem, events, on_disk, stored_bytes
+from uploads.tests.factories import SESSIONS, assert_problem, events, on_disk, stored_bytes
 
 
 def test_an_aborted_upload_frees_its_space_at_once(api):
@@ -61,3 +61,37 @@ def test_the_upload_can_be_begun_anew_with_the_same_idempotency_key(api):
     again = api.create_session(idempotency_key="k")
     assert again.status_code == 201
     assert again.json()["session_id"] != first["session_id"]
+
+
+def test_a_replaced_upload_is_forgotten_by_its_batch(api):
+    batch = api.create_batch()
+    first = api.create_session(batch_id=batch["id"]).json()
+    reply = api.delete(f"{SESSIONS}/{first['session_id']}?replaced=true")
+    assert reply.status_code == 204
+    assert IngestFile.objects.get().status == "failed"
+    api.upload(b"again", batch_id=batch["id"])
+    api.delete(f"{SESSIONS}/{first['session_id']}?replaced=true")
+    api.close_batch(batch["id"])
+    row = UploadBatch.objects.get()
+    assert (row.status, row.total_files, row.failed_count) == ("complete", 1, 0)
+
+
+def test_a_replaced_upload_of_a_closed_batch_lets_it_complete(api):
+    batch = api.create_batch()
+    api.upload(b"one", batch_id=batch["id"])
+    session = api.create_session(batch_id=batch["id"]).json()
+    api.close_batch(batch["id"])
+    api.delete(f"{SESSIONS}/{session['session_id']}?replaced=true")
+    row = UploadBatch.objects.get()
+    assert (row.status, row.total_files) == ("complete", 1)
+    assert len(events("batch.completed")) == 1
+
+
+def test_a_stored_file_is_not_replaced_and_stays_in_its_batch(api):
+    batch = api.create_batch()
+    session = api.session_of(b"", batch_id=batch["id"])
+    api.finalize(session["session_id"])
+    reply = api.delete(f"{SESSIONS}/{session['session_id']}?replaced=true")
+    assert_problem(reply, 409, "session_complete")
+    assert IngestFile.objects.get().batch_id is not None
+    assert UploadBatch.objects.get().total_files == 1

@@ -9,10 +9,11 @@ from django.utils import timezone
 
 from accounts.tests.factories import make_user, principal_of
 from uploads import selectors
-from uploads.files import retention
-from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
+from uploads.files import grants, retention
+from uploads.files.batches import idle_batches
+from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.receiving import abandoned
-from uploads.tests.factories import make_rows
+from uploads.tests.factories import make_grant, make_rows
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +33,10 @@ def crowd(django_db_setup, django_db_blocker):
         make_rows(20, user=user, expires_at=now - timedelta(hours=1))
         make_rows(20, user=user, expires_at=now + timedelta(minutes=5))
         make_rows(20, user=user, status=FileStatus.DELETED, purge_at=now)
+        make_guests_rows(others[0])
         make_sessions(others[0], now)
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE ingest_file, upload_session, upload_batch")
+            cursor.execute("ANALYZE ingest_file, upload_session, upload_batch, upload_grant")
         yield user, batch
         UploadSession.objects.all().delete()
         IngestFile.objects.all().delete()
@@ -54,6 +56,14 @@ def multiply_files(times: int) -> None:
         )
 
 
+def make_guests_rows(user) -> UploadGrant:
+    """A grant with many files among those of as many other grants."""
+    grants = [make_grant(user=user)[0] for _ in range(5)]
+    for grant in grants:
+        make_rows(300, user=user, grant=grant)
+    return grants[0]
+
+
 def make_sessions(user, now) -> None:
     files = IngestFile.objects.filter(uploaded_by=user).values_list("id", flat=True)[:2000]
     UploadSession.objects.bulk_create(
@@ -62,6 +72,8 @@ def make_sessions(user, now) -> None:
                 file_id=file_id,
                 created_by=user,
                 status="in_progress" if number % 100 == 0 else "complete",
+                length_bytes=1,
+                received_bytes=1,
                 chunk_size_bytes=1,
                 total_parts=1,
                 received_parts_count=1,
@@ -152,10 +164,19 @@ def test_one_file(db, crowd):
     assert_no_scan(plans(lambda: selectors.get_file(principal=principal_of(user), file_id=file.id)))
 
 
+def test_the_list_of_a_guests_files(db, crowd):
+    grant = UploadGrant.objects.select_related("owner").first()
+    plan = plans(lambda: selectors.files_page(principal=grants.principal_of(grant)))
+    assert_uses(plan, "ingest_file_of_grant")
+    assert "Sort" not in plan
+
+
 def test_a_session_by_its_idempotency_key(db, crowd):
     owner = UploadSession.objects.values_list("created_by", flat=True)[0]
     plan = plans(
-        lambda: UploadSession.objects.filter(created_by=owner, idempotency_key="7").first()
+        lambda: UploadSession.objects.filter(
+            created_by=owner, grant_id=None, idempotency_key="7"
+        ).first()
     )
     assert_uses(plan, "upload_session_idempotency")
 
@@ -193,3 +214,18 @@ def test_the_sweep_of_leftover_spools(db, crowd):
 
 def test_the_sweep_of_the_parts_of_ended_sessions(db, crowd):
     assert_uses(plans(abandoned.purge_parts), "upload_session_parts_left")
+
+
+def test_the_sweep_of_idle_batches(db, crowd):
+    user, _ = crowd
+    now = timezone.now()
+    UploadBatch.objects.bulk_create(
+        UploadBatch(created_by=user, closed_at=now if number % 100 else None)
+        for number in range(5000)
+    )
+    UploadBatch.objects.update(updated_at=now - timedelta(days=10))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE upload_batch")
+    plan = plans(lambda: list(idle_batches().order_by("updated_at")[:200]))
+    assert_uses(plan, "upload_batch_idle")
+    assert "Seq Scan on upload_batch" not in plan

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
@@ -13,26 +12,29 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.principals import PORTAL
 from accounts.tests.factories import make_user, principal_of
 from common.errors import DooritoError, Gone
 from common.ids import uuid7
-from common.tests.threads import at_once, closing_connection, waiting_for_locks
-from uploads.files import lifecycle, retention, states
+from common.tests.threads import at_once, blocked_by_us
+from uploads.files import grants, lifecycle, retention, states
 from uploads.files.usage import NOTHING, Usage, recount, usage_of
-from uploads.models import IngestFile, SessionStatus, UploadSession, UsageShare
-from uploads.receiving import abandoned, sessions
+from uploads.models import IngestFile, PartOrder, SessionStatus, UploadSession, UsageShare
+from uploads.receiving import abandoned, finalizing, sessions
+from uploads.receiving.appending import declare_length
+from uploads.receiving.one_request import store_in_one_request
 from uploads.receiving.requests import UploadRequest
 from uploads.storage import StoredObject
 from uploads.tests.factories import (
     make_consumed,
     make_expired,
+    make_grant,
     make_rows,
     make_session,
     make_stored,
     send_part,
     send_parts,
 )
-from uploads.tests.wire import until
 from uploads.tests.workflow_factories import make_completed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_run_kicks")]
@@ -83,6 +85,38 @@ def test_a_workflows_result_is_charged_to_the_owner_of_the_file():
     assert usage_of(run.owner.id) == Usage(19, files=2, open_sessions=0)
 
 
+def test_a_file_in_one_request_is_charged_without_a_session():
+    user = make_user()
+    store_in_one_request(
+        principal=principal_of(user),
+        request=UploadRequest("a.bin", 10),
+        blocks=iter([memoryview(b"0123456789")]),
+    )
+    assert usage_of(user.id) == recount(user.id) == Usage(10, files=1)
+
+
+def test_bytes_are_charged_when_their_number_is_told_and_once():
+    user = make_user()
+    request = UploadRequest("a.bin", None, part_order=PartOrder.APPENDED)
+    session, _ = sessions.create_session(principal=principal_of(user), request=request)
+    assert usage_of(user.id) == Usage(0, files=1, open_sessions=1)
+    for _ in range(2):
+        declare_length(principal=principal_of(user), session_id=session.id, length_bytes=10)
+    assert usage_of(user.id) == recount(user.id) == Usage(10, files=1, open_sessions=1)
+    sessions.abort_session(principal=principal_of(user), session_id=session.id)
+    assert usage_of(user.id) == NOTHING
+
+
+def test_a_guests_file_is_charged_to_the_owner_of_the_grant():
+    grant, _ = make_grant()
+    guest = grants.principal_of(grant)
+    session, _ = sessions.create_session(principal=guest, request=UploadRequest("a.bin", 10))
+    assert usage_of(grant.owner.id) == recount(grant.owner.id)
+    assert usage_of(grant.owner.id) == Usage(10, files=1, open_sessions=1)
+    sessions.abort_session(principal=guest, session_id=session.id)
+    assert usage_of(grant.owner.id) == NOTHING
+
+
 def test_an_empty_file_is_a_file():
     session = make_session(b"")
     assert usage_of(session.created_by.id) == Usage(0, files=1, open_sessions=1)
@@ -116,7 +150,7 @@ def test_a_part_costs_no_statement_and_a_finalize_one():
     principal = principal_of(session.created_by)
     assert statements(lambda: send_part(session, 1, data)) == []
     send_part(session, 2, data)
-    finalize = partial(sessions.finalize_session, principal=principal, session_id=session.id)
+    finalize = partial(finalizing.finalize_session, principal=principal, session_id=session.id)
     assert len(statements(finalize)) == 1
 
 
@@ -140,8 +174,7 @@ def with_another_share(than: int, call: Callable[[], object], tries: int = 8) ->
         return call()
     assert tries, "every connection charges the same share"
     again = partial(with_another_share, than, call, tries - 1)
-    with ThreadPoolExecutor(1) as pool:  # while this one keeps its connection
-        return pool.submit(closing_connection, again).result(timeout=30)
+    return at_once([again])[0]  # in a thread with a connection of its own, while this one has its
 
 
 def test_uploads_of_one_owner_do_not_wait_for_one_another():
@@ -149,52 +182,42 @@ def test_uploads_of_one_owner_do_not_wait_for_one_another():
     with transaction.atomic():
         file = make_stored(user=user)
         share = share_of_this_connection()
-        with ThreadPoolExecutor(1) as pool:
-            other = partial(with_another_share, share, partial(make_stored, user=user))
-            assert pool.submit(closing_connection, other).result(timeout=30) != file
+        other = partial(with_another_share, share, partial(make_stored, user=user))
+        assert at_once([other]) != [file]
     assert usage_of(user.id) == recount(user.id) == Usage(30, files=2)
 
 
 # --- Nobody waits in a circle ---------------------------------------------------------------------
 
 
-def test_an_upload_that_is_aborted_while_it_is_begun_anew_in_the_same_batch(api):
+def test_an_upload_that_is_aborted_while_it_is_begun_anew_in_the_same_batch(api, monkeypatch):
     """The new session waits for the key of the old one, whose end needs the batch."""
     batch_id = api.create_batch()["id"]
     old = make_session(user=api.user, batch_id=batch_id, idempotency_key="again")
-    request = UploadRequest(
-        "a.bin", 10, chunk_size_bytes=10, batch_id=batch_id, idempotency_key="again"
+    again = partial(
+        make_session, b"01234", user=api.user, batch_id=batch_id, idempotency_key="again"
     )
-
-    def begin_anew() -> UploadSession:
-        with transaction.atomic():
-            return sessions._insert_session(
-                principal=principal_of(api.user), request=request, file_id=uuid7()
-            )
-
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            UploadSession.objects.filter(id=old.id).update(
-                status=SessionStatus.ABORTED, idempotency_key=None
-            )
-            begun = pool.submit(closing_connection, begin_anew)
-            until(lambda: waiting_for_locks() == 1)
-            assert states.fail(old.file_id, Gone("aborted", "The upload was aborted."))
-        assert begun.result(timeout=20).idempotency_key == "again"
-    assert usage_of(api.user.id) == recount(api.user.id) == Usage(10, files=1, open_sessions=1)
+    with monkeypatch.context() as patched, transaction.atomic():
+        UploadSession.objects.filter(id=old.id).update(
+            status=SessionStatus.ABORTED, idempotency_key=None
+        )
+        # It has looked for the key just before the old session was there.
+        patched.setattr(sessions, "session_of_key", lambda **_: None)
+        begun = blocked_by_us(again)
+        assert states.fail(old.file_id, Gone("aborted", "Aborted."), actor=PORTAL)
+    assert begun.result(timeout=20).idempotency_key == "again"
+    assert usage_of(api.user.id) == recount(api.user.id) == Usage(5, files=1, open_sessions=1)
 
 
 def test_an_owner_who_is_deleted_while_a_file_of_theirs_is_consumed():
     """The deletion waits for the file, whose consumer needs the owner's usage."""
     file = make_stored()
     owner = User.objects.get(id=file.uploaded_by.id)
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            IngestFile.objects.select_for_update().get(id=file.id)
-            deleted = pool.submit(closing_connection, owner.delete)
-            until(lambda: waiting_for_locks() == 1)
-            assert states.consume(file.id, purge_at=timezone.now())
-        deleted.result(timeout=20)
+    with transaction.atomic():
+        IngestFile.objects.select_for_update().get(id=file.id)
+        deleted = blocked_by_us(owner.delete)
+        assert states.consume(file.id, purge_at=timezone.now(), actor=PORTAL)
+    deleted.result(timeout=20)
     assert not User.objects.exists()
     assert not UsageShare.objects.exists()
 
@@ -208,8 +231,9 @@ def test_usage_goes_with_its_owner_and_the_files_that_stay_are_nobodys():
     owner_id = stored.uploaded_by.id
     stored.uploaded_by.delete()
     assert usage_of(owner_id) == recount(owner_id) == NOTHING
-    assert states.delete(stored.id)
-    assert sessions.give_up(file_id=uploading.file_id, error=Gone("aborted", "Aborted."))
+    assert states.delete(stored.id, actor=PORTAL)
+    error = Gone("aborted", "Aborted.")
+    assert sessions.give_up(file_id=uploading.file_id, error=error, actor=PORTAL)
     assert usage_of(owner_id) == recount(owner_id) == NOTHING
     assert usage_of(other.uploaded_by.id) == Usage(5, files=1)
 
@@ -222,7 +246,7 @@ def test_an_upgrade_charges_the_files_that_are_there():
     make_rows(1, user=None)
     make_session(b"0123456789", user=second)
     UsageShare.objects.all().delete()
-    migration = import_module("uploads.migrations.0005_usage_of_present_files")
+    migration = import_module("uploads.migrations.0008_usage_of_present_files")
     with connection.cursor() as cursor:
         cursor.execute(migration.COUNT)
     assert usage_of(first.id) == recount(first.id) == Usage(26, files=4)
@@ -273,7 +297,7 @@ class Client:
         session = self.any_file("uploading").session
         send_parts(session, bytes(session.file.size_bytes))
         principal = principal_of(session.created_by)
-        sessions.finalize_session(principal=principal, session_id=session.id)
+        finalizing.finalize_session(principal=principal, session_id=session.id)
 
     def abort(self) -> None:
         session = self.any_file("uploading").session
@@ -294,7 +318,7 @@ class Client:
         lifecycle.delete_file(principal=principal_of(file.uploaded_by), file_id=file.id)
 
     def remove(self) -> None:
-        lifecycle.remove_file(file_id=self.any_file("stored", "processed").id)
+        lifecycle.remove_file(file_id=self.any_file("stored", "processed").id, actor=PORTAL)
 
     def expire(self) -> None:
         IngestFile.objects.filter(id=self.any_file("stored").id).update(expires_at=timezone.now())
@@ -307,6 +331,7 @@ class Client:
             states.store_new(
                 states.NewFile(uuid7(), file.uploaded_by_id, "result", 5, is_result=True),
                 states.Proof("0" * 64, "text/plain", StoredObject("local", "", "k")),
+                actor=PORTAL,
             )
             states.consume_after_runs(file.id, purge_at=timezone.now())
 

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from accounts.models import User
+from accounts.principals import PORTAL
 from accounts.tests.factories import make_user, principal_of
-from common.errors import DooritoError, UnprocessableContent
+from common.errors import DooritoError, InvalidInput, UnprocessableContent
 from uploads.files import batches, lifecycle, retention, states
 from uploads.files.usage import NOTHING, Usage, recount, usage_of
-from uploads.models import IngestFile, UploadBatch, UploadSession, UsageShare
-from uploads.receiving import abandoned, sessions
+from uploads.models import IngestFile, PartOrder, UploadBatch, UploadSession, UsageShare
+from uploads.receiving import abandoned, finalizing, sessions
+from uploads.receiving.appending import append, declare_length
 from uploads.receiving.one_request import store_in_one_request
 from uploads.receiving.requests import UploadRequest
 from uploads.tests.factories import make_session, send_parts
@@ -42,6 +44,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.owners = [make_user(), make_user()]
         self.batches = [batches.create_batch(principal=principal_of(each)) for each in self.owners]
         self.gone: list[UUID] = []
+        self.unknown: dict[UUID, int] = {}  # the lengths of uploads that are yet to be told
         self.files: dict[UUID, tuple[UUID | None, int, str]] = {}
 
     def note(self, file_id: UUID, status: str) -> None:
@@ -76,6 +79,30 @@ class UsageMachine(RuleBasedStateMachine):
         self.files[session.file_id] = (owner.id, size, "uploading")
 
     @rule(choice=CHOICE, size=SIZE)
+    def begin_an_upload_of_unknown_length(self, choice: int, size: int) -> None:
+        owner, _ = self.an_owner(choice)
+        session, _ = sessions.create_session(
+            principal=principal_of(owner),
+            request=UploadRequest("a.bin", None, part_order=PartOrder.APPENDED),
+        )
+        self.files[session.file_id] = (owner.id, 0, "uploading")
+        self.unknown[session.file_id] = size
+
+    @precondition(lambda self: self.unknown)
+    @rule(choice=CHOICE)
+    def tell_a_length(self, choice: int) -> None:
+        file_id = list(self.unknown)[choice % len(self.unknown)]
+        size = self.unknown.pop(file_id)
+        owner_id, _, status = self.files[file_id]
+        if status != "uploading" or owner_id is None:
+            return
+        session = UploadSession.objects.get(file_id=file_id)
+        declare_length(
+            principal=principal_of(session.created_by), session_id=session.id, length_bytes=size
+        )
+        self.files[file_id] = (owner_id, size, status)
+
+    @rule(choice=CHOICE, size=SIZE)
     def store_a_file_in_one_request(self, choice: int, size: int) -> None:
         owner, _ = self.an_owner(choice)
         file = store_in_one_request(
@@ -90,11 +117,17 @@ class UsageMachine(RuleBasedStateMachine):
     def send_and_finalize(self, choice: int) -> None:
         file = self.pick(choice, "uploading", owned=True)
         session = file.session
-        send_parts(session, bytes(file.size_bytes))
         principal = principal_of(session.created_by)
+        if session.part_order == PartOrder.NUMBERED:
+            send_parts(session, bytes(file.size_bytes))
+        else:
+            blocks = iter([memoryview(bytes(file.size_bytes))])
+            append(principal=principal, session_id=session.id, offset=0, blocks=blocks)
         try:
-            sessions.finalize_session(principal=principal, session_id=session.id)
+            finalizing.finalize_session(principal=principal, session_id=session.id)
             self.note(file.id, "stored")
+        except InvalidInput:
+            assert file.id in self.unknown
         except UnprocessableContent:
             self.note(file.id, "failed")
 
@@ -132,7 +165,7 @@ class UsageMachine(RuleBasedStateMachine):
     @rule(choice=CHOICE)
     def delete_whosever_it_is(self, choice: int) -> None:
         file = self.pick(choice, "uploading", "stored", *GONE)
-        lifecycle.remove_file(file_id=file.id)
+        lifecycle.remove_file(file_id=file.id, actor=PORTAL)
         self.note(file.id, "failed" if file.status in ("uploading", "failed") else "deleted")
 
     @while_there_is("stored")

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from common.errors import Conflict, Gone, InvalidInput, NotFound, PayloadTooLarge
 from uploads.models import RunStatus, WorkflowRun
-from uploads.storage import storage
+from uploads.storage import UploadHandle, named
 from uploads.workflows import claims
 from uploads.workflows.answers import RunnerAnswer
 from uploads.workflows.claims import Failure, Progress
@@ -53,7 +53,7 @@ def take_result(
     Conflict `result_in_progress`, InvalidInput `body_incomplete`.
     """
     run = _attempt(token)
-    _check_size(size_bytes)
+    check_result_size(size_bytes)
     return _complete_with_file(
         token,
         run,
@@ -128,7 +128,8 @@ def _complete_with_text(token: str, run: WorkflowRun, text: str) -> bool:
     return True
 
 
-def _check_size(size_bytes: int) -> None:
+def check_result_size(size_bytes: int) -> None:
+    """Raises PayloadTooLarge `result_too_large`."""
     most = settings.PORTAL_WORKFLOW_RESULT_MAX
     if size_bytes > most:
         raise PayloadTooLarge(
@@ -142,7 +143,8 @@ def _make_way(run: WorkflowRun) -> None:
     """Free what a request left that was cut off hard. Raises Conflict while one is being served."""
     if not run.result_key:
         return
-    with storage().try_idle(run.result_key) as is_idle:
+    upload = UploadHandle(run.result_backend, run.result_key)
+    with named(run.result_backend).locks.try_idle(upload) as is_idle:
         if not is_idle:
             raise _in_progress()
         discard_result(run, run.result_key)

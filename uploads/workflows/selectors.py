@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 
 from accounts.models import User
 from accounts.principals import Principal
+from common import content_types
 from common.errors import InvalidInput, NotFound
 from common.pagination import Page, paginate
-from uploads import policy
 from uploads.models import (
     IngestFile,
     RunStatus,
@@ -62,7 +62,7 @@ def workflows_for(file: IngestFile) -> list[Workflow]:
     return [
         workflow
         for workflow in active_workflows()
-        if policy.is_type_in(workflow.accepted_types, file.detected_type)
+        if content_types.matches(workflow.accepted_types, file.detected_type)
     ]
 
 
@@ -79,9 +79,15 @@ def get_workflow(slug: str) -> Workflow:
 def get_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
     """A run on the owner's file, or on anybody's for those who reach all files."""
     run = find_run(run_id)
-    if not (run.owner_id == principal.owner.id or reaches_all_files(principal)):
+    if not may_read(principal, run):
         raise NotFound("run_not_found", "There is no such run.")
     return run
+
+
+def may_read(principal: Principal, run: WorkflowRun) -> bool:
+    """Whether a run, and what came of it, is for a principal to see."""
+    is_own = run.owner_id == principal.owner.id and not principal.is_guest
+    return is_own or reaches_all_files(principal)
 
 
 def find_run(run_id: UUID) -> WorkflowRun:
@@ -102,7 +108,7 @@ def runs_page(*, principal: Principal, **filters: Unpack[RunFilters]) -> Page[Wo
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    return _page(_runs().filter(owner=principal.owner), **filters)
+    return _page(_own(principal, _runs()), **filters)
 
 
 def all_runs_page(*, owner: User | None, **filters: Unpack[RunFilters]) -> Page[WorkflowRun]:
@@ -169,10 +175,15 @@ def latest_log(run: WorkflowRun, *, limit: int = LOG_PAGE) -> list[WorkflowLogLi
 
 
 def run_counts(*, principal: Principal) -> RunCounts:
-    runs = WorkflowRun.objects.filter(owner=principal.owner)
+    runs = _own(principal, WorkflowRun.objects.all())
     return RunCounts(
         **{value: runs.filter(status=value)[:COUNT_CAP].count() for value in RunStatus.values}
     )
+
+
+def _own(principal: Principal, runs: QuerySet[WorkflowRun]) -> QuerySet[WorkflowRun]:
+    """None of a guest's: runs are the owner's."""
+    return runs.none() if principal.is_guest else runs.filter(owner=principal.owner)
 
 
 def _runs() -> QuerySet[WorkflowRun]:

@@ -23,6 +23,7 @@ from accounts.tests.factories import PASSWORD
 from boot.tests.portal import Portal
 
 CHUNK = 64 * 1024  # bytes; small, so that a small file has many parts
+LEAST_CHUNK = CHUNK // 4
 LARGEST = 8 * 2**20  # bytes
 ARGUMENTS = [
     "--no-sandbox",
@@ -45,7 +46,7 @@ def product() -> Iterator[Portal]:
     """A portal of its own, for its small parts."""
     environment = {
         "PORTAL_CHUNK_SIZE": str(CHUNK),
-        "PORTAL_CHUNK_SIZE_MIN": str(CHUNK),
+        "PORTAL_CHUNK_SIZE_MIN": str(LEAST_CHUNK),
         "PORTAL_MAX_FILE_SIZE": str(LARGEST),
     }
     with Portal(environment=environment) as portal:
@@ -97,6 +98,29 @@ class Window:
         page.get_by_role("button", name="Create account").click()
         page.wait_for_url("**/app/upload/")
 
+    def sign_up(self) -> None:
+        """As `register`, without a page: the cookies are all that changes."""
+        self.email = f"person{next(_numbers)}@example.org"
+        self._send_form("/app/register/", email=self.email, password=PASSWORD)
+
+    def sign_in(self, email: str) -> None:
+        self.email = email
+        self._send_form("/app/login/", username=email, password=PASSWORD)
+
+    def sign_out(self) -> None:
+        self._send_form("/app/logout/")
+
+    def _send_form(self, path: str, **fields: str) -> None:
+        """As a page in another tab would: all share the cookies."""
+        self.context.request.get(f"{self.url}/app/login/")  # for the CSRF cookie
+        form = fields | {"csrfmiddlewaretoken": self._csrf_token()}
+        response = self.context.request.post(self.url + path, form=form, max_redirects=0)
+        assert response.status == 302, response.text()
+
+    def _csrf_token(self) -> str:
+        cookies = {cookie["name"]: cookie["value"] for cookie in self.context.cookies()}
+        return cookies["csrftoken"]
+
     def log_in(self, page: Page) -> None:
         page.goto(f"{self.url}/app/login/")
         page.get_by_label("E-mail address").fill(self.email)
@@ -111,17 +135,15 @@ class Window:
         return response.json()
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
-        cookies = {cookie["name"]: cookie["value"] for cookie in self.context.cookies()}
         response = self.context.request.post(
-            self.url + path, data=body, headers={"X-CSRFToken": cookies["csrftoken"]}
+            self.url + path, data=body, headers={"X-CSRFToken": self._csrf_token()}
         )
         assert response.ok, response.text()
         return response.json()
 
     def delete(self, path: str) -> None:
-        cookies = {cookie["name"]: cookie["value"] for cookie in self.context.cookies()}
         response = self.context.request.delete(
-            self.url + path, headers={"X-CSRFToken": cookies["csrftoken"]}
+            self.url + path, headers={"X-CSRFToken": self._csrf_token()}
         )
         assert response.ok, response.text()
 
@@ -159,7 +181,7 @@ def window(chromium: Browser, product: Portal) -> Iterator[Window]:
 @pytest.fixture
 def ada(window: Window) -> Window:
     """A new account, logged in."""
-    window.register()
+    window.sign_up()
     return window
 
 
@@ -172,17 +194,20 @@ def grace(window: Window, product: Portal) -> Window:
 
 
 class Gate:
-    """Stands between the page and the parts' address: lets `allowed` parts through, holds the rest.
+    """Stands between the page and an address: lets `allowed` requests through, holds the rest.
 
     A held request looks to the page like a slow network, for as long as the test wants.
     """
 
-    def __init__(self, page: Page, *, allowed: int) -> None:
+    PARTS = "**/parts/*"
+    FILES = "**/api/v1/files?*"  # small ones, in one request
+
+    def __init__(self, page: Page, *, allowed: int, address: str = PARTS) -> None:
         self.page = page
         self.allowed = allowed
-        self.passed: list[int] = []
+        self.passed: list[int] = []  # numbers of parts
         self._held: list[Route] = []
-        page.route("**/parts/*", self._handle)
+        page.route(address, self._handle)
 
     def open(self) -> None:
         self.allowed = 10**9
@@ -197,7 +222,8 @@ class Gate:
             self._held.append(route)
 
     def _pass(self, route: Route) -> None:
-        self.passed.append(int(route.request.url.rpartition("/")[2]))
+        last = route.request.url.rpartition("/")[2]
+        self.passed.append(int(last) if last.isdigit() else 0)
         route.continue_()
 
     def forget(self) -> None:

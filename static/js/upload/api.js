@@ -1,73 +1,85 @@
-// The session API as this page uses it. Every failure is an ApiError.
+// The API as this page uses it. Every failure is an ApiError.
+import { noAnswer, noAnswerInTime, problem } from "./errors.js";
 
-const BASE = "/api/v1";
-const BUSY = new Set(["part_in_progress", "finalize_in_progress"]); // with another request
-const TRANSIENT = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
+const API = "/api/v1";
 const STALL_MS = 60_000;
 const ANSWER_MS = 60_000;
 const FINALIZE_MS = 300_000; // what arrived out of order is read again first
 
-/** `status` 0: no answer came. `retryAfter` in seconds. */
-export class ApiError extends Error {
-  constructor({ status, code = "", detail, retryAfter = 0 }) {
-    super(detail);
-    this.status = status;
-    this.code = code;
-    this.retryAfter = retryAfter;
-  }
+let account = "";
 
-  /** The server may be at it still. */
-  get isLate() {
-    return this.code === "no_answer_in_time";
-  }
+/** Whose page this is. All tabs share one cookie: without it, what this page sends would be stored
+ *  for whoever logs in in another one. */
+export function sendFor(accountId) {
+  account = accountId;
+}
 
-  get isTransient() {
-    return TRANSIENT.has(this.status) || this.isBusy;
-  }
-
-  get isBusy() {
-    return BUSY.has(this.code);
-  }
-
-  get isLoggedOut() {
-    return this.status === 401 || this.code === "csrf_failed";
-  }
+/** Prolongs the session while somebody uploads, and tells whether it is still this account's. */
+export function renewLogin(signal) {
+  return json("POST", "/app/session/renew/", { signal });
 }
 
 export function createSession(body) {
-  return json("POST", "/uploads/sessions", { body });
+  return json("POST", `${API}/uploads/sessions`, { body });
 }
 
 export function getSession(id, signal) {
-  return json("GET", `/uploads/sessions/${id}`, { signal });
+  return json("GET", `${API}/uploads/sessions/${id}`, { signal });
 }
 
 export function finalizeSession(id, signal) {
-  return json("POST", `/uploads/sessions/${id}/finalize`, { signal, patienceMs: FINALIZE_MS });
+  return json("POST", `${API}/uploads/sessions/${id}/finalize`, { signal, patienceMs: FINALIZE_MS });
 }
 
 export function abortSession(id) {
-  return json("DELETE", `/uploads/sessions/${id}`);
+  return json("DELETE", `${API}/uploads/sessions/${id}`);
+}
+
+/** Gives an upload up that is begun anew: its batch does not count it. */
+export function replaceSession(id) {
+  return json("DELETE", `${API}/uploads/sessions/${id}?replaced=true`);
 }
 
 export function getFile(id, signal) {
-  return json("GET", `/files/${id}`, { signal });
+  return json("GET", `${API}/files/${id}`, { signal });
 }
 
-export function createBatch(name) {
-  return json("POST", "/batches", { body: name ? { name } : {} });
+export function createBatch(body) {
+  return json("POST", `${API}/batches`, { body });
 }
 
-export function getBatch(id) {
-  return json("GET", `/batches/${id}`);
+export function getBatch(id, signal) {
+  return json("GET", `${API}/batches/${id}`, { signal });
 }
 
-export function closeBatch(id) {
-  return json("POST", `/batches/${id}/close`);
+export function closeBatch(id, expectedFiles) {
+  const query = expectedFiles === undefined ? "" : `?expected_files=${expectedFiles}`;
+  return json("POST", `${API}/batches/${id}/close${query}`);
 }
 
-/** Sends one part. XMLHttpRequest, because fetch does not tell how far a body got. */
-export function putPart({ sessionId, number, blob, onProgress, signal }) {
+/** Sends one part. `digest` is the SHA-256 of `body`, or null where the browser has none. */
+export function putPart({ sessionId, number, body, digest, onProgress, signal }) {
+  return send("PUT", `${API}/uploads/sessions/${sessionId}/parts/${number}`, {
+    body,
+    type: "application/octet-stream",
+    digest,
+    onProgress,
+    signal,
+  });
+}
+
+/** The address that stores a whole file in one request. */
+export function fileAddress(values) {
+  const given = Object.entries(values).filter(([, value]) => value);
+  return `${API}/files?${new URLSearchParams(given)}`;
+}
+
+export function postFile(address, { body, type, digest, onProgress, signal }) {
+  return send("POST", address, { body, type, digest, onProgress, signal });
+}
+
+/** XMLHttpRequest, because fetch does not tell how far a body got. */
+function send(method, address, { body, type, digest, onProgress, signal }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     let stall;
@@ -76,12 +88,14 @@ export function putPart({ sessionId, number, blob, onProgress, signal }) {
       stall = setTimeout(() => request.abort(), STALL_MS);
     };
     const abort = () => request.abort();
-    request.open("PUT", `${BASE}/uploads/sessions/${sessionId}/parts/${number}`);
-    request.setRequestHeader("X-CSRFToken", csrfToken());
-    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.open(method, address);
+    for (const [name, value] of Object.entries(headers(type))) {
+      request.setRequestHeader(name, value);
+    }
+    if (digest) request.setRequestHeader("Content-Digest", `sha-256=:${base64(digest)}:`);
     request.upload.onprogress = (event) => {
       watch();
-      onProgress(event.loaded);
+      onProgress(event.loaded, event.loaded === event.total);
     };
     request.onload = () => {
       if (request.status < 300) resolve(JSON.parse(request.responseText));
@@ -95,19 +109,19 @@ export function putPart({ sessionId, number, blob, onProgress, signal }) {
     };
     signal.addEventListener("abort", abort, { once: true });
     watch();
-    request.send(blob);
+    request.send(body);
   });
 }
 
-async function json(method, path, { body, signal, patienceMs = ANSWER_MS } = {}) {
+async function json(method, address, { body, signal, patienceMs = ANSWER_MS } = {}) {
   const late = AbortSignal.timeout(patienceMs);
   let response;
   let text;
   try {
-    response = await fetch(BASE + path, {
+    response = await fetch(address, {
       method,
       signal: signal ? AbortSignal.any([signal, late]) : late,
-      headers: { "X-CSRFToken": csrfToken(), "Content-Type": "application/json" },
+      headers: headers("application/json"),
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     text = await response.text();
@@ -120,34 +134,15 @@ async function json(method, path, { body, signal, patienceMs = ANSWER_MS } = {})
   return text ? JSON.parse(text) : null;
 }
 
-function problem(status, text, retryAfter) {
-  let document = {};
-  try {
-    document = JSON.parse(text);
-  } catch {
-    // A proxy's own error page: the status has to do.
-  }
-  return new ApiError({
-    status,
-    code: document.code,
-    detail: document.detail ?? `The server answered with status ${status}.`,
-    retryAfter: Number(retryAfter) || 0,
-  });
-}
-
-function noAnswer() {
-  return new ApiError({ status: 0, detail: "The connection to the server was lost." });
-}
-
-function noAnswerInTime() {
-  return new ApiError({
-    status: 0,
-    code: "no_answer_in_time",
-    detail: "The server takes long to answer.",
-  });
+function headers(type) {
+  return { "Content-Type": type, "X-CSRFToken": csrfToken(), "X-Page-Account": account };
 }
 
 /** Read anew each time: logging in again, in another tab too, changes it. */
 function csrfToken() {
   return document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
+}
+
+function base64(buffer) {
+  return btoa(String.fromCharCode(...new Uint8Array(buffer)));
 }

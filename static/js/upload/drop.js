@@ -1,12 +1,13 @@
-// Files out of a drop, a paste or a file input, folders included: {items: [{file, relativePath}],
-// unreadable: [path]}.
+// Files out of a drop, a paste or a file input, folders included: {items: [{file, relativePath,
+// entry}], unreadable: [path], emptyFolders: [path]}. `entry` tells later what the file is like.
 
 export function fromInput(input) {
   const items = [...input.files].map((file) => ({
     file,
     relativePath: file.webkitRelativePath || "",
+    entry: null,
   }));
-  return { items, unreadable: [] };
+  return { items, unreadable: [], emptyFolders: [] };
 }
 
 /** The entries must be taken before the first await: the browser empties the drop afterwards. */
@@ -14,34 +15,36 @@ export async function fromTransfer(transfer) {
   const taken = [...transfer.items]
     .filter((item) => item.kind === "file")
     .map((item) => ({ entry: item.webkitGetAsEntry?.(), file: item.getAsFile() }));
-  const found = { items: [], unreadable: [] };
+  const found = { items: [], unreadable: [], emptyFolders: [] };
   for (const { entry, file } of taken) {
     if (entry?.isDirectory) await walk(entry, entry.name, found);
-    else if (file) found.items.push({ file, relativePath: "" });
+    else if (file) found.items.push({ file, relativePath: "", entry: entry ?? null });
     else found.unreadable.push(entry?.name ?? "an entry without a name");
   }
   return found;
 }
 
 async function walk(directory, path, found) {
-  for (const entry of await readable(entriesOf(directory), path, found, [])) {
+  const entries = await readable(entriesOf(directory), path, found);
+  if (entries?.length === 0) found.emptyFolders.push(path);
+  for (const entry of entries ?? []) {
     const inside = `${path}/${entry.name}`;
     if (entry.isDirectory) {
       await walk(entry, inside, found);
       continue;
     }
-    const file = await readable(fileOf(entry), inside, found, null);
-    if (file) found.items.push({ file, relativePath: inside });
+    const file = await readable(fileOf(entry), inside, found);
+    if (file) found.items.push({ file, relativePath: inside, entry });
   }
 }
 
 /** One that cannot be read is noted, and must not cost the others of the drop. */
-async function readable(reading, path, found, otherwise) {
+async function readable(reading, path, found) {
   try {
     return await reading;
   } catch {
     found.unreadable.push(path);
-    return otherwise;
+    return null;
   }
 }
 

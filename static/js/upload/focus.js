@@ -16,7 +16,7 @@ export function keepFocus(root) {
 }
 
 function firstButton(place) {
-  return [...place.querySelectorAll("button")].find(isVisible);
+  return [...place.querySelectorAll("button, input")].find(isVisible);
 }
 
 function isVisible(element) {

@@ -1,37 +1,21 @@
 // The upload page: an Alpine component that shows what the queue does.
 import Alpine from "../../vendor/alpine/alpine-csp.esm.min.js";
-import { count, isolated, size, timeLeft, visible } from "../format.js";
+import { count, isolated } from "../format.js";
+import { Access } from "./access.js";
+import { renewLogin, sendFor } from "./api.js";
 import { fromInput, fromTransfer } from "./drop.js";
 import { keepFocus } from "./focus.js";
+import { Limits } from "./limits.js";
 import { Queue } from "./queue.js";
 import { Rate } from "./rate.js";
 import { Memory } from "./resume.js";
+import { Outcome } from "./route.js";
+import { rowOf } from "./rows.js";
+import { byUrgency, leftOut, summary, totals } from "./totals.js";
 import { State } from "./transfer.js";
 
 const REFRESH_MS = 250;
 const SHOWN = 200; // rows; the totals count all
-
-const LABELS = {
-  [State.WAITING]: "Waiting",
-  [State.PREPARING]: "Preparing",
-  [State.UPLOADING]: "Uploading",
-  [State.PAUSED]: "Paused",
-  [State.CHECKING]: "Checking",
-  [State.STORED]: "Stored",
-  [State.FAILED]: "Failed",
-};
-
-const URGENCY = [
-  State.FAILED,
-  State.PAUSED,
-  State.CHECKING,
-  State.UPLOADING,
-  State.PREPARING,
-  State.WAITING,
-  State.STORED,
-];
-
-const PAUSABLE = new Set([State.WAITING, State.PREPARING, State.UPLOADING, State.CHECKING]);
 
 Alpine.data("uploads", () => {
   // Outside of the component's reactive data: Alpine would wrap every file and every counter.
@@ -52,6 +36,7 @@ Alpine.data("uploads", () => {
     over: false,
     offline: !navigator.onLine,
     loggedOut: false,
+    otherAccount: false,
     spoken: "",
     total: { files: 0, stored: 0, failed: 0, percent: 0, text: "", title: "" },
     can: { pause: false, resume: false, clear: false, retry: false },
@@ -59,19 +44,33 @@ Alpine.data("uploads", () => {
     init() {
       // Read once: a method that a removed row's button called has no `$root` any more.
       root = this.$root;
+      const { user, oneRequestBytes, partBytes, leastPartBytes } = root.dataset;
       fileUrl = root.dataset.fileUrl;
-      const memory = new Memory(root.dataset.user);
+      sendFor(user);
+      const access = new Access({ renew: renewLogin, onChange: (error) => this.tellAccess(error) });
       queue = new Queue({
-        memory,
+        memory: new Memory(user),
+        access,
+        limits: new Limits({
+          oneRequest: Number(oneRequestBytes),
+          part: Number(partBytes),
+          leastPart: Number(leastPartBytes),
+        }),
         onChange: (transfer) => this.note(transfer),
-        onAnswer: () => (this.loggedOut = false),
       });
+      access.keepAlive(() => this.isBusy());
+      this.listenToTheBrowser(access);
+      this.listenForDrops();
+    },
+
+    listenToTheBrowser(access) {
       addEventListener("online", () => (this.offline = false));
       addEventListener("offline", () => (this.offline = true));
+      addEventListener("focus", () => access.lookAgain());
+      document.addEventListener("visibilitychange", () => access.lookAgain());
       addEventListener("beforeunload", (event) => {
         if (this.isBusy()) event.preventDefault();
       });
-      this.listenForDrops();
     },
 
     listenForDrops() {
@@ -108,8 +107,8 @@ Alpine.data("uploads", () => {
       event.target.value = ""; // so that choosing the same file again is a change too
     },
 
-    add({ items, unreadable }) {
-      const added = queue.add(items);
+    add({ items, unreadable, emptyFolders }) {
+      const { added, resumed } = queue.add(items);
       for (const transfer of added) {
         transfer.id = nextId;
         transfer.rate = new Rate();
@@ -117,9 +116,17 @@ Alpine.data("uploads", () => {
         byId.set(transfer.id, transfer);
       }
       this.refresh();
-      this.notice = leftOut({ listed: items.length - added.length, of: items.length, unreadable });
-      const news = added.length ? `${count(added.length, "file")} added. ` : "";
+      const taken = added.length + resumed.length;
+      const listed = items.length - taken;
+      this.notice = leftOut({ listed, of: items.length, unreadable, emptyFolders });
+      const news = taken ? `${count(taken, "file")} added. ` : "";
       this.spoken = news + this.notice;
+    },
+
+    /** `error`: why the account of this page may do nothing; null when it may again. */
+    tellAccess(error) {
+      this.loggedOut = Boolean(error?.isLoggedOut);
+      this.otherAccount = Boolean(error) && !error.isLoggedOut;
     },
 
     tell(news) {
@@ -139,7 +146,7 @@ Alpine.data("uploads", () => {
       const known = new Map(this.rows.map((row) => [row.id, row]));
       const rows = ranked
         .slice(0, SHOWN)
-        .map((transfer) => known.get(transfer.id) ?? this.rowOf(transfer));
+        .map((transfer) => known.get(transfer.id) ?? this.draw(transfer));
       const before = this.rows.map(({ id }) => id).join();
       if (rows.map(({ id }) => id).join() !== before) this.rows = rows;
       this.more = summary(ranked.slice(SHOWN));
@@ -147,7 +154,6 @@ Alpine.data("uploads", () => {
 
     note(transfer) {
       changed.add(transfer);
-      if (transfer.error?.isLoggedOut) this.loggedOut = true;
       this.refreshIn(REFRESH_MS);
     },
 
@@ -171,13 +177,12 @@ Alpine.data("uploads", () => {
       for (const transfer of changed) {
         const row = rows.get(transfer.id);
         if (!row) continue;
-        Object.assign(row, this.rowOf(transfer));
+        Object.assign(row, this.draw(transfer));
         if (transfer.spokenOf !== row.state) this.speak(row);
         transfer.spokenOf = row.state;
       }
       changed.clear();
-      this.loggedOut &&= queue.transfers.some(({ error }) => error?.isLoggedOut);
-      this.sumUp();
+      ({ total: this.total, can: this.can } = totals(queue.transfers, pageRate));
       if (queue.transfers.some((transfer) => transfer.isRunning)) {
         this.refreshIn(1000);
       }
@@ -185,68 +190,10 @@ Alpine.data("uploads", () => {
     },
 
     /** Not `row`: within the list's loop `this` also holds the loop's variable of that name. */
-    rowOf(transfer) {
-      const { file, state, stored, error } = transfer;
-      transfer.rate?.add(transfer.movedBytes);
-      if (state !== State.UPLOADING) transfer.rate?.clear();
-      return {
-        id: transfer.id,
-        name: visible(file.name),
-        path: visible(transfer.relativePath),
-        state,
-        label: LABELS[state],
-        percent: state === State.STORED ? 100 : percent(transfer.sentBytes, file.size),
-        detail: detail(transfer),
-        problem: problem(transfer),
-        isFailed: state === State.FAILED,
-        isStored: state === State.STORED,
-        url: stored ? fileUrl.replace(EMPTY_ID, stored.id) : "",
-        sha256: stored ? stored.sha256 : "",
-        shaId: `sha256-${transfer.id}`,
-        shaRef: `#sha256-${transfer.id}`,
-        canPause: PAUSABLE.has(state),
-        canResume: state === State.PAUSED,
-        canRetry: state === State.FAILED,
-        canCancel: state !== State.STORED,
-        canRestart: transfer.wasStored,
-        canClear: state === State.STORED,
-      };
-    },
-
-    sumUp() {
-      const all = queue.transfers;
-      const of = (...states) => all.filter(({ state }) => states.includes(state));
-      const bytes = all.reduce((sum, { file }) => sum + file.size, 0);
-      const sent = all.reduce(
-        (sum, transfer) =>
-          sum + (transfer.state === State.STORED ? transfer.file.size : transfer.sentBytes),
-        0,
-      );
-      const stored = of(State.STORED).length;
-      const failed = of(State.FAILED).length;
-      const paused = of(State.PAUSED).length;
-      const running = of(State.PREPARING, State.UPLOADING, State.CHECKING).length;
-      if (running) pageRate.add(all.reduce((sum, { movedBytes }) => sum + movedBytes, 0));
-      else pageRate.clear();
-      const speed = pageRate.perSecond;
-      const parts = [`${size(sent)} of ${size(bytes)}`];
-      if (speed > 0 && sent < bytes) {
-        parts.push(`${size(Math.round(speed))}/s`, timeLeft(pageRate.secondsFor(bytes - sent)));
-      }
-      this.total = {
-        files: all.length,
-        stored,
-        failed,
-        percent: bytes ? percent(sent, bytes) : all.length ? (100 * stored) / all.length : 0,
-        text: parts.join(" · "),
-        title: title({ all: all.length, stored, failed, paused, running }),
-      };
-      this.can = {
-        pause: of(...PAUSABLE).length > 1,
-        resume: paused > 1,
-        retry: failed > 1,
-        clear: stored > 0,
-      };
+    draw(transfer) {
+      transfer.rate?.add(transfer.meter.moved);
+      if (transfer.state !== State.UPLOADING) transfer.rate?.clear();
+      return rowOf(transfer, fileUrl);
     },
 
     speak(row) {
@@ -275,12 +222,24 @@ Alpine.data("uploads", () => {
       this.refresh();
     },
 
+    replace(id, event) {
+      const [item] = fromInput(event.target).items;
+      event.target.value = "";
+      if (!item) return;
+      const transfer = byId.get(id);
+      queue.replace(transfer, { ...item, relativePath: transfer.relativePath });
+      this.refresh();
+    },
+
     async cancel(id) {
       const transfer = byId.get(id);
       const cancelled = transfer.cancel();
       this.remove(id);
-      if (await cancelled) {
-        this.tell(`${isolated(transfer.file.name)} was stored before it could be cancelled.`);
+      const name = isolated(transfer.file.name);
+      const outcome = await cancelled;
+      if (outcome === Outcome.STORED) this.tell(`${name} was stored before it could be cancelled.`);
+      if (outcome === Outcome.UNKNOWN) {
+        this.tell(`${name} may have been stored before it was cancelled: look among the uploads.`);
       }
     },
 
@@ -323,71 +282,9 @@ Alpine.data("uploads", () => {
   };
 });
 
-const EMPTY_ID = "00000000-0000-0000-0000-000000000000";
-
 /** When Alpine has drawn: it shows what was hidden a timer later than it hides. */
 function afterDrawing(action) {
   Alpine.nextTick(() => setTimeout(action));
-}
-
-function byUrgency(transfers) {
-  return URGENCY.flatMap((state) => transfers.filter((transfer) => transfer.state === state));
-}
-
-/** `and 101 more: 80 waiting, 21 stored` */
-function summary(transfers) {
-  if (transfers.length === 0) return "";
-  const parts = URGENCY.map((state) => [
-    transfers.filter((transfer) => transfer.state === state).length,
-    LABELS[state].toLowerCase(),
-  ]);
-  const told = parts.filter(([number]) => number).map((part) => part.join(" "));
-  return `and ${transfers.length} more: ${told.join(", ")}`;
-}
-
-/** Why some or all of what was chosen is not added; empty when all of it is. */
-function leftOut({ listed, of, unreadable }) {
-  const reasons = [];
-  if (of === 0 && unreadable.length === 0) reasons.push("There is no file in what you dropped.");
-  if (listed === 1) reasons.push("One file is in the list already.");
-  if (listed > 1) reasons.push(`${listed} files are in the list already.`);
-  if (unreadable.length) {
-    const others = unreadable.length > 1 ? ` and ${unreadable.length - 1} more` : "";
-    reasons.push(`${isolated(unreadable[0])}${others} could not be read.`);
-  }
-  return reasons.join(" ");
-}
-
-function percent(part, whole) {
-  return whole ? Math.round((1000 * part) / whole) / 10 : 0;
-}
-
-function detail(transfer) {
-  const { file, state, rate } = transfer;
-  if (transfer.wasStored) return `${size(file.size)} · was stored already`;
-  if (state === State.STORED || state === State.WAITING) return size(file.size);
-  if (state === State.CHECKING) return `${size(file.size)} · verifying what arrived`;
-  const parts = [`${size(transfer.sentBytes)} of ${size(file.size)}`];
-  if (state === State.UPLOADING && rate?.perSecond > 0) {
-    parts.push(`${size(Math.round(rate.perSecond))}/s`);
-    parts.push(timeLeft(rate.secondsFor(file.size - transfer.sentBytes)));
-  }
-  return parts.join(" · ");
-}
-
-function problem({ state, error, note, isStalled }) {
-  if (state === State.FAILED) {
-    return error.isLoggedOut ? "You were logged out. Log in again, then retry." : error.message;
-  }
-  return note || (isStalled ? "The server is not taking anything at the moment." : "");
-}
-
-function title({ all, stored, failed, paused, running }) {
-  if (stored === all) return all === 1 ? "The file is stored" : `All ${all} files are stored`;
-  const done = `${stored} of ${count(all, "file")} stored`;
-  if (running) return done;
-  if (paused) return `${done}, paused`;
-  return failed ? `${done}, ${failed} failed` : done;
 }
 
 Alpine.start();

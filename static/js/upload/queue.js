@@ -1,154 +1,46 @@
-// Several files: which may run, how many parts are under way, which belong together.
-import { ApiError, closeBatch, createBatch, getBatch } from "./api.js";
+// The files of this page: which are listed, which may run, which belong together.
+import { Group } from "./group.js";
+import { Slots } from "./slots.js";
 import { State, Transfer } from "./transfer.js";
 
-const FILES_AT_ONCE = 4;
-const PARTS_AT_ONCE = 4; // browsers open six connections to a host; the page itself needs some
-
-/** A counted lock: at most so many actions at a time, first come, first served. */
-class Slots {
-  #free;
-  #waiting = [];
-
-  constructor(count) {
-    this.#free = count;
-  }
-
-  async with(signal, action) {
-    await this.#take(signal);
-    try {
-      return await action();
-    } finally {
-      this.#give();
-    }
-  }
-
-  #take(signal) {
-    signal.throwIfAborted();
-    if (this.#free > 0) {
-      this.#free -= 1;
-      return undefined;
-    }
-    return new Promise((resolve, reject) => {
-      const stop = () => {
-        this.#waiting = this.#waiting.filter((entry) => entry !== go);
-        reject(signal.reason);
-      };
-      const go = () => {
-        signal.removeEventListener("abort", stop);
-        resolve();
-      };
-      signal.addEventListener("abort", stop, { once: true });
-      this.#waiting.push(go);
-    });
-  }
-
-  #give() {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#free += 1;
-  }
-}
-
-/** Files that were added together: one batch, made when the first of several needs it.
- *
- *  `begun` is the batch that some of them joined before the page was left: the others join it too,
- *  if it is still open, and it is closed in the end. */
-class Group {
-  #name;
-  #begun;
-  #isBatch;
-  #batch = null;
-  #isClosed = false;
-
-  constructor({ name, begun, isBatch }) {
-    this.#name = name;
-    this.#begun = begun;
-    this.#isBatch = isBatch;
-  }
-
-  /** The batch to join; null for a single file, and for one that comes after the closing. */
-  async batchId() {
-    if (!this.#isBatch || this.#isClosed) return null;
-    this.#batch ??= this.#openBatch();
-    try {
-      return await this.#batch;
-    } catch (error) {
-      this.#batch = null; // the next asker tries again
-      throw error;
-    }
-  }
-
-  /** When every file has joined, no more will: the batch completes with its last file. */
-  async closeAfter(transfers) {
-    await Promise.all(transfers.map((transfer) => transfer.opened));
-    this.#isClosed = true;
-    try {
-      const id = (await this.#batch) ?? this.#begun;
-      if (id) await closeBatch(id);
-    } catch (error) {
-      // The files are safe without it; the batch merely stays open.
-      if (!(error instanceof ApiError)) throw error;
-    }
-  }
-
-  async #openBatch() {
-    if (this.#begun) {
-      const begun = await this.#stillOpen(this.#begun);
-      if (begun) return begun;
-    }
-    return (await createBatch(this.#name)).id;
-  }
-
-  async #stillOpen(id) {
-    try {
-      return (await getBatch(id)).closed_at ? null : id;
-    } catch (error) {
-      if (error.status === 404) return null;
-      throw error;
-    }
-  }
-}
+const FILES_AT_ONCE = 6; // some of them are read, or wait for an answer
+const REQUESTS_AT_ONCE = 5; // with a body; browsers open six connections to a host
 
 export class Queue {
   transfers = [];
 
-  #slots = new Slots(PARTS_AT_ONCE);
-  #memory;
+  #shared;
   #onChange;
-  #onAnswer;
 
-  /** `onChange` gets a transfer that is to be drawn anew; `onAnswer` hears of every success. */
-  constructor({ memory, onChange, onAnswer }) {
-    this.#memory = memory;
+  /** `onChange` gets a transfer that is to be drawn anew. */
+  constructor({ memory, access, limits, onChange }) {
     this.#onChange = onChange;
-    this.#onAnswer = onAnswer;
+    this.#shared = {
+      slots: new Slots(REQUESTS_AT_ONCE),
+      memory,
+      access,
+      limits,
+      onChange: (transfer) => this.#changed(transfer),
+    };
   }
 
+  /** Takes files up; gives {added, resumed}: transfers that are new, and failed ones of the same
+   *  name that go on with what was chosen. What is under way already is left alone. */
   add(items) {
-    const fresh = items.filter((item) => !this.#isListed(item));
-    const inBatch = fresh.map((item) => this.#memory.recall(item)).filter((it) => it?.batchId);
-    const begun = inBatch.find(({ fileId }) => !fileId) ?? inBatch[0]; // an open one, if any
-    const group = new Group({
-      name: commonFolder(fresh),
-      begun: begun?.batchId,
-      isBatch: fresh.length > 1,
-    });
-    const added = fresh.map(
-      (item) =>
-        new Transfer({
-          ...item,
-          group,
-          slots: this.#slots,
-          memory: this.#memory,
-          onChange: (transfer) => this.#changed(transfer),
-          onAnswer: this.#onAnswer,
-        }),
-    );
+    const listed = new Map(this.transfers.map((transfer) => [pathOf(transfer), transfer]));
+    const resumed = [];
+    const fresh = [];
+    for (const item of items) {
+      const before = listed.get(pathOf(item));
+      listed.delete(pathOf(item)); // for one of several with this name
+      if (before?.state === State.FAILED) resumed.push([before, item]);
+      else if (!before || before.isOver || !isSame(before, item)) fresh.push(item);
+    }
+    const added = this.#grouped(fresh);
     this.transfers.push(...added);
-    group.closeAfter(added);
+    for (const [transfer, item] of resumed) transfer.replace(item);
     this.#fill();
-    return added;
+    return { added, resumed: resumed.map(([transfer]) => transfer) };
   }
 
   resume(transfer) {
@@ -161,8 +53,28 @@ export class Queue {
     this.#fill();
   }
 
+  replace(transfer, item) {
+    transfer.replace(item);
+    this.#fill();
+  }
+
   remove(transfer) {
     this.transfers = this.transfers.filter((other) => other !== transfer);
+  }
+
+  #grouped(items) {
+    const { memory, access } = this.#shared;
+    const inBatch = items.map((item) => memory.recall(item)).filter((entry) => entry?.batchId);
+    const begun = inBatch.find(({ fileId }) => !fileId) ?? inBatch[0]; // an open one, if any
+    const group = new Group({
+      name: commonFolder(items),
+      begunId: begun?.batchId,
+      isBatch: items.length > 1,
+      access,
+    });
+    const transfers = items.map((item) => new Transfer(item, { group, shared: this.#shared }));
+    group.add(transfers);
+    return transfers;
   }
 
   #changed(transfer) {
@@ -171,7 +83,8 @@ export class Queue {
   }
 
   #fill() {
-    let free = FILES_AT_ONCE - this.transfers.filter((transfer) => transfer.isRunning).length;
+    let free = FILES_AT_ONCE;
+    for (const transfer of this.transfers) if (transfer.isRunning) free -= 1;
     for (const transfer of this.transfers) {
       if (free <= 0) return;
       if (transfer.state !== State.WAITING) continue;
@@ -179,18 +92,14 @@ export class Queue {
       transfer.run();
     }
   }
+}
 
-  /** The same file twice, while the first is not over, would only compete with itself. */
-  #isListed({ file, relativePath }) {
-    return this.transfers.some(
-      (other) =>
-        !other.isOver &&
-        other.relativePath === relativePath &&
-        other.file.name === file.name &&
-        other.file.size === file.size &&
-        other.file.lastModified === file.lastModified,
-    );
-  }
+function pathOf({ file, relativePath }) {
+  return relativePath || file.name;
+}
+
+function isSame(one, other) {
+  return one.file.size === other.file.size && one.file.lastModified === other.file.lastModified;
 }
 
 /** The folder that all files lie in, as the batch's name. */

@@ -1,0 +1,152 @@
+// A large file's way to the server: a session, its parts (several at once, in order), the end.
+import {
+  abortSession,
+  createSession,
+  finalizeSession,
+  getFile,
+  getSession,
+  putPart,
+  replaceSession,
+} from "./api.js";
+import { missingParts, parseRanges } from "./ranges.js";
+import { Outcome, claim, unlessAborted } from "./route.js";
+
+const PARTS_AT_ONCE = 3; // of the page's slots: a small file does not wait behind a large one
+
+export class InParts {
+  canShrink = true;
+
+  #job;
+  #session = null;
+  #creation = null; // the request for a session, while it is under way
+
+  constructor(job) {
+    this.#job = job;
+  }
+
+  get bodyBytes() {
+    return Math.min(this.#session.chunk_size_bytes, this.#job.file.size);
+  }
+
+  /** The stored file. */
+  async send(signal) {
+    const { source, persistence } = this.#job;
+    this.#session = (await this.#recalled(signal)) ?? (await this.#created(signal));
+    const { session_id: id, file_id: fileId, status, received_bytes: bytes } = this.#session;
+    if (status === "complete") return persistence.run((s) => getFile(fileId, s), signal);
+    this.#job.begin(bytes);
+    await this.#sendParts(signal).catch(unlessComplete);
+    this.#job.check();
+    await source.requireUnchanged();
+    return persistence.run((s) => finalizeSession(id, s), signal);
+  }
+
+  /** Gives up what another session takes the place of. */
+  async replace() {
+    if (this.#session) await this.#giveUp(replaceSession, this.#job.ticket.entry);
+  }
+
+  giveUp(entry) {
+    return this.#giveUp(abortSession, entry);
+  }
+
+  /** A session that was asked for may be made though its answer is still out: it is waited for. */
+  async #giveUp(how, entry) {
+    const { signal } = new AbortController(); // which nothing aborts
+    const { persistence } = this.#job;
+    const made = this.#session?.session_id ?? entry?.sessionId;
+    if (!made && !entry?.key) return Outcome.GIVEN_UP;
+    try {
+      const id = made ?? (await persistence.run(() => this.#create(entry), signal)).session_id;
+      await persistence.run(() => how(id), signal);
+    } catch (error) {
+      if (error.code === "session_complete") return Outcome.STORED;
+      // The server gives idle sessions up by itself; only a program's mistake is worth a line.
+      if (error.status === undefined) throw error;
+    }
+    return Outcome.GIVEN_UP;
+  }
+
+  async #recalled(signal) {
+    const { ticket, persistence } = this.#job;
+    const id = ticket.entry?.sessionId;
+    if (!id) return null;
+    const session = await persistence.run((s) => getSession(id, s), signal);
+    if (!["failed", "aborted"].includes(session.status)) return session;
+    ticket.forget();
+    return null;
+  }
+
+  async #created(signal) {
+    const { ticket, persistence, limits } = this.#job;
+    const asked = limits.askedPart;
+    const ask = async (entry) => {
+      const session = await persistence.run((s) => unlessAborted(this.#create(entry), s), signal);
+      ticket.keep({ ...entry, sessionId: session.session_id });
+      return session;
+    };
+    const session = await claim(this.#job, { isWhole: false, signal, ask });
+    this.#job.joined();
+    // A very large file needs larger parts than were asked for.
+    this.canShrink = asked === null || session.chunk_size_bytes <= asked;
+    return session;
+  }
+
+  /** Not broken off by a pause or a cancel: only its answer tells what the server made of it. */
+  #create({ key, batchId }) {
+    const { file, relativePath, limits } = this.#job;
+    this.#creation ??= createSession({
+      filename: file.name,
+      relative_path: relativePath || undefined,
+      size_bytes: file.size,
+      content_type: file.type || undefined,
+      batch_id: batchId ?? undefined,
+      idempotency_key: key,
+      chunk_size_bytes: limits.askedPart ?? undefined,
+    }).finally(() => (this.#creation = null));
+    return this.#creation;
+  }
+
+  async #sendParts(signal) {
+    const { total_parts: total, received_parts: received } = this.#session;
+    const missing = missingParts(total, parseRanges(received));
+    const worker = async () => {
+      while (missing.length > 0) {
+        // First a slot, then the number: parts leave in order, which the server hashes fastest.
+        await this.#job.slots.with(signal, async () => {
+          const number = missing.shift();
+          if (number !== undefined) await this.#sendPart(number, signal);
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(PARTS_AT_ONCE, missing.length) }, worker));
+  }
+
+  async #sendPart(number, signal) {
+    const { session_id: sessionId, chunk_size_bytes: chunk } = this.#session;
+    const { file, source, meter, persistence, progress } = this.#job;
+    const start = (number - 1) * chunk;
+    const end = Math.min(start + chunk, file.size);
+    await persistence.run(async (s) => {
+      progress(number, 0);
+      try {
+        const { body, digest } = await source.read(start, end);
+        s.throwIfAborted();
+        const onProgress = (bytes) => progress(number, Math.min(bytes, end - start));
+        await putPart({ sessionId, number, body, digest, onProgress, signal: s });
+        meter.arrived(end - start);
+      } catch (error) {
+        if (error.isTransient) await source.requireReadable();
+        throw error;
+      } finally {
+        meter.ended(number);
+      }
+    }, signal);
+    this.#job.changed();
+  }
+}
+
+/** Another tab may have sent the same file's parts: finalizing then gives what it stored. */
+function unlessComplete(error) {
+  if (error.code !== "session_complete") throw error;
+}

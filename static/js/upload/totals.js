@@ -1,0 +1,99 @@
+// What the page says about all files together.
+import { count, isolated, size, timeLeft } from "../format.js";
+import { LABELS, PAUSABLE, percent } from "./rows.js";
+import { State } from "./transfer.js";
+
+const URGENCY = [
+  State.FAILED,
+  State.PAUSED,
+  State.CHECKING,
+  State.UPLOADING,
+  State.PREPARING,
+  State.WAITING,
+  State.STORED,
+];
+
+export function byUrgency(transfers) {
+  return URGENCY.flatMap((state) => transfers.filter((transfer) => transfer.state === state));
+}
+
+/** `and 101 more: 80 waiting, 21 stored` */
+export function summary(transfers) {
+  if (transfers.length === 0) return "";
+  const parts = URGENCY.map((state) => [
+    transfers.filter((transfer) => transfer.state === state).length,
+    LABELS[state].toLowerCase(),
+  ]);
+  const named = parts.filter(([number]) => number).map((part) => part.join(" "));
+  return `and ${transfers.length} more: ${named.join(", ")}`;
+}
+
+/** The sum of all rows and what can be done to all; `rate` is that of the whole page. */
+export function totals(all, rate) {
+  const of = (...states) => all.filter(({ state }) => states.includes(state));
+  const bytes = all.reduce((sum, { file }) => sum + file.size, 0);
+  const sent = all.reduce((sum, transfer) => sum + sentOf(transfer), 0);
+  const stored = of(State.STORED).length;
+  const failed = of(State.FAILED).length;
+  const paused = of(State.PAUSED).length;
+  const running = of(State.PREPARING, State.UPLOADING, State.CHECKING).length;
+  if (running) rate.add(all.reduce((sum, { meter }) => sum + meter.moved, 0));
+  else rate.clear();
+  return {
+    total: {
+      files: all.length,
+      stored,
+      failed,
+      percent: bytes ? percent(sent, bytes) : percent(stored, all.length),
+      text: progress({ sent, bytes, rate }),
+      title: title({ all: all.length, stored, failed, paused, running }),
+    },
+    can: {
+      pause: of(...PAUSABLE).length > 1,
+      resume: paused > 1,
+      retry: failed > 1,
+      clear: stored > 0,
+    },
+  };
+}
+
+/** Why some or all of what was chosen is not added; empty when all of it is. */
+export function leftOut({ listed, of, unreadable, emptyFolders }) {
+  const reasons = [];
+  const found = of + unreadable.length + emptyFolders.length;
+  if (found === 0) reasons.push("There is no file in what you chose.");
+  if (listed === 1) reasons.push("One file is in the list already.");
+  if (listed > 1) reasons.push(`${listed} files are in the list already.`);
+  if (unreadable.length) reasons.push(`${named(unreadable)} could not be read.`);
+  if (emptyFolders.length) {
+    const are = emptyFolders.length > 1 ? "are empty folders" : "is an empty folder";
+    reasons.push(`${named(emptyFolders)} ${are}: only files are uploaded.`);
+  }
+  return reasons.join(" ");
+}
+
+function named(paths) {
+  const others = paths.length > 1 ? ` and ${paths.length - 1} more` : "";
+  return `${isolated(paths[0])}${others}`;
+}
+
+function sentOf(transfer) {
+  return transfer.state === State.STORED ? transfer.file.size : transfer.sentBytes;
+}
+
+function progress({ sent, bytes, rate }) {
+  const parts = [`${size(sent)} of ${size(bytes)}`];
+  const speed = rate.perSecond;
+  if (speed > 0 && sent < bytes) {
+    parts.push(`${size(Math.round(speed))}/s`, timeLeft(rate.secondsFor(bytes - sent)));
+  }
+  return parts.join(" · ");
+}
+
+function title({ all, stored, failed, paused, running }) {
+  if (stored === all) return all === 1 ? "The file is stored" : `All ${all} files are stored`;
+  const done = `${stored} of ${count(all, "file")} stored`;
+  if (running) return done;
+  if (paused) return `${done}, paused`;
+  return failed ? `${done}, ${failed} failed` : done;
+}
