@@ -10,10 +10,10 @@ from accounts import bearers, tokens
 from accounts.authentication import Authenticator
 from accounts.bearers import Credential
 from accounts.models import TokenScope, User
-from accounts.permissions import SEE_WEBHOOKS
 from accounts.principals import Actor, ActorKind, Principal
 from accounts.tests.factories import make_user
 from common.errors import Forbidden, Unauthenticated
+from common.webhooks.permissions import SEE_WEBHOOKS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("accounts.tests.urls")]
 
