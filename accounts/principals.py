@@ -49,6 +49,11 @@ class Principal:
     grant_id: UUID | None = None
 
     @property
+    def may_read_contents(self) -> bool:
+        """Whether it may see what is in files, or what was made of that, by whatever way."""
+        return TokenScope.READ in self.scopes
+
+    @property
     def is_guest(self) -> bool:
         return self.grant_id is not None
 

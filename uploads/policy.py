@@ -10,12 +10,10 @@ from typing import Any
 
 from django.conf import settings
 
-from common import content_types
+from common import content_types, lengths
 from common.errors import InvalidInput, PayloadTooLarge, UnsupportedType
 
 MAX_PARTS = 10_000
-MAX_NAME_BYTES = 255
-MAX_PATH_BYTES = 4096
 MAX_BATCH_FILES = 2**31 - 1  # what the database's counters hold
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 32
@@ -27,7 +25,7 @@ _STEP = 64 * 1024  # chunk sizes are rounded up to a multiple of this
 
 def check_filename(name: str) -> str:
     """The name as given, when it is one: no path, no control character, at most 255 bytes."""
-    _check_text(name, "filename", "invalid_filename", MAX_NAME_BYTES)
+    _check_text(name, "filename", "invalid_filename", lengths.FILE_NAME)
     if not name.strip() or name in {".", ".."} or "/" in name or "\\" in name:
         raise InvalidInput(
             "invalid_filename", "filename must be a file's name without any folder in it."
@@ -39,17 +37,17 @@ def check_relative_path(path: str) -> str:
     """The path as given ("" for none): folders and name, relative, without "..", "\\" or NUL."""
     if not path:
         return ""
-    _check_text(path, "relative_path", "invalid_relative_path", MAX_PATH_BYTES)
+    _check_text(path, "relative_path", "invalid_relative_path", lengths.FILE_PATH)
     segments = path.split("/")
     if "\\" in path or any(segment in {"", ".", ".."} for segment in segments):
         raise InvalidInput(
             "invalid_relative_path",
             "relative_path must be relative, with / between names and no empty, . or .. segment.",
         )
-    if any(len(segment.encode()) > MAX_NAME_BYTES for segment in segments):
+    if any(len(segment.encode()) > lengths.FILE_NAME for segment in segments):
         raise InvalidInput(
             "invalid_relative_path",
-            f"every name in relative_path may have at most {MAX_NAME_BYTES} bytes.",
+            f"every name in relative_path may have at most {lengths.FILE_NAME} bytes.",
         )
     return path
 
@@ -57,7 +55,7 @@ def check_relative_path(path: str) -> str:
 def check_content_type(declared: str) -> str:
     """The media type without its parameters, in lower case; "" for none."""
     essence = declared.split(";", 1)[0].strip().lower()
-    if essence and (len(essence) > 255 or not _MEDIA_TYPE.fullmatch(essence)):
+    if essence and (len(essence) > lengths.CONTENT_TYPE or not _MEDIA_TYPE.fullmatch(essence)):
         raise InvalidInput(
             "invalid_content_type", "content_type must be a media type such as application/pdf."
         )
@@ -89,13 +87,13 @@ def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 def check_idempotency_key(key: str | None) -> str | None:
     if key is None:
         return None
-    _check_text(key, "idempotency_key", "invalid_idempotency_key", 255)
+    _check_text(key, "idempotency_key", "invalid_idempotency_key", lengths.IDEMPOTENCY_KEY)
     return key
 
 
 def check_batch_name(name: str) -> str:
     if name:
-        _check_text(name, "name", "invalid_name", 255)
+        _check_text(name, "name", "invalid_name", lengths.BATCH_NAME)
     return name
 
 

@@ -101,19 +101,15 @@ def get_linked_file(file_id: UUID) -> IngestFile:
 def may_read_file_of(principal: Principal, event: OutboxEvent) -> bool:
     """Whether an event is about a file, or what became of one, that `get_file` would give.
 
-    A token for webhooks alone reads no files, not even its owner's.
+    A token that may not read files sees nothing of them here, not even of its owner's.
     """
     is_own = event.user_id == principal.owner.id and not principal.is_guest
-    return (is_own and _has_file_scope(principal)) or reaches_all_files(principal)
+    return principal.may_read_contents and (is_own or reaches_all_files(principal))
 
 
 def reaches_all_files(principal: Principal) -> bool:
     """Whether others' files can be read and consumed: by permission, with a scope for files."""
-    return _has_file_scope(principal) and principal.has_permission(ACCESS_ALL)
-
-
-def _has_file_scope(principal: Principal) -> bool:
-    return bool(principal.scopes & _FILE_SCOPES)
+    return bool(principal.scopes & _FILE_SCOPES) and principal.has_permission(ACCESS_ALL)
 
 
 def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:

@@ -16,6 +16,7 @@ from django.db.transaction import Atomic
 from django.utils import timezone
 
 from accounts.principals import PORTAL, Actor
+from common import lengths
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
 from uploads.files import batches, grants, hooks
@@ -96,7 +97,9 @@ def fail(file_id: UUID, error: DooritoError, *, actor: Actor) -> bool:
     uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
     with _one_transaction():
         failed = uploading.change(
-            status=FileStatus.FAILED, error_code=error.code, error_message=error.message[:500]
+            status=FileStatus.FAILED,
+            error_code=error.code,
+            error_message=error.message[: lengths.ERROR_MESSAGE],
         )
         if failed:
             file = _changed(file_id)

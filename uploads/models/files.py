@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 
+from common import lengths
 from common.models import TimeStampedModel
 from uploads.models.batches import UploadBatch
 from uploads.models.grants import UploadGrant
@@ -51,10 +52,11 @@ class IngestFile(TimeStampedModel):
     # What a workflow made: reached through its run, not listed among what was uploaded, and
     # announced with the run.
     is_result = models.BooleanField(default=False)
-    original_filename = models.CharField(max_length=255)
-    relative_path = models.CharField(max_length=4096, blank=True)
-    content_type = models.CharField(max_length=255, blank=True)  # as declared
-    detected_type = models.CharField(max_length=255, blank=True)  # as the bytes say
+    original_filename = models.CharField(max_length=lengths.FILE_NAME)
+    relative_path = models.CharField(max_length=lengths.FILE_PATH, blank=True)
+    # As the client declared it, and as the bytes say.
+    content_type = models.CharField(max_length=lengths.CONTENT_TYPE, blank=True)
+    detected_type = models.CharField(max_length=lengths.CONTENT_TYPE, blank=True)
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64, blank=True)
     storage_backend = models.CharField(max_length=16, blank=True)
@@ -62,8 +64,8 @@ class IngestFile(TimeStampedModel):
     storage_key = models.CharField(max_length=255, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     status = models.CharField(max_length=16, choices=FileStatus, default=FileStatus.UPLOADING)
-    error_code = models.CharField(max_length=64, blank=True)
-    error_message = models.CharField(max_length=500, blank=True)
+    error_code = models.CharField(max_length=lengths.ERROR_CODE, blank=True)
+    error_message = models.CharField(max_length=lengths.ERROR_MESSAGE, blank=True)
     stored_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     expiry_notified_at = models.DateTimeField(null=True, blank=True)

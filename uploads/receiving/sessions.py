@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.principals import Actor, Principal
+from common import lengths
 from common.errors import Conflict, DooritoError, Gone
 from common.ids import uuid7
 from uploads import policy, selectors
@@ -113,7 +114,7 @@ def end_session(
             status=status,
             error_status=error.status,
             error_code=error.code,
-            error_message=error.message[:500],
+            error_message=error.message[: lengths.ERROR_MESSAGE],
         )
         if ended:
             states.fail(session.file_id, error, actor=actor)

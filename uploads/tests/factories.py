@@ -12,7 +12,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http.response import HttpResponseBase
-from django.test import Client
 from django.utils import timezone
 
 from accounts import principals
@@ -27,6 +26,7 @@ from uploads.receiving.parts import receive_part
 from uploads.receiving.requests import UploadRequest
 from uploads.storage import StoredObject, handle_of, open_object, storage_for
 from uploads.storage.base import Receipt
+from uploads.tests.description import DescribedClient
 
 SESSIONS = "/api/v1/uploads/sessions"
 FILES = "/api/v1/files"
@@ -54,7 +54,7 @@ class Api:
         self.user = user or make_user()
         made, self.token = make_token(user=self.user, scopes=scopes)
         self.principal = principals.of_token(made)
-        self.http = Client(headers={"authorization": f"Bearer {self.token}"})
+        self.http = DescribedClient(headers={"authorization": f"Bearer {self.token}"})
 
     def as_actor(self) -> dict[str, Any]:
         """As events name who did something of their own files."""
@@ -158,7 +158,7 @@ class Guest(Api):
         self.user = user or make_user()
         self.grant, self.token = make_grant(user=self.user, **values)
         self.principal = grants.principal_of(self.grant)
-        self.http = Client(headers={"authorization": f"Bearer {self.token}"})
+        self.http = DescribedClient(headers={"authorization": f"Bearer {self.token}"})
 
     def begun(self) -> tuple[int, int]:
         """Files and bytes, as the grant counts them."""
@@ -326,6 +326,14 @@ def on_disk() -> set[str]:
         for folder in ("spool", "files")
         for path in (root / folder).glob("??/*")
     }
+
+
+def assert_nothing_is_left() -> None:
+    """No bytes, no rows, no events."""
+    assert on_disk() == set()
+    assert not UploadSession.objects.exists()
+    assert not IngestFile.objects.exists()
+    assert events() == []
 
 
 def repeated(call: Callable[[], Any], times: int) -> list[Callable[[], Any]]:

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.principals import PORTAL
+from common import lengths
 from common.db import release_connection
 from common.ids import uuid7
 from uploads import policy
@@ -81,7 +82,7 @@ def fitting_name(name: str) -> str:
     suffix = PurePath(clean).suffix
     if len(suffix.encode()) > _SUFFIX_BYTES:
         suffix = ""
-    stem = clean.removesuffix(suffix).encode()[: policy.MAX_NAME_BYTES - len(suffix.encode())]
+    stem = clean.removesuffix(suffix).encode()[: lengths.FILE_NAME - len(suffix.encode())]
     fitting = stem.decode(errors="ignore") + suffix
     return fitting if fitting.strip(".") else "result"
 
