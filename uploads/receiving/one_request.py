@@ -9,7 +9,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts.principals import Principal
 from common.db import release_connection
@@ -143,7 +143,6 @@ def _insert_session(
 ) -> None:
     """What tells a repeat of the idempotency key: a session that was complete when it was made."""
     parts = 1 if file.size_bytes else 0
-    now = timezone.now()
     UploadSession.objects.create(
         file=file,
         created_by=principal.owner,
@@ -158,8 +157,8 @@ def _insert_session(
         request_digest=request.digest(),
         storage_backend=stored.backend,
         spool_key=stored.key,
-        last_activity_at=now,
-        parts_purged_at=now,
+        last_activity_at=Now(),
+        parts_purged_at=Now(),
     )
 
 
