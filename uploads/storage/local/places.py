@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.errors import NotFound
 from uploads.storage.base import StoredObject, UploadHandle
+from uploads.storage.local.disk import disk_errors_explained
 
 BACKEND = "local"
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -41,11 +42,12 @@ class Places:
     def opened(self, key: str, flags: int) -> Iterator[int]:
         """A descriptor of an upload's bytes: in the spool, or renamed by a finish, even just now.
 
-        Raises NotFound `upload_missing`.
+        Raises NotFound `upload_missing`, ServiceUnavailable `storage_failed`.
         """
         for path in (self.spool_path(key), self.file_path(key)):
             try:
-                descriptor = os.open(path, flags)
+                with disk_errors_explained():
+                    descriptor = os.open(path, flags)
             except FileNotFoundError:
                 continue
             try:
