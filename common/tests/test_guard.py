@@ -6,10 +6,11 @@ import threading
 
 import pytest
 
+from common import lengths
 from common.errors import InvalidInput
 from common.tests.attempts import LOOPS, make_message, send
 from common.tests.receiver import Answer, Receiver
-from common.webhooks import endpoints, sending
+from common.webhooks import endpoints
 
 INVALID, NOT_PUBLIC = "webhook_url_invalid", "webhook_url_not_public"
 
@@ -265,7 +266,7 @@ def test_a_url_is_refused_when_it_is_saved_and_when_it_is_sent_to(
     if code == NOT_PUBLIC:
         assert "which is not public" in result.error
     else:
-        assert result.error == refused.value.message[: sending.ERROR_LENGTH]
+        assert result.error == refused.value.message[: lengths.ERROR_MESSAGE]
     assert caplog.records == []
     assert connections == []
     assert bystander.received == []

@@ -7,6 +7,7 @@ from django import forms
 from django.contrib.admin import widgets
 from django.core.exceptions import ValidationError
 
+from common import lengths
 from common.errors import DooritoError, InvalidInput
 from common.models import WebhookEndpoint
 from common.outbox.types import event_types
@@ -55,9 +56,7 @@ def _headers_of_json(text: str) -> dict[str, str]:
 class EndpointForm(forms.ModelForm):
     """What can be chosen about an endpoint; the service says whether it can work."""
 
-    url = forms.CharField(
-        label="URL", max_length=endpoints.URL_LENGTH, widget=widgets.AdminURLFieldWidget
-    )
+    url = forms.CharField(label="URL", max_length=lengths.URL, widget=widgets.AdminURLFieldWidget)
     event_types = forms.MultipleChoiceField(
         choices=_patterns,
         required=False,

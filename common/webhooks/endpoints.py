@@ -14,6 +14,7 @@ from django.db.models import Max, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from common import lengths
 from common.content_types import is_pattern
 from common.errors import InvalidInput, NotFound
 from common.models import (
@@ -31,8 +32,6 @@ from common.outbox import payloads
 from common.outbox.types import event_types
 from common.webhooks import sending
 
-URL_LENGTH = 2048  # characters
-DESCRIPTION_LENGTH = 255  # characters
 SCHEDULE_STEPS = 20
 WAIT_MAX = 7 * 86_400  # seconds
 TIMEOUT_MAX = 60  # seconds
@@ -146,8 +145,8 @@ def check(chosen: EndpointSettings) -> None:
 
 
 def _check_url(url: str) -> None:
-    if len(url) > URL_LENGTH:
-        message = f"The URL is longer than {URL_LENGTH} characters."
+    if len(url) > lengths.URL:
+        message = f"The URL is longer than {lengths.URL} characters."
         raise InvalidInput("webhook_url_invalid", message, field="url")
     try:
         ssrf.check_url(url)
@@ -168,8 +167,8 @@ def _check_event_types(patterns: Sequence[str]) -> None:
 
 def _check_description(description: str) -> None:
     problem = None
-    if len(description) > DESCRIPTION_LENGTH:
-        problem = f"The description is longer than {DESCRIPTION_LENGTH} characters."
+    if len(description) > lengths.DESCRIPTION:
+        problem = f"The description is longer than {lengths.DESCRIPTION} characters."
     # Bytes of an argument that are not UTF-8 come as lone surrogates (PEP 383).
     elif any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in description):
         problem = "The description must be UTF-8 text without NUL."

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from common import lengths
 from common.errors import InvalidInput
 from common.net import guarded_http
 from common.version import VERSION
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 SECRET_PREFIX = "whsec_"  # noqa: S105
 SECRET_BYTES = 32
-ERROR_LENGTH = 500  # characters, as the database keeps
 HEADERS_KEPT = 8192  # characters
 HIDDEN = "(hidden)"
 USER_AGENT = f"Doorito/{VERSION}"
@@ -171,7 +171,7 @@ def failure(
     return Result(
         started_at=started_at,
         duration_ms=duration_ms,
-        error=_storable(error)[:ERROR_LENGTH],
+        error=_storable(error)[: lengths.ERROR_MESSAGE],
         request_headers=request_headers or {},
     )
 

@@ -12,11 +12,11 @@ from django.utils.dateformat import format as format_date
 
 from accounts.models import User
 from accounts.services import get_user
+from common import lengths
 from common.errors import DooritoError, NotFound
 from common.models import DeliveryStatus, WebhookEndpoint
 from common.outbox.types import event_types
 from common.webhooks.endpoints import (
-    DESCRIPTION_LENGTH,
     TIMEOUT_MAX,
     EndpointSettings,
     list_endpoints,
@@ -45,7 +45,7 @@ class EndpointForm(forms.Form):
     description = forms.CharField(
         label="Name",
         required=False,
-        max_length=DESCRIPTION_LENGTH,
+        max_length=lengths.DESCRIPTION,
         help_text="How it is called in lists and mails, for example “Transcriber”.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
@@ -60,7 +60,7 @@ class EndpointForm(forms.Form):
     user = forms.CharField(
         label="Only of the user",
         required=False,
-        max_length=254,
+        max_length=lengths.EMAIL,
         help_text="The e-mail address of an account. Empty for everybody's.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "email"}),
     )

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from accounts.principals import PORTAL
 from common.errors import Gone, ServiceUnavailable
 from uploads.files.expiry import idle_before
 from uploads.models import IngestFile, SessionStatus, UploadPart, UploadSession
@@ -98,6 +99,7 @@ def _abort_if_quiet(session: UploadSession) -> bool:
             session,
             status=SessionStatus.ABORTED,
             error=Gone("session_expired", "The upload was idle for too long."),
+            actor=PORTAL,
         )
 
 

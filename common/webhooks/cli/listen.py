@@ -14,6 +14,7 @@ import click
 import httpx
 from django.utils import timezone
 
+from common import lengths
 from common.console import iso, printable
 from common.db import DATABASE_GONE, renew_connections
 from common.errors import Gone, InvalidInput, NotFound
@@ -28,7 +29,7 @@ from common.webhooks.cli.receiver import (
     forward,
     problem_of,
 )
-from common.webhooks.endpoints import DESCRIPTION_LENGTH, TIMEOUT_MAX, EndpointSettings
+from common.webhooks.endpoints import TIMEOUT_MAX, EndpointSettings
 
 LIFETIME = timedelta(minutes=2)  # of the endpoint, after the last sign of life
 SIGN_OF_LIFE = 30.0  # seconds between two
@@ -98,7 +99,7 @@ def _register(url: str, event_types: tuple[str, ...], target: str | None) -> Web
     description = f"doorito listen, forwards to {target}" if target else "doorito listen"
     chosen = EndpointSettings(
         url=url,
-        description=description[:DESCRIPTION_LENGTH],
+        description=description[: lengths.DESCRIPTION],
         event_types=event_types,
         timeout_seconds=TIMEOUT_MAX,
     )

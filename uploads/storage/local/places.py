@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.disk import disk_errors_explained
 from common.errors import NotFound
 from uploads.storage.base import StoredObject, UploadHandle
-from uploads.storage.local.disk import disk_errors_explained
 
 BACKEND = "local"
 KEY = re.compile(r"[0-9a-f]{32}")
