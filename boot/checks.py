@@ -15,6 +15,8 @@ from django.core.validators import URLValidator, validate_email
 from django.http.request import split_domain_port, validate_host
 
 from boot import env_file, values
+from boot.places import MOST_PER_ACCOUNT
+from common import content_types
 from uploads.storage import backends
 
 _DAY = 86_400  # seconds
@@ -38,6 +40,9 @@ _RANGES = {
     "PORTAL_MAX_TTL_HOURS": (1, _YEARS * 365 * 24),
     "PORTAL_CONSUME_GRACE_SECONDS": (0, _YEARS * 365 * _DAY),
     "PORTAL_STALL_TIMEOUT_SECONDS": (1, _DAY),
+    "PORTAL_TRANSFER_MIN_RATE": (0, _EXBIBYTE),
+    "PORTAL_TRANSFER_RATE_SECONDS": (1, _DAY),
+    "PORTAL_TRANSFERS_PER_ACCOUNT": (1, MOST_PER_ACCOUNT),
     "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, 365 * 24),
     "EMAIL_PORT": (1, 65535),
     "WORKFLOW_CONCURRENCY": (1, 256),
@@ -59,6 +64,7 @@ def check_settings(**_: Any) -> list[Error]:
         *_chunk_sizes(),
         *_lifetimes(),
         *_workflows(),
+        *_types(),
         *_storage(),
         *_web_host(),
         *_addresses(),
@@ -137,6 +143,16 @@ def _workflows() -> Iterator[tuple[str, str]]:
             "PORTAL_WORKFLOW_RETRY_SCHEDULE must name at least one wait, in seconds, "
             f"and none below 0 or above {30 * _DAY} (30 days).",
         )
+
+
+def _types() -> Iterator[tuple[str, str]]:
+    for pattern in settings.FILE_UPLOAD_ALLOWED_TYPES:
+        if pattern != "*" and not content_types.is_pattern(pattern.lower()):
+            yield (
+                "FILE_UPLOAD_ALLOWED_TYPES",
+                f"FILE_UPLOAD_ALLOWED_TYPES: {pattern!r} is not a content type such as "
+                "application/pdf or image/*.",
+            )
 
 
 def _storage() -> Iterator[tuple[str, str]]:

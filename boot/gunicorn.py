@@ -26,7 +26,7 @@ with told_in_one_line():  # here, before gunicorn loads what may complain at len
 bind = startup.listening_address()
 worker_class = "boot.gunicorn_worker.ThreadWorker"
 workers = settings.WEB_WORKERS
-# A slow client holds a thread for as long as its upload takes.
+# An upload holds a thread for as long as it takes, however slow; see boot.places.
 threads = settings.WEB_THREADS
 # The rest wait for a thread, say nothing yet, or are kept alive.
 worker_connections = gunicorn_worker.most_connections(
@@ -59,6 +59,3 @@ def on_starting(_server: Any) -> None:
 
 def post_fork(_server: Any, _worker: Any) -> None:
     end_with_parent()
-
-
-pre_request = gunicorn_worker.head_was_read

@@ -26,7 +26,10 @@ LOGGING: dict[str, Any] = {
     # Answers of 4xx are the client's news, and the addresses of signed links are secrets.
     "loggers": {
         "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},  # they are of 4xx too
+        # They are of 4xx too; Django logs them as errors, with a traceback.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "django.security.RequestDataTooBig": {"level": "CRITICAL"},
+        "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
         "celery.worker.consumer.consumer": {"filters": ["broker_lost"]},

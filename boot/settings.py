@@ -55,6 +55,9 @@ class Base(Configuration):
     PORTAL_MAX_TTL_HOURS = values.Integer(24 * 30)  # how far a file's expiry can be extended
     PORTAL_CONSUME_GRACE_SECONDS = values.Integer(300)  # how long the consumer may still read
     PORTAL_STALL_TIMEOUT_SECONDS = values.Integer(30)  # a client that is silent for so long is cut
+    PORTAL_TRANSFER_MIN_RATE = values.Size(2**10)  # bytes a second of bodies and answers; 0: any
+    PORTAL_TRANSFER_RATE_SECONDS = values.Integer(60)  # ... on average over so long
+    PORTAL_TRANSFERS_PER_ACCOUNT = values.Integer(256)  # under way at once
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
 
@@ -130,7 +133,6 @@ class Base(Configuration):
         "frontend",
     ]
     MIDDLEWARE = [
-        "common.middleware.StalledClientMiddleware",
         "common.middleware.DatabaseProblemMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "boot.health.HealthMiddleware",
@@ -138,13 +140,15 @@ class Base(Configuration):
         "django.middleware.csp.ContentSecurityPolicyMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
+        "common.http.middleware.ApiCachingMiddleware",
         "common.http.problems.BodyLengthMiddleware",
+        "common.http.middleware.ContentEncodingMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "accounts.middleware.RefusedFormMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
-        "common.http.problems.ApiMethodNotAllowedMiddleware",
+        "common.http.middleware.ApiMethodNotAllowedMiddleware",
     ]
     TEMPLATES = [
         {

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -12,25 +11,6 @@ from common.db import DATABASE_GONE, database_problem, renew_connections
 from common.masking import mask
 
 logger = logging.getLogger(__name__)
-
-
-class StalledClientMiddleware:
-    """Lets a request fail once its client has not moved for PORTAL_STALL_TIMEOUT_SECONDS.
-
-    Otherwise one that announces a body and goes silent, or asks for a file and reads nothing of
-    it, holds a thread for ever. A body that is no upload has to arrive in this time altogether
-    (see boot.gunicorn_worker). The limit stays with the socket while the response is sent, and
-    ends with it: the server sets its own for the next request's head.
-    """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        socket = request.META.get("gunicorn.socket")
-        if socket is not None:
-            socket.settimeout(settings.PORTAL_STALL_TIMEOUT_SECONDS)
-        return self._get_response(request)
 
 
 class DatabaseProblemMiddleware:

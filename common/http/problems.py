@@ -19,13 +19,13 @@ from common.db import database_problem, renew_connections
 from common.errors import (
     DooritoError,
     InvalidInput,
-    LengthRequired,
-    MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
     RangeNotSatisfiable,
 )
-from common.http.bodies import interrupted
+from common.http.bodies import interrupted, no_length
+from common.http.hints import hint_for
+from common.http.requests import has_unknown_length, is_chunked
 from common.masking import mask
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ class Problem(Schema):
 
 
 PROBLEMS: dict[Any, Any] = {
-    frozenset({400, 401, 403, 404, 405, 408, 409, 410, 411, 413, 415, 416, 422, 503, 507}): Problem
+    frozenset(
+        {400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 415, 416, 422, 429, 500, 503, 507}
+    ): Problem
 }
 
 
@@ -59,6 +61,7 @@ def problem_response(error: DooritoError) -> HttpResponse:
     response = JsonResponse(
         document | error.extra, status=error.status, content_type="application/problem+json"
     )
+    response["Cache-Control"] = "no-store"  # some errors may be kept otherwise (RFC 9111, 4.2.2)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
     if isinstance(error, RangeNotSatisfiable):  # RFC 9110, 15.5.17
@@ -146,37 +149,19 @@ def _of_database(request: HttpRequest, error: OperationalError | InterfaceError)
 
 
 class BodyLengthMiddleware:
-    """A body without an announced length is refused: Django would take it for no body at all."""
+    """Refuses a body whose end cannot be found: Django would take it for no body at all."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "HTTP_TRANSFER_ENCODING" in request.META:
-            return problem_response(
-                LengthRequired("length_required", "Send the body with a Content-Length.")
-            )
+        if is_chunked(request) and not has_unknown_length(request):
+            return problem_response(no_length())
         return self._get_response(request)
 
 
-class ApiMethodNotAllowedMiddleware:
-    """django-ninja answers a wrong method in plain text; the API answers in problem documents."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self._get_response(request)
-        if response.status_code != 405 or not request.path.startswith(("/api/", "/f/", "/c/")):
-            return response
-        allowed = response.get("Allow", "")
-        problem = problem_response(
-            MethodNotAllowed("method_not_allowed", f"This address takes {allowed}.")
-        )
-        problem["Allow"] = allowed
-        return problem
-
-
 @csrf_exempt
-def endpoint_not_found(_request: HttpRequest) -> HttpResponse:
-    return problem_response(NOT_FOUND)
+def endpoint_not_found(request: HttpRequest) -> HttpResponse:
+    return problem_response(
+        NotFound(NOT_FOUND.code, NOT_FOUND.message + hint_for(request)),
+    )

@@ -1,5 +1,6 @@
 from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
+from uploads.models.grants import UploadGrant
 from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
 from uploads.models.workflows import (
     AttemptOutcome,
@@ -22,6 +23,7 @@ __all__ = [
     "RunTrigger",
     "SessionStatus",
     "UploadBatch",
+    "UploadGrant",
     "UploadPart",
     "UploadSession",
     "Workflow",

@@ -10,6 +10,7 @@ from itertools import batched
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts.principals import PORTAL
 from common.errors import Gone
 from uploads.files.expiry import idle_before
 from uploads.models import IngestFile, SessionStatus, UploadPart, UploadSession
@@ -97,6 +98,7 @@ def _abort_if_quiet(session: UploadSession) -> bool:
             session,
             status=SessionStatus.ABORTED,
             error=Gone("session_expired", "The upload was idle for too long."),
+            actor=PORTAL,
         )
 
 

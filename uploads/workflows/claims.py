@@ -17,6 +17,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
+from common import lengths
 from common.ids import uuid7
 from common.models import TimeStampedQuerySet
 from uploads.models import (
@@ -132,7 +133,7 @@ def _lease(*, run_id: UUID, worker: str) -> bool:
     if leased:
         run = WorkflowRun.objects.only("attempt").get(id=run_id)
         WorkflowAttempt.objects.create(
-            run=run, number=run.attempt, worker=worker[:255], started_at=now
+            run=run, number=run.attempt, worker=worker[: lengths.WORKER], started_at=now
         )
     return leased
 
@@ -211,7 +212,7 @@ def fail(run: WorkflowRun, failure: Failure) -> bool:
         _end_attempt(run, failure.outcome, failure)
         error = {
             "error_code": _text(failure.code, 64),
-            "error_message": _text(failure.message, 500),
+            "error_message": _text(failure.message, lengths.ERROR_MESSAGE),
         }
         if current.cancel_requested_at is not None:
             _end(run, RunStatus.CANCELLED)
@@ -329,7 +330,7 @@ def _end_attempt(run: WorkflowRun, outcome: AttemptOutcome, failure: Failure | N
         outcome=outcome,
         ended_at=timezone.now(),
         error_code=_text(failure.code, 64) if failure else "",
-        error_message=_text(failure.message, 500) if failure else "",
+        error_message=_text(failure.message, lengths.ERROR_MESSAGE) if failure else "",
         traceback=_text(failure.traceback, 20_000) if failure else "",
     )
 
@@ -339,7 +340,7 @@ def _progress_values(progress: Progress) -> dict[str, object]:
     if progress.percent is not None:
         values["progress_percent"] = min(100.0, max(0.0, progress.percent))
     if progress.message:
-        values["progress_message"] = _text(progress.message, 200)
+        values["progress_message"] = _text(progress.message, lengths.PROGRESS)
     if progress.cost is not None:
         values["cost"] = progress.cost
     return values
@@ -355,7 +356,7 @@ def _write_lines(run: WorkflowRun, lines: Sequence[LogLine]) -> None:
             run=run,
             attempt=run.attempt,
             at=line.at,
-            level=line.level[:16],
+            level=line.level[: lengths.LOG_LEVEL],
             message=_text(line.message, 2000),
         )
         for line in lines[: max(0, MAX_LOG_LINES - written)]

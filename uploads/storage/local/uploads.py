@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from common.disk import disk_errors_explained
 from uploads.storage.base import PartRules, Receipt, StoredObject, UploadHandle
 from uploads.storage.local.disk import (
     begin_write_back,
-    disk_errors_explained,
     make_folder,
     require_room,
     reserve,
