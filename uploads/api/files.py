@@ -169,10 +169,10 @@ def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
             request=_request(
                 query,
                 filename=query.filename or form.file.filename,
-                size_bytes=form.file.size_bytes,
+                size_bytes=form.file.content.size_bytes,
                 content_type=form.file.content_type,
             ),
-            blocks=form.file.blocks(),
+            blocks=form.file.content.blocks(),
         )
 
 
