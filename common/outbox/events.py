@@ -220,7 +220,7 @@ def roll_up(event_ids: Collection[UUID]) -> None:
 
 
 def purge_events(limit: int) -> int:
-    """Delete up to `limit` finished events older than OUTBOX_RETENTION_HOURS; how many it were."""
+    """Delete up to `limit` finished events older than OUTBOX_RETENTION_HOURS; returns how many."""
     before = first_id(timezone.now() - timedelta(hours=settings.OUTBOX_RETENTION_HOURS))
     with transaction.atomic():
         old = OutboxEvent.objects.filter(status__in=FINISHED, id__lt=before)
@@ -231,7 +231,7 @@ def purge_events(limit: int) -> int:
 
 
 def purge_details(limit: int) -> int:
-    """Forget headers and bodies of up to `limit` old attempts; how many it were."""
+    """Forget headers and bodies of up to `limit` old attempts; returns how many."""
     before = first_id(timezone.now() - timedelta(hours=settings.PORTAL_WEBHOOK_DETAIL_HOURS))
     detailed = WebhookAttempt.objects.filter(request_headers__isnull=False, id__lt=before)
     ids = list(detailed.order_by("id").values_list("id", flat=True)[:limit])

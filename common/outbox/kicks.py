@@ -49,8 +49,8 @@ def request(at: datetime) -> bool:
     return True
 
 
-def hold() -> None:
-    """A run that looks for due rows all the time is under way: nobody needs a message meanwhile.
+def announce_running() -> None:
+    """Note that a run is looking for due rows all the time, so that nobody sends a message.
 
     To be repeated within LOST_AFTER, and withdrawn before the run looks for the last time.
     """

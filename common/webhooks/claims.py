@@ -61,7 +61,7 @@ class Claim:
 
 
 def open_deliveries() -> TimeStampedQuerySet:
-    """What is not over yet; the partial index `webhook_delivery_due` has exactly these rows."""
+    """Deliveries that are not over: the rows of the partial index `webhook_delivery_due`."""
     return WebhookDelivery.objects.filter(status__in=events.OPEN)
 
 
@@ -100,7 +100,7 @@ class _Receiver:
 
 
 class Receivers:
-    """Those that one run sends to, read again when their endpoint has changed."""
+    """The endpoints that one run sends to, read again when they have changed."""
 
     def __init__(self) -> None:
         self._known: dict[UUID, _Receiver] = {}
@@ -247,7 +247,7 @@ _HOPELESS = """
 
 
 class _Row(NamedTuple):
-    """What the statement returns; with its event's values it tells the event, too."""
+    """A row that the claiming statement returns. It serves as its event, whose values it has."""
 
     delivery_id: UUID
     attempt: int
@@ -264,7 +264,7 @@ class _Row(NamedTuple):
 def claiming(
     *, limit: int, flows: Mapping[UUID, Flow], failing_share: int, lease_id: UUID
 ) -> Statement:
-    """What claims, with its values."""
+    """The statement that claims, with its values."""
     return _CLAIM, {
         "now": timezone.now(),
         "lease": lease_id,

@@ -1,6 +1,6 @@
 """Health of endpoints: failures in a row are counted, staff are told, and at last it is disabled.
 
-What was reached is told by the row alone, so a mail that could not be sent is sent by the next
+The row alone says which state was reached, so a mail that could not be sent is sent by the next
 review, and the pages warn in any case.
 """
 
@@ -80,13 +80,14 @@ def review() -> None:
         with suppress(NotFound):  # it was removed meanwhile
             endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.FAILING, still=failing)
     for endpoint in in_trouble():
-        _tell(endpoint)
+        _notify_staff(endpoint)
 
 
-def _tell(endpoint: WebhookEndpoint) -> None:
-    """Mail staff once for each state. Sent before it is noted: rather twice than never.
+def _notify_staff(endpoint: WebhookEndpoint) -> None:
+    """Mail staff once for each state.
 
-    When nobody could be told, the next review tries again.
+    The mail is sent before that is noted: a crash in between sends it twice, which is better than
+    never. When nobody could be reached, the next review tries again.
     """
     notice = HealthNotice.WARNED if endpoint.is_active else HealthNotice.DISABLED
     if endpoint.notice == notice:
@@ -102,15 +103,15 @@ def _tell(endpoint: WebhookEndpoint) -> None:
     subject = render_to_string("mail/webhook_health_subject.txt", context).strip()
     text = render_to_string("mail/webhook_health.txt", context)
     staff = _staff()
-    told = [email for email in staff if _mailed(EmailMessage(subject, text, to=[email]))]
-    if told or not staff:
+    reached = [email for email in staff if _send(EmailMessage(subject, text, to=[email]))]
+    if reached or not staff:
         WebhookEndpoint.objects.filter(id=endpoint.id, is_active=endpoint.is_active).update(
             notice=notice
         )
 
 
-def _mailed(message: EmailMessage) -> bool:
-    """A mailbox that refuses keeps nobody else from being told; a server that is down, all."""
+def _send(message: EmailMessage) -> bool:
+    """Whether a mail went out. One mailbox that refuses must not keep the others from theirs."""
     try:
         message.send()
     except OSError:  # SMTP's errors are among them

@@ -44,7 +44,7 @@ def start(*, endpoint_id: UUID, since: datetime) -> None:
 def advance(*, endpoint_id: UUID | None = None) -> int | None:
     """Look at the next chunk of a recovery, of any endpoint or of one.
 
-    How many deliveries it started; None when nothing is left, or other workers are at it.
+    Returns how many deliveries it started; None when nothing is left, or others are at it.
     """
     waiting = WebhookEndpoint.objects.filter(recovery_after__isnull=False)
     if endpoint_id:

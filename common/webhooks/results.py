@@ -48,7 +48,7 @@ class _Outcome:
 
 
 def write_each(finished: Sequence[Finished]) -> int:
-    """Write attempts and what follows from them; how many. Those without their lease are dropped.
+    """Write attempts and what follows from them; returns how many. Without its lease, none is.
 
     All at once if the database takes them, else one by one. What it does not take is recorded as a
     failure, unless it is the database that fails: then the lease will end.
@@ -127,7 +127,7 @@ _WRITE = """
 
 
 def statements(finished: Sequence[Finished]) -> dict[str, Statement]:
-    """What writes results, to be executed in this order in one transaction.
+    """The statements that write results, to be executed in this order in one transaction.
 
     `write` concerns as many rows as leases still stood. Events are locked before deliveries, the
     order in which everybody locks them.

@@ -1,9 +1,13 @@
 """The ledger of files: here, and nowhere else, a file's row is made and changes.
 
 A change of state is one conditional UPDATE whose row count says whether it happened, in one short
-transaction with all that goes with it: the event, the batch's count, and what the rooms above add
-(`uploads.files.hooks`). A caller that has more to change opens the transaction itself. The event
-says who did it: `actor`, or the portal itself.
+transaction with all that goes with it: the event, the batch's count, what the rooms above add
+(`uploads.files.hooks`), and the owner's usage. A caller that has more to change opens the
+transaction itself. The event says who did it: `actor`, or the portal itself.
+
+Locks are taken in one order: the session's row, the file's, those of its runs, the grant's, the
+batch's, the owner's usage. Whoever changes several files in one transaction locks all of them
+first.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.transaction import Atomic
 from django.utils import timezone
 
@@ -19,11 +24,13 @@ from accounts.principals import PORTAL, Actor
 from common import lengths
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
-from uploads.files import batches, grants, hooks
+from uploads.files import batches, grants, hooks, usage
 from uploads.files.announce import announce_file
 from uploads.files.expiry import first_expiry
 from uploads.models import FileStatus, IngestFile
 from uploads.storage import StoredObject
+
+ALWAYS = Q()
 
 
 @dataclass(frozen=True)
@@ -57,16 +64,21 @@ def begin(new: NewFile) -> IngestFile:
     Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
     """
     with _one_transaction():
-        return _insert(new, status=FileStatus.UPLOADING)
+        file = _insert(new, status=FileStatus.UPLOADING)
+        usage.charge(file, was=None)
+    return file
 
 
 def declare_size(file_id: UUID, *, size_bytes: int) -> bool:
     """The size of a file whose upload began without one. (Until then it counts as 0 bytes.)"""
-    uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
+    unsized = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING, size_bytes=0)
     with _one_transaction():
-        declared = uploading.change(size_bytes=size_bytes)
-        if declared and (grant_id := _changed(file_id).grant_id):
-            grants.charge_size(grant_id, size_bytes=size_bytes)
+        declared = unsized.change(size_bytes=size_bytes)
+        if declared:
+            file = _changed(file_id)
+            if file.grant_id:
+                grants.charge_size(file.grant_id, size_bytes=size_bytes)
+            usage.charge_size(file)
     return declared
 
 
@@ -78,6 +90,7 @@ def store(file_id: UUID, proof: Proof, *, actor: Actor) -> IngestFile:
             raise Conflict("file_not_uploading", "The file is not being uploaded any more.")
         file = _changed(file_id)
         _tell_stored(file, actor)
+        usage.charge(file, was=FileStatus.UPLOADING)
     return file
 
 
@@ -89,6 +102,7 @@ def store_new(new: NewFile, proof: Proof, *, actor: Actor) -> IngestFile:
     with _one_transaction():
         file = _insert(new, status=FileStatus.STORED, **_stored_values(proof))
         _tell_stored(file, actor)
+        usage.charge(file, was=None)
     return file
 
 
@@ -107,6 +121,7 @@ def fail(file_id: UUID, error: DooritoError, *, actor: Actor) -> bool:
             if file.grant_id:
                 grants.give_back(file.grant_id, size_bytes=file.size_bytes)
             batches.count_failed(file.batch_id, actor=actor)
+            usage.charge(file, was=FileStatus.UPLOADING)
     return failed
 
 
@@ -136,8 +151,9 @@ def consume_after_runs(file_id: UUID, *, purge_at: datetime) -> IngestFile | Non
 
 def delete(file_id: UUID, *, actor: Actor) -> bool:
     """Remove a stored or consumed file before its time."""
-    removable = IngestFile.objects.filter(id=file_id, status__in=IngestFile.WITH_POINTER)
-    return _delete(removable, file_id, actor=actor)
+    return _delete(file_id, was=FileStatus.STORED, actor=actor) or _delete(
+        file_id, was=FileStatus.PROCESSED, actor=actor
+    )
 
 
 def expire(file_id: UUID) -> bool:
@@ -146,8 +162,8 @@ def expire(file_id: UUID) -> bool:
         # Who begins to work on a file holds its row meanwhile: it can be seen from here on.
         IngestFile.objects.select_for_update().get(id=file_id)
         unused = (~condition for condition in hooks.keeps_file)
-        expired = _stored(file_id).filter(*unused, expires_at__lte=timezone.now())
-        return _delete(expired, file_id, actor=PORTAL)
+        expired = Q(*unused, expires_at__lte=timezone.now())
+        return _delete(file_id, expired, was=FileStatus.STORED, actor=PORTAL)
 
 
 def extend(file_id: UUID, *, expires_at: datetime) -> bool:
@@ -243,19 +259,23 @@ def _consume(
             return None
         file = _changed(file_id)
         announce_file("file.processed", file, actor=actor)
+        usage.charge(file, was=FileStatus.STORED)
     return file
 
 
-def _delete(removable: TimeStampedQuerySet, file_id: UUID, *, actor: Actor) -> bool:
+def _delete(file_id: UUID, condition: Q = ALWAYS, *, was: FileStatus, actor: Actor) -> bool:
     """The first step of a removal: the bytes go with the next purge."""
     now = timezone.now()
     with _one_transaction():
-        deleted = removable.change(status=FileStatus.DELETED, deleted_at=now, purge_at=now)
+        deleted = IngestFile.objects.filter(condition, id=file_id, status=was).change(
+            status=FileStatus.DELETED, deleted_at=now, purge_at=now
+        )
         if deleted:
             file = _changed(file_id)
             for call in hooks.on_deleted:
                 call(file)
             announce_file("file.deleted", file, actor=actor)
+            usage.charge(file, was=was)
     return deleted
 
 

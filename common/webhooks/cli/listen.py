@@ -20,6 +20,7 @@ from common.db import DATABASE_GONE, renew_connections
 from common.errors import Gone, InvalidInput, NotFound
 from common.models import WebhookEndpoint
 from common.webhooks import endpoints
+from common.webhooks.cli import options
 from common.webhooks.cli.about import about
 from common.webhooks.cli.receiver import (
     FORWARD_TIMEOUT,
@@ -29,7 +30,7 @@ from common.webhooks.cli.receiver import (
     forward,
     problem_of,
 )
-from common.webhooks.endpoints import TIMEOUT_MAX, EndpointSettings
+from common.webhooks.endpoint_settings import TIMEOUT_MAX, EndpointSettings
 
 LIFETIME = timedelta(minutes=2)  # of the endpoint, after the last sign of life
 SIGN_OF_LIFE = 30.0  # seconds between two
@@ -52,13 +53,7 @@ class ForwardUrl(click.ParamType):
 @click.option(
     "--forward", "target", type=ForwardUrl(), metavar="URL", help="Where to send each event on to."
 )
-@click.option(
-    "--event",
-    "event_types",
-    multiple=True,
-    metavar="TYPE",
-    help="An event type, or file.* for all of a kind; repeatable. Without it, all events.",
-)
+@options.event_types
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="To listen on. Without it, a free one."
 )
