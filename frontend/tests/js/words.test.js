@@ -48,6 +48,16 @@ test("totals tell how far all files are", () => {
   equal(can, { pause: false, resume: false, retry: true, clear: true });
 });
 
+test("what failed is not waited for", () => {
+  const rate = new Rate();
+  const meter = new Meter();
+  const running = transfer(State.UPLOADING, { isOver: false, sentBytes: 4, meter });
+  rate.add(0, performance.now() - 2000);
+  meter.progress("a", 4); // in two seconds
+  const { total } = totals([running, transfer(State.FAILED, { isOver: true })], rate);
+  equal(total.text, "4 B of 20 B · 2 B/s · 4 s left");
+});
+
 test("titles tell what stands still", () => {
   const title = (...states) => totals(states.map((state) => transfer(state)), new Rate()).total.title;
   equal(title(State.STORED), "The file is stored");

@@ -45,7 +45,7 @@ export function totals(all, rate) {
       stored,
       failed,
       percent: bytes ? percent(sent, bytes) : percent(stored, all.length),
-      text: progress({ sent, bytes, rate }),
+      text: progress({ sent, bytes, left: bytesLeft(all), rate }),
       title: title({ all: all.length, stored, failed, paused, running }),
     },
     can: {
@@ -81,11 +81,18 @@ function sentOf(transfer) {
   return transfer.state === State.STORED ? transfer.file.size : transfer.sentBytes;
 }
 
-function progress({ sent, bytes, rate }) {
+/** Of what is not over: nobody waits for what failed. */
+function bytesLeft(all) {
+  return all
+    .filter(({ isOver }) => !isOver)
+    .reduce((sum, { file, sentBytes }) => sum + file.size - sentBytes, 0);
+}
+
+function progress({ sent, bytes, left, rate }) {
   const parts = [`${size(sent)} of ${size(bytes)}`];
   const speed = rate.perSecond;
-  if (speed > 0 && sent < bytes) {
-    parts.push(`${size(Math.round(speed))}/s`, timeLeft(rate.secondsFor(bytes - sent)));
+  if (speed > 0 && left > 0) {
+    parts.push(`${size(Math.round(speed))}/s`, timeLeft(rate.secondsFor(left)));
   }
   return parts.join(" · ");
 }
