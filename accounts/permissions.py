@@ -1,18 +1,12 @@
 """What only staff may do: one rule for pages, the API and the admin.
 
-Webhooks and events tell of everybody's files, a workflow's configuration binds everybody, and
-tracebacks tell of the machine: that takes staff with the permission; superusers have all.
+It takes staff with a permission, which the app that it protects names; superusers have all.
 """
 
 from django.contrib.auth.models import AnonymousUser
 
 from accounts.models import User
 from common.errors import Forbidden
-
-SEE_WEBHOOKS = "common.view_webhookendpoint"
-CHANGE_WEBHOOKS = "common.change_webhookendpoint"
-CHANGE_WORKFLOWS = "uploads.change_workflow"
-SEE_TRACEBACKS = "uploads.view_workflowattempt"
 
 
 def allows(user: User | AnonymousUser, permission: str) -> bool:

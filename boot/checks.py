@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import URLValidator, validate_email
 
 from boot import env_file, values
+from uploads.storage import backends
 
 _DAY = 86_400  # seconds
 _YEARS = 10  # beyond it dates overflow, sooner or later, and nobody waits
@@ -45,7 +46,6 @@ _RANGES = {
     "PORTAL_WORKFLOW_RETENTION_DAYS": (1, _YEARS * 365),
     "SECURE_HSTS_SECONDS": (0, _YEARS * 365 * _DAY),
 }
-_STORAGES = ("local",)
 _BROKER = "sqla+postgresql+psycopg"  # the broker is PostgreSQL, by SQLAlchemy and psycopg
 
 
@@ -122,10 +122,10 @@ def _workflows() -> Iterator[tuple[str, str]]:
 
 
 def _storage() -> Iterator[tuple[str, str]]:
-    if settings.PORTAL_STORAGE not in _STORAGES:
+    if settings.PORTAL_STORAGE not in backends():
         yield (
             "PORTAL_STORAGE",
-            f"PORTAL_STORAGE must be {' or '.join(_STORAGES)}, not {settings.PORTAL_STORAGE!r}.",
+            f"PORTAL_STORAGE must be {' or '.join(backends())}, not {settings.PORTAL_STORAGE!r}.",
         )
 
 

@@ -65,6 +65,8 @@ class Base(Configuration):
     )
     PORTAL_WEBHOOK_ALLOWED_CIDRS = values.TextList([])
     PORTAL_WEBHOOK_ALLOW_LOOPBACK = False
+    # Certificate authorities (PEM) that are trusted besides the system's and the public ones.
+    PORTAL_CA_BUNDLE = values.File(None)
     PORTAL_WEBHOOK_TIMEOUT_SECONDS = values.Integer(30)
     # Attempts that one worker process has under way at once: in all, and at one endpoint.
     PORTAL_WEBHOOK_CONCURRENCY = values.Integer(256)

@@ -98,6 +98,10 @@ class Directory(_Unprefixed, values.Value):
         return _CHECKOUT / Path(value).expanduser()
 
 
+class File(Directory):
+    expected = "a file's path"
+
+
 class Size(_Unprefixed, values.Value):
     """A number of bytes: ``52428800``, ``50MiB``, ``1 TB``."""
 

@@ -4,8 +4,15 @@ Starts the portal as `make run` does and a raw-socket sink that writes the same 
 file system and hashes them once. Both get the same parts from the same client, in turns; the
 median of the pairs' ratios counts, since single figures drift with the machine.
 
-    .venv/bin/python scripts/bench_upload.py            # the full run, some minutes
-    .venv/bin/python scripts/bench_upload.py --quick    # whether it works at all
+    .venv/bin/python scripts/bench_upload.py              # the full run, some minutes
+    .venv/bin/python scripts/bench_upload.py --quick      # whether it works at all
+    .venv/bin/python scripts/bench_upload.py --peer tus   # beside the reference tus server
+    .venv/bin/python scripts/bench_upload.py --peer tus --streams four
+
+With `--peer tus` the same client sends the same pieces in order, over one connection to one
+upload (`--streams one`) or to four at once, to the portal and to the reference tus server in turns.
+Memory that was handed back to the host makes the first write of each page some ten times slower: so
+the page cache is filled before each run.
 """
 
 import argparse
@@ -19,18 +26,21 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import benchlib
+import benchpeer
 from benchlib import GIB, MIB, PartSender, Payload, Portal
+from benchpeer import PatchSender, Peer
 
 _HEADER = struct.Struct("!QQ")  # offset and length of the part that follows, in bytes
 _BLOCK_BYTES = MIB
-_RECLAIM_SECONDS = 4  # a host was seen to take memory back two seconds after it was freed
+_STREAMS = {"one": 1, "four": 4}
 
 
 # --- The sink: nothing but receive, hash, write ----------------------------------------------
@@ -160,11 +170,9 @@ def level_memory(folder: Path, payload: Payload) -> None:
     """Give every run the same memory to start from.
 
     The host of a virtual machine takes freed memory back, seconds after it was freed, and a page
-    that it has to give anew costs several times what receiving costs. So what the run before left
-    is given time to go, and as much page cache as the file needs is touched and freed right before
-    each run; no byte of it reaches the disk.
+    that it has to give anew costs several times what receiving costs. So as much page cache as the
+    file needs is touched and freed right before each run; no byte of it reaches the disk.
     """
-    time.sleep(_RECLAIM_SECONDS)
     scratch = folder / "scratch.bin"
     with scratch.open("wb", buffering=0) as file:
         for number in range(1, payload.count + 1):
@@ -179,6 +187,71 @@ def _upload(payload: Payload, *, seconds: float, cpu: float, finalize: float) ->
         cpu_seconds_per_gib=cpu / (payload.size_bytes / GIB),
         finalize_seconds=finalize,
     )
+
+
+# --- Beside the peer -------------------------------------------------------------------------
+
+
+def streams_to_portal(portal: Portal, payload: Payload, *, streams: int, sha256: str) -> float:
+    """MiB a second of so many uploads at once, each over a connection of its own."""
+    sessions = [portal.create_session(payload, name="bench.bin") for _ in range(streams)]
+    senders = [PartSender(portal, session["session_id"]) for session in sessions]
+    rate = _send_streams(payload, senders)
+    for session in sessions:
+        file = portal.finalize(session["session_id"])
+        if file["sha256"] != sha256:
+            raise RuntimeError(f"the portal's SHA-256 is {file['sha256']}, not {sha256}")
+        portal.delete_file(file["id"])
+    return rate
+
+
+def streams_to_peer(peer: Peer, payload: Payload, *, streams: int) -> float:
+    paths = [peer.create(payload.size_bytes) for _ in range(streams)]
+    rate = _send_streams(payload, [PatchSender(peer, path) for path in paths])
+    peer.remove_all()
+    return rate
+
+
+def _send_streams(payload: Payload, senders: list[Any]) -> float:
+    def send(sender: Any) -> None:
+        for number in range(1, payload.count + 1):
+            sender.send(number, payload.offset(number), payload.part(number))
+
+    with ThreadPoolExecutor(len(senders)) as pool:
+        started = time.perf_counter()
+        for outcome in [pool.submit(send, sender) for sender in senders]:
+            outcome.result()
+        seconds = time.perf_counter() - started
+    for sender in senders:
+        sender.close()
+    return len(senders) * payload.size_bytes / MIB / seconds
+
+
+def measure_peer(
+    portal: Portal, peer: Peer, payload: Payload, options: argparse.Namespace, *, sha256: str
+) -> dict[str, Any]:
+    """Peer and portal in turns, after one of each that does not count."""
+    streams = _STREAMS[options.streams]
+    whole = Payload(size_bytes=streams * payload.size_bytes, chunk_bytes=payload.chunk_bytes)
+    ways: dict[str, Callable[[], float]] = {
+        "peer": lambda: streams_to_peer(peer, payload, streams=streams),
+        "portal": lambda: streams_to_portal(portal, payload, streams=streams, sha256=sha256),
+    }
+    pairs = []
+    for number in range(options.pairs + 1):
+        rates = {}
+        for name, send in ways.items():
+            level_memory(portal.data_folder, whole)
+            rates[name] = send()
+        if number:
+            pairs.append(rates)
+            _say(
+                f"pair {number}: peer {rates['peer']:.0f} MiB/s, portal {rates['portal']:.0f} "
+                f"MiB/s, ratio {rates['portal'] / rates['peer']:.2f}"
+            )
+    ratio = statistics.median(rates["portal"] / rates["peer"] for rates in pairs)
+    _say(f"streams: {options.streams}; median ratio to the peer {ratio:.2f}")
+    return {"streams": options.streams, "pairs": pairs, "median_ratio": ratio}
 
 
 # --- The measurements ------------------------------------------------------------------------
@@ -289,6 +362,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--big", type=benchlib.size, default=4 * GIB, help="memory: big file")
     parser.add_argument("--folder", help="where to work (default: the system's temporary folder)")
     parser.add_argument("--json", action="store_true", help="results as JSON on standard output")
+    parser.add_argument("--peer", choices=["tus"], help="measure beside this server alone")
+    parser.add_argument("--streams", choices=list(_STREAMS), default="one", help="with --peer")
     parser.add_argument("--quick", action="store_true", help="small sizes, one pair")
     options = parser.parse_args()
     if options.quick:
@@ -301,18 +376,27 @@ def main() -> None:
     options = _options()
     payload = Payload(size_bytes=options.size, chunk_bytes=options.chunk)
     sha256 = payload.sha256()
-    with (
-        benchlib.work_folder(options.folder) as folder,
-        running_sink(folder) as sink,
-        benchlib.running_portal(folder) as portal,
-    ):
-        results = {
+    with ExitStack() as stack:
+        folder = stack.enter_context(benchlib.work_folder(options.folder))
+        portal = stack.enter_context(benchlib.running_portal(folder))
+        if options.peer:
+            peer = stack.enter_context(benchpeer.running_peer(folder))
+            results = {"peer": measure_peer(portal, peer, payload, options, sha256=sha256)}
+        else:
+            results = _beside_the_sink(portal, folder, payload, options, sha256=sha256)
+    if options.json:
+        print(json.dumps(results, indent=2))
+
+
+def _beside_the_sink(
+    portal: Portal, folder: Path, payload: Payload, options: argparse.Namespace, *, sha256: str
+) -> dict[str, Any]:
+    with running_sink(folder) as sink:
+        return {
             "memory": measure_memory(portal, options),
             "throughput": measure_pairs(portal, sink, payload, options, sha256=sha256),
             "finalize_seconds": measure_finalize(portal, payload, options, sha256=sha256),
         }
-    if options.json:
-        print(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ are in `uploads.workflows.events`.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from accounts.models import User
-from common.outbox.payloads import Payload
+from common.outbox.payloads import READERS_ONLY, Payload
 from uploads.models import IngestFile, UploadBatch
 
 
@@ -36,7 +36,7 @@ class FileSnapshot(Payload):
     sha256: str
     """Of all its bytes, in lower-case hex; empty until it is stored."""
     storage: StoragePointer
-    url: str
+    url: Annotated[str, READERS_ONLY]
     """A signed link to the bytes, good while the file is stored."""
     expires_at: datetime | None
     batch_id: UUID | None
@@ -100,16 +100,6 @@ class BatchEvent(Payload):
 
     batch: BatchSnapshot
     actor: Actor
-
-
-PAYLOADS: dict[str, type[Payload]] = {
-    "file.uploaded": FileUploaded,
-    "file.expiring": FileExpiring,
-    "file.processed": FileProcessed,
-    "file.deleted": FileDeleted,
-    "file.failed": FileFailed,
-    "batch.completed": BatchEvent,
-}
 
 
 def file_snapshot(file: IngestFile, *, url: str) -> FileSnapshot:

@@ -4,13 +4,12 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from mimetypes import guess_type
 from typing import Any
 
 from django.conf import settings
 
+from common import content_types
 from common.errors import InvalidInput, PayloadTooLarge, UnsupportedType
 
 MAX_PARTS = 10_000
@@ -149,9 +148,9 @@ def check_declared_type(declared: str, filename: str) -> None:
     """
     allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
     named, _ = guess_type(filename)
-    if not allowed or declared in _SAYS_NOTHING or is_type_in(allowed, declared):
+    if not allowed or declared in _SAYS_NOTHING or content_types.matches(allowed, declared):
         return
-    if not is_type_in(allowed, named or declared):
+    if not content_types.matches(allowed, named or declared):
         raise UnsupportedType(
             "type_not_allowed", f"The file is {declared}; this portal takes {', '.join(allowed)}."
         )
@@ -160,16 +159,11 @@ def check_declared_type(declared: str, filename: str) -> None:
 def check_detected_type(detected: str) -> None:
     """Refuse what FILE_UPLOAD_ALLOWED_TYPES does not list ("image/*" is a pattern)."""
     allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
-    if allowed and not is_type_in(allowed, detected):
+    if allowed and not content_types.matches(allowed, detected):
         raise UnsupportedType(
             "type_not_allowed",
             f"The file's content is {detected}; this portal takes {', '.join(allowed)}.",
         )
-
-
-def is_type_in(patterns: Iterable[str], content_type: str) -> bool:
-    """Whether a media type is one of `patterns`, such as application/pdf or image/*."""
-    return any(fnmatchcase(content_type, pattern.lower()) for pattern in patterns)
 
 
 def chunk_size_for(size_bytes: int, requested: int | None = None) -> int:

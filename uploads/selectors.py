@@ -7,8 +7,6 @@ A principal sees its owner's objects. Accounts with the permission `uploads.acce
 import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -19,12 +17,10 @@ from accounts.models import TokenScope
 from accounts.principals import Principal
 from common.errors import InvalidInput, NotFound
 from common.models import OutboxEvent
-from common.outbox import events
 from common.pagination import Page, decode_cursor, paginate
 from uploads.models import (
     FileStatus,
     IngestFile,
-    PartStatus,
     SessionStatus,
     UploadBatch,
     UploadPart,
@@ -35,8 +31,6 @@ SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that
 COUNT_CAP = 10_000
 ACCESS_ALL = "uploads.access_all_files"
 _FILE_SCOPES = {TokenScope.READ, TokenScope.CONSUME, TokenScope.WORKFLOWS}
-HIDDEN = "(hidden)"
-_READERS_ONLY = ("url", "output_url", "output_text")  # of events
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
 
 
@@ -103,33 +97,22 @@ def get_linked_file(file_id: UUID) -> IngestFile:
     return _file(IngestFile.objects.filter(id=file_id))
 
 
-def envelope_for(principal: Principal, event: OutboxEvent) -> dict[str, Any]:
-    """What receivers get of an event, for a person to see.
-
-    The signed link in it opens the file to whoever has it, so it is shown to those alone who may
-    read that file: to see webhooks is another permission.
-    """
-    envelope = events.envelope(event)
-    if may_read_file_of(principal, event):
-        return envelope
-    return envelope | {"data": {name: _hidden(part) for name, part in envelope["data"].items()}}
-
-
-def _hidden(part: Any) -> Any:
-    """A part of an event without what only readers of its file may have."""
-    if not isinstance(part, dict):
-        return part
-    return part | {name: HIDDEN for name in _READERS_ONLY if part.get(name)}
-
-
 def may_read_file_of(principal: Principal, event: OutboxEvent) -> bool:
-    """Whether an event about a file is about one that `get_file` would give."""
-    return event.user_id == principal.owner.id or reaches_all_files(principal)
+    """Whether an event is about a file, or what became of one, that `get_file` would give.
+
+    A token for webhooks alone reads no files, not even its owner's.
+    """
+    is_own = event.user_id == principal.owner.id and principal.grant_id is None
+    return (is_own and _has_file_scope(principal)) or reaches_all_files(principal)
 
 
 def reaches_all_files(principal: Principal) -> bool:
     """Whether others' files can be read and consumed: by permission, with a scope for files."""
-    return bool(principal.scopes & _FILE_SCOPES) and principal.has_permission(ACCESS_ALL)
+    return _has_file_scope(principal) and principal.has_permission(ACCESS_ALL)
+
+
+def _has_file_scope(principal: Principal) -> bool:
+    return bool(principal.scopes & _FILE_SCOPES)
 
 
 def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
@@ -165,57 +148,21 @@ def get_session(*, principal: Principal, session_id: UUID) -> UploadSession:
     return session
 
 
-@dataclass(frozen=True)
-class UploadLayout:
-    """What of an upload never changes: whose it is, where its bytes go, how it is cut."""
-
-    owner_id: UUID
-    spool_key: str
-    size_bytes: int
-    chunk_size_bytes: int
-    total_parts: int
-
-
-def upload_layout(*, principal: Principal, session_id: UUID) -> UploadLayout:
-    """The layout of a session, whatever its state; the database is asked once."""
-    layout = _layout(session_id)
-    if layout.owner_id != principal.owner.pk:
-        raise session_not_found()
-    return layout
-
-
-@lru_cache(maxsize=1024)
-def _layout(session_id: UUID) -> UploadLayout:
-    row = (
-        UploadSession.objects.filter(id=session_id)
-        .values_list(
-            "created_by_id", "spool_key", "file__size_bytes", "chunk_size_bytes", "total_parts"
-        )
-        .first()
-    )
-    if row is None:
-        raise session_not_found()
-    return UploadLayout(*row)
-
-
 def received_ranges(session: UploadSession) -> str:
     """Received part numbers as ranges, `1-50,52,55-100`; "" for none."""
     if session.status == SessionStatus.COMPLETE:  # their rows go soon after
-        return _ranges(list(range(1, session.total_parts + 1)))
-    numbers = UploadPart.objects.filter(session=session, status=PartStatus.RECEIVED)
+        return _ranges(list(range(1, session.received_parts_count + 1)))
+    numbers = UploadPart.objects.filter(session=session)
     return _ranges(list(numbers.order_by("part_number").values_list("part_number", flat=True)))
 
 
 def missing_ranges(session: UploadSession) -> str:
-    """Part numbers not yet received, as ranges; "" when all are there."""
+    """Numbers of numbered parts not yet received, as ranges; "" when all are there."""
     if session.received_parts_count == session.total_parts:
         return ""
-    received = set(
-        UploadPart.objects.filter(session=session, status=PartStatus.RECEIVED).values_list(
-            "part_number", flat=True
-        )
-    )
-    return _ranges([n for n in range(1, session.total_parts + 1) if n not in received])
+    received = set(UploadPart.objects.filter(session=session).values_list("part_number", flat=True))
+    total = session.total_parts or 0
+    return _ranges([n for n in range(1, total + 1) if n not in received])
 
 
 def dashboard(*, principal: Principal) -> Dashboard:

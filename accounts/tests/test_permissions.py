@@ -3,9 +3,9 @@ from django.contrib.auth.models import AnonymousUser, Permission
 
 from accounts import permissions
 from accounts.models import User
-from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from accounts.tests.factories import make_user
 from common.errors import Forbidden
+from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 
 pytestmark = pytest.mark.django_db
 

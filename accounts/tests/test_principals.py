@@ -8,9 +8,9 @@ from django.contrib.auth.models import Permission
 
 from accounts import principals
 from accounts.models import TokenScope, User
-from accounts.permissions import SEE_WEBHOOKS
 from accounts.principals import ActorKind, Principal
 from accounts.tests.factories import make_token, make_user, principal_of
+from common.webhooks.permissions import SEE_WEBHOOKS
 
 pytestmark = pytest.mark.django_db
 

@@ -17,9 +17,9 @@ from standardwebhooks.webhooks import Webhook
 
 from boot.tests.portal import ROOT, clean_environment, free_port
 from common.ids import uuid7
+from common.outbox import schemas as event_schemas
 from common.tests.receiver import Answer, Receiver
 from common.webhooks.sending import new_secret
-from uploads import event_schemas
 from uploads.tests.factories import sha256, some_bytes
 
 WAIT = 60  # seconds, on a busy machine

@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Self
 
 from django.conf import settings
@@ -38,8 +39,9 @@ def expect_upload(request: HttpRequest) -> None:
 def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
     """The raw body of an upload; ends early where the connection does.
 
-    Each block is valid until the next. Raises RequestTimeout `body_stalled` or InvalidInput
-    `body_incomplete`, so that a dead connection does not hold its part for ever.
+    Each block is valid until the one after the next is asked for. Raises RequestTimeout
+    `body_stalled` or InvalidInput `body_incomplete`, so that a dead connection does not hold its
+    part for ever.
     """
     expect_upload(request)
     direct = _DirectBody.of(request)
@@ -55,7 +57,7 @@ def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
 
 
 class _DirectBody:
-    """A body read straight from gunicorn's socket into one buffer.
+    """A body read straight from gunicorn's socket into two buffers in turn.
 
     gunicorn's own read() copies every byte twice more, and takes a system call and the
     interpreter lock for every piece that has arrived. Here the kernel fills whole blocks
@@ -88,8 +90,12 @@ class _DirectBody:
         self._connection.settimeout(self._python_timeout)
 
     def blocks(self) -> Iterator[memoryview]:
-        buffer = memoryview(bytearray(min(BLOCK_BYTES, self._reader.length)))
-        while filled := self._fill(buffer[: self._reader.length]):
+        size = min(BLOCK_BYTES, self._reader.length)
+        # In turn: what was given last may still be hashed while the next is received.
+        for buffer in cycle([memoryview(bytearray(size)), memoryview(bytearray(size))]):
+            filled = self._fill(buffer[: self._reader.length])
+            if not filled:
+                return
             yield buffer[:filled]
 
     def _fill(self, buffer: memoryview) -> int:

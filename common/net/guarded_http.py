@@ -1,37 +1,33 @@
 """HTTP requests to URLs that users named: to vetted addresses, within a time, once.
 
-The guard stands where connections are made: the resolver refuses a host with any address that is
-not allowed, and no socket is opened to another, whatever form the URL gave it. There are no
+The guard stands where connections are made: a host with any address that is not allowed is
+refused, and no socket is opened to another address than those that were vetted. There are no
 redirects, no cookies, no proxies from the environment and no decompression.
+
+The status line decides what became of a request (see `http_response`), which is why no general
+client is used: they take an answer that is malformed behind it for none.
 """
 
 import asyncio
-import os
 import socket
 import ssl
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import cache, lru_cache, partial
-from typing import Any
+from dataclasses import dataclass, field
+from typing import cast
 
-import aiohttp
-import certifi
-from aiohttp import StreamReader
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import RawResponseMessage
-from yarl import URL
+import aiohappyeyeballs
 
-from common.net import ssrf
+from common.net import faults, ssrf, tls
+from common.net.faults import Phase
+from common.net.http_response import ResponseReader
 
-CONNECT_TIMEOUT = 5.0  # seconds, for each address of the host
+CONNECT_TIMEOUT = 5.0  # seconds, for all addresses of the host
+NEXT_ADDRESS_AFTER = 0.25  # seconds that one has for itself (RFC 8305)
 BODY_HEAD = 4096  # bytes of a response's body that are read and kept
 KEEP_ALIVE = 2.0  # seconds; receivers close idle connections, and a request may cross with it
-INTERIM_MAX = 16  # answers of status 1xx before the final one: reading them holds up the loop
 RESOLVERS = 32  # names looked up at once: a slow name server holds up no other
 
 
@@ -46,12 +42,38 @@ class Response:
     body: bytes  # its first 4 KiB
 
 
+@dataclass(slots=True)
+class _Exchange:
+    """One request, how far it came, and as much of its response as is there."""
+
+    target: ssrf.Target
+    request: bytes
+    phase: Phase = Phase.LOOKING_UP
+    reader: ResponseReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begin_answer(follows_another=False)
+
+    def begin_answer(self, *, follows_another: bool) -> None:
+        self.reader = ResponseReader(body_max=BODY_HEAD, follows_another=follows_another)
+
+    def response(self) -> Response:
+        """Raises RequestFailed when no status line came."""
+        reader = self.reader
+        if reader.status is None:
+            raise RequestFailed(reader.fault)
+        headers: dict[str, str] = {}
+        for name, value in reader.headers:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return Response(status=reader.status, headers=headers, body=bytes(reader.body))
+
+
 class Client:
     """Pooled connections of one event loop. Made by `client`."""
 
-    def __init__(self, pooled: aiohttp.ClientSession, fresh: aiohttp.ClientSession) -> None:
-        self._pooled = pooled
-        self._fresh = fresh
+    def __init__(self, names: "_Names") -> None:
+        self._names = names
+        self._idle: defaultdict[tuple[str, str, int], list[_Connection]] = defaultdict(list)
 
     async def post(
         self, *, url: str, headers: Mapping[str, str], body: bytes, timeout: float
@@ -61,219 +83,198 @@ class Client:
         Raises RequestFailed, and InvalidInput when the guard refuses the URL.
         """
         target = ssrf.parse_url(url)
-        exchange = _Exchange(url=_yarl(target), headers=headers, body=body)
+        exchange = _Exchange(target, _request(target, headers, body))
         try:
             async with asyncio.timeout(timeout):
-                try:
-                    await exchange.run(self._pooled)
-                except aiohttp.ClientConnectionError as exc:
-                    if not exchange.is_untaken(exc):
-                        raise
-                    await exchange.run(self._fresh)
-        except (aiohttp.ClientError, OSError) as exc:
-            # The status has decided already: a body that is cut, or drips, is no failure.
-            if exchange.response is None:
-                raise RequestFailed(_said(exc, target, timeout)) from exc
-        finally:
-            exchange.close()
-        return exchange.answer()
+                await self._run(exchange)
+        except OSError as exc:  # TLS faults and what took too long are among these
+            # The status has decided already: an answer that is cut, or drips, is no failure.
+            if exchange.reader.status is None:
+                raise RequestFailed(
+                    faults.explain(exc, phase=exchange.phase, place=target.place, seconds=timeout)
+                ) from exc
+        return exchange.response()
 
+    async def _run(self, exchange: _Exchange) -> None:
+        if (idle := self._take_idle(exchange.target)) and await self._is_taken(idle, exchange):
+            return
+        connection = await self._connect(exchange)
+        await self._send(connection, exchange)
 
-def _said(error: Exception, target: ssrf.Target, timeout: float) -> str:
-    """What went wrong, for people."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            said = f"Cannot connect to {target.place}: {error.certificate_error}."
-        case aiohttp.ClientConnectorError():
-            number = error.os_error.errno
-            cause = os.strerror(number) if number and number > 0 else error.os_error
-            said = f"Cannot connect to {target.place}: {cause}."
-        case aiohttp.ConnectionTimeoutError():
-            said = f"Connecting to {target.place} took too long."
-        case TimeoutError():
-            said = f"No answer within {timeout:g} seconds."
-        case aiohttp.ServerDisconnectedError():
-            said = "The receiver closed the connection without an answer."
-        case aiohttp.ClientResponseError():
-            said = f"The answer is not valid HTTP: {error.message}"
-        case _:
-            said = str(error) or type(error).__name__
-    return said
+    async def _is_taken(self, idle: "_Connection", exchange: _Exchange) -> bool:
+        """Send over an idle connection; False when the receiver was just closing it.
 
-
-@lru_cache(maxsize=1024)
-def _yarl(target: ssrf.Target) -> URL:
-    """The URL as it was checked: nothing of it is parsed or quoted anew."""
-    path, _, query = target.path.decode("ascii").partition("?")
-    return URL.build(
-        scheme=target.scheme,
-        host=f"[{target.host}]" if ":" in target.host else target.host,
-        port=target.port,
-        path=path,
-        query_string=query,
-        encoded=True,
-    )
-
-
-class _Exchange:
-    """One request and as much of its response as came."""
-
-    def __init__(self, *, url: URL, headers: Mapping[str, str], body: bytes) -> None:
-        self._url = url
-        self._headers = headers
-        self._body = body
-        self._head = bytearray()  # of the response's body
-        self.is_reused = False  # whether it went over a connection that had served before
-        self.response: aiohttp.ClientResponse | None = None
-
-    async def run(self, session: aiohttp.ClientSession) -> None:
-        self.is_reused = True
-        _under_way.set(self)
-        self.response = await session.post(
-            self._url,
-            data=self._body,
-            headers=self._headers,
-            allow_redirects=False,
-        )
-        content = self.response.content
-        while len(self._head) <= BODY_HEAD and (chunk := await content.readany()):
-            self._head += chunk
-
-    def is_untaken(self, error: aiohttp.ClientConnectionError) -> bool:
-        """Whether it met an idle connection that the receiver was closing: nobody has it then.
-
-        aiohttp keeps what came of a response whose head was cut in place of the message.
+        Then nothing came back, and nobody has the request.
         """
-        is_cut = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(
-            error.message, str
+        try:
+            await self._send(idle, exchange)
+        except (ConnectionError, ssl.SSLError):
+            if exchange.reader.is_untouched:
+                return False
+            raise
+        return True
+
+    async def _send(self, connection: "_Connection", exchange: _Exchange) -> None:
+        exchange.phase = Phase.ANSWERING
+        try:
+            await connection.send(exchange)
+        finally:
+            if connection.is_reusable:
+                self._keep_idle(connection, exchange.target)
+            else:
+                connection.close()
+
+    async def _connect(self, exchange: _Exchange) -> "_Connection":
+        """A new connection to an address that is vetted now; raises InvalidInput, OSError."""
+        loop, target = asyncio.get_running_loop(), exchange.target
+        exchange.phase = Phase.LOOKING_UP
+        addresses = await self._names.addresses(target.host, target.port)
+        exchange.phase = Phase.CONNECTING
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            connected = await aiohappyeyeballs.start_connection(
+                [_address_info(address, target.port) for address in addresses],
+                happy_eyeballs_delay=NEXT_ADDRESS_AFTER,
+                loop=loop,
+            )
+        exchange.phase = Phase.SECURING
+        is_secure = target.scheme == "https"
+        _, connection = await loop.create_connection(
+            _Connection,
+            sock=connected,
+            ssl=tls.ssl_context() if is_secure else None,
+            # Certificates name hosts without the dot of the root.
+            server_hostname=target.host.rstrip(".") if is_secure else None,
         )
-        return self.is_reused and self.response is None and not is_cut
+        return connection
 
-    def close(self) -> None:
-        """A body that was read to its end has given its connection back to the pool already."""
-        if self.response is not None:
-            self.response.close()
+    # --- Idle connections --------------------------------------------------------------------
 
-    def answer(self) -> Response:
-        assert self.response is not None  # noqa: S101 - or `post` has raised
-        headers = self.response.headers
-        return Response(
-            status=self.response.status,
-            headers={name.lower(): ", ".join(headers.getall(name)) for name in headers},
-            body=bytes(self._head[:BODY_HEAD]),
-        )
-
-
-_under_way: ContextVar[_Exchange] = ContextVar("exchange")
-
-
-class _Connection(ResponseHandler):
-    """Ends when interim answers go on and on."""
-
-    _interim = 0  # since the last final answer
-
-    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        message, _ = data
-        self._interim = self._interim + 1 if message.code < 200 else 0
-        if self._interim <= INTERIM_MAX:
-            super().feed_data(data, size)
-        elif not self.is_eof():
-            self.set_exception(HttpProcessingError(message="Too many interim answers."))
-            if self.transport is not None:
-                self.transport.abort()
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Makes our connections, and tells the exchange when it got one of its own."""
-
-    _factory: Any
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._factory = partial(_Connection, loop=asyncio.get_running_loop())
-
-    async def _get(self, *args: Any, **kwargs: Any) -> Any:
-        """An idle connection on which nothing came: that would pass for the next answer."""
-        while connection := await super()._get(*args, **kwargs):
-            protocol = connection.protocol
-            if protocol is not None and not protocol.should_close:
+    def _take_idle(self, target: ssrf.Target) -> "_Connection | None":
+        """One that served the same scheme, host and port before, and said nothing since."""
+        kept = self._idle[_place(target)]
+        while kept:
+            connection = kept.pop()
+            connection.stay_open()
+            if connection.is_reusable:
                 return connection
-            connection.close()
         return None
 
-    async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
-        _under_way.get().is_reused = False
-        return await super()._create_connection(*args, **kwargs)
+    def _keep_idle(self, connection: "_Connection", target: ssrf.Target) -> None:
+        connection.close_in(KEEP_ALIVE)
+        self._idle[_place(target)].append(connection)
+
+    async def close(self) -> None:
+        for kept in self._idle.values():
+            for connection in kept:
+                connection.stay_open()
+                connection.close()
+        self._idle.clear()
+        await asyncio.sleep(0)  # the loop closes their sockets in its next round
 
 
-@asynccontextmanager
-async def client() -> AsyncIterator[Client]:
-    """A client whose connections end with the block."""
-    resolver = _GuardedResolver()
-    async with (
-        _session(resolver, keepalive_timeout=KEEP_ALIVE) as pooled,
-        _session(resolver, force_close=True) as fresh,
-    ):
+def _place(target: ssrf.Target) -> tuple[str, str, int]:
+    return target.scheme, target.host, target.port
+
+
+def _request(target: ssrf.Target, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The URL as it was checked: nothing of it is parsed or quoted anew."""
+    lines = [
+        f"POST {target.path.decode('ascii')} HTTP/1.1",
+        f"Host: {target.authority}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        f"Content-Length: {len(body)}",
+    ]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("A header must be one line.")
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+
+
+def _address_info(address: str, port: int) -> aiohappyeyeballs.AddrInfoType:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)
+
+
+class _Connection(asyncio.Protocol):
+    """One request at a time goes out, and its response comes back."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self._exchange: _Exchange | None = None
+        self._answered: asyncio.Future[None] | None = None
+        self._has_served = False
+        self._end: asyncio.TimerHandle | None = None
+        self.is_reusable = False
+
+    async def send(self, exchange: _Exchange) -> None:
+        """Until the response is there; raises ConnectionError when it ends without a status."""
+        exchange.begin_answer(follows_another=self._has_served)
+        self._exchange = exchange
+        self._answered = asyncio.get_running_loop().create_future()
+        self.is_reusable = False
+        self._transport.write(exchange.request)
         try:
-            yield Client(pooled, fresh)
+            await self._answered
         finally:
-            await resolver.shut_down()
+            self._exchange = self._answered = None
+        self._has_served = True
+        # What was not sent of this request must not pass for the beginning of the next.
+        is_sent = not self._transport.get_write_buffer_size()
+        self.is_reusable = (
+            exchange.reader.is_reusable and is_sent and not self._transport.is_closing()
+        )
+
+    def close(self) -> None:
+        self.is_reusable = False
+        self._transport.abort()
+
+    def close_in(self, seconds: float) -> None:
+        self._end = asyncio.get_running_loop().call_later(seconds, self.close)
+
+    def stay_open(self) -> None:
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
+
+    # --- What the loop calls -----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._exchange is None or self._answered is None or self._answered.done():
+            self.close()  # it comes unasked, and would pass for the next answer
+            return
+        self._exchange.reader.feed(data)
+        if self._exchange.reader.is_complete:
+            self._answered.set_result(None)
+
+    def eof_received(self) -> None:
+        self._lose(None)  # and the transport closes itself
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(exc)
+
+    def _lose(self, error: Exception | None) -> None:
+        self.is_reusable = False
+        if self._exchange is None or self._answered is None or self._answered.done():
+            return
+        reader = self._exchange.reader
+        if reader.is_untouched:
+            self._answered.set_exception(error or ConnectionAbortedError())
+            return
+        reader.feed_end()
+        self._answered.set_result(None)
 
 
-def _session(resolver: AbstractResolver, **options: Any) -> aiohttp.ClientSession:
-    connector = _Connector(
-        resolver=resolver,
-        use_dns_cache=False,
-        socket_factory=_guarded_socket,
-        ssl=ssl_context(),
-        limit=0,  # the caller bounds what it has under way
-        **options,
-    )
-    return aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("Accept", "Accept-Encoding"),
-        auto_decompress=False,
-        trust_env=False,
-    )
-
-
-@cache
-def ssl_context() -> ssl.SSLContext:
-    """The system's certificate authorities and certifi's."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
-class _GuardedResolver(AbstractResolver):
-    """Names by the system's resolver, in threads of its own, through the guard."""
+class _Names:
+    """Addresses of hosts by the system's resolver, in threads of their own, through the guard."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver")
         self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
-    ) -> list[ResolveResult]:
-        addresses = await self._looked_up(host, port)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in addresses
-        ]
-
-    async def _looked_up(self, host: str, port: int) -> list[str]:
+    async def addresses(self, host: str, port: int) -> list[str]:
         """One look-up at a time for a name: one that is slow holds one thread, not all."""
         if (host, port) not in self._under_way:
             loop = asyncio.get_running_loop()
@@ -282,15 +283,17 @@ class _GuardedResolver(AbstractResolver):
             looking.add_done_callback(lambda _: self._under_way.pop((host, port)))
         return await asyncio.shield(self._under_way[host, port])
 
-    async def close(self) -> None:
-        """It is shared by two connectors, each of which closes it; see `shut_down`."""
-
-    async def shut_down(self) -> None:
+    def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _guarded_socket(address_info: Any) -> socket.socket:
-    """The last word: a URL that names an address did not pass the resolver."""
-    family, kind, protocol, _, address = address_info
-    ssrf.require_allowed(address[0])
-    return socket.socket(family, kind, protocol)
+@asynccontextmanager
+async def client() -> AsyncIterator[Client]:
+    """A client whose connections end with the block."""
+    names = _Names()
+    made = Client(names)
+    try:
+        yield made
+    finally:
+        await made.close()
+        names.close()

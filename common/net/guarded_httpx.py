@@ -15,7 +15,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from common.net import guarded_http, ssrf
+from common.net import ssrf, tls
 from common.net.guarded_http import CONNECT_TIMEOUT
 
 _WRITTEN_AT_ONCE = 64 * 1024  # bytes, before the clock is looked at again
@@ -65,7 +65,7 @@ class _Transport(httpx.HTTPTransport):
     def __init__(self, *, deadline: float) -> None:
         # Without the base class's: it would make a pool that connects to anything.
         self._pool = httpcore.ConnectionPool(
-            ssl_context=guarded_http.ssl_context(),
+            ssl_context=tls.ssl_context(),
             max_connections=1,
             max_keepalive_connections=0,
             network_backend=_GuardedBackend(deadline=deadline),

@@ -15,6 +15,7 @@ import httpx
 from django.conf import settings
 
 from common.errors import InvalidInput
+from common.net import faults
 
 Address = IPv4Address | IPv6Address
 
@@ -48,8 +49,8 @@ _SPECIAL_V6 = [
     )
 ]
 _NAT64 = IPv6Network("64:ff9b::/96")
-# What clouds tell their machines, secrets included. A wide network of the allow-list that happens
-# to hold one of these does not mean it: only its own address does.
+# Where clouds tell their machines what they need, secrets included. A wide network of the
+# allow-list that happens to hold one of these does not mean it: only its own address does.
 _METADATA = frozenset(
     ipaddress.ip_address(address)
     for address in (
@@ -81,12 +82,21 @@ class Target:
 
     @property
     def place(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header (RFC 9112, 3.2): without a port that the scheme implies."""
+        return self._bracketed if self.port == _DEFAULT_PORTS[self.scheme] else self.place
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 @lru_cache(maxsize=1024)
 def parse_url(url: str) -> Target:
-    """Take an http(s) URL apart; raises InvalidInput `webhook_url_invalid`."""
+    """Take an http(s) URL apart; raises InvalidInput `url_invalid`."""
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError) as exc:
@@ -99,8 +109,10 @@ def parse_url(url: str) -> Target:
     if not _is_host(host):
         raise _invalid("The URL needs a host: a name, or an address in its usual form.")
     port = parsed.port if parsed.port is not None else _DEFAULT_PORTS[parsed.scheme]
-    if port in REFUSED_PORTS or not 0 < port <= 65535:
-        raise _invalid(f"Port {port} is not allowed for webhooks.")
+    if not 0 < port <= 65535:
+        raise _invalid(f"There is no port {port}.")
+    if port in REFUSED_PORTS:
+        raise _invalid(f"Port {port} belongs to another protocol: nothing is sent there.")
     return Target(
         scheme=parsed.scheme,
         host=host,
@@ -124,7 +136,7 @@ def _is_host(host: str) -> bool:
 
 
 def check_url(url: str) -> None:
-    """Refuse a URL that a webhook may not go to: InvalidInput with a code that says why."""
+    """Refuse a URL that nothing may be sent to: InvalidInput with a code that says why."""
     target = parse_url(url)
     vetted_addresses(target.host, target.port)
 
@@ -132,31 +144,41 @@ def check_url(url: str) -> None:
 def vetted_addresses(host: str, port: int) -> list[str]:
     """All addresses of a host, when each of them may be connected to.
 
-    Raises InvalidInput: `webhook_url_invalid` when the name does not resolve,
-    `webhook_url_not_public` when any address is refused.
+    Raises InvalidInput: `url_invalid` when the name does not resolve, `url_not_public` when any
+    address is refused.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
-        raise _invalid(f"The host {host} cannot be resolved.") from exc
+        raise _invalid(f"The host {host} cannot be resolved: {faults.of_lookup(exc)}.") from exc
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         require_allowed(address, host=host)
     return addresses
 
 
-def require_allowed(address: str, *, host: str = "") -> None:
-    """Raises InvalidInput `webhook_url_not_public` for an address that is refused."""
-    if not is_allowed(ipaddress.ip_address(address)):
+def require_allowed(address: str, *, host: str) -> None:
+    """Raises InvalidInput `url_not_public` for an address of a host that is refused."""
+    parsed = ipaddress.ip_address(address)
+    if not is_allowed(parsed):
+        said = "is the address" if host == address else f"{host} has the address"
         raise InvalidInput(
-            "webhook_url_not_public",
-            f"The host {host or address} has the address {address}, which is not public. "
-            "Addresses inside the network are allowed by PORTAL_WEBHOOK_ALLOWED_CIDRS.",
+            "url_not_public",
+            f"The host {said} {address}, which is not public. {_how_to_admit(parsed)}",
         )
 
 
+def _how_to_admit(address: Address) -> str:
+    if _unmapped(address) in _METADATA:
+        return (
+            f"It tells machines of a cloud their secrets: only {_unmapped(address)} itself in "
+            "PORTAL_WEBHOOK_ALLOWED_CIDRS admits it."
+        )
+    return "To admit it, add it or its network to PORTAL_WEBHOOK_ALLOWED_CIDRS."
+
+
 def is_allowed(address: Address) -> bool:
-    """Whether webhooks may go there: public, or allowed by a setting."""
+    """Whether something may be sent there: public, or admitted by a setting."""
     plain = _unmapped(address)
     if settings.PORTAL_WEBHOOK_ALLOW_LOOPBACK and plain.is_loopback:
         return True
@@ -201,4 +223,4 @@ def _unmapped(address: Address) -> Address:
 
 
 def _invalid(message: str) -> InvalidInput:
-    return InvalidInput("webhook_url_invalid", message)
+    return InvalidInput("url_invalid", message)

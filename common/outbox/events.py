@@ -3,16 +3,18 @@
 import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Prefetch
+from django.db.models.signals import post_save
 from django.utils import timezone
 
+from common import content_types
 from common.ids import first_id
 from common.models import (
     DeliveryStatus,
@@ -22,21 +24,8 @@ from common.models import (
     WebhookEndpoint,
 )
 from common.outbox import kicks
+from common.outbox.types import event_types, subscribes
 
-EVENT_TYPES = frozenset(
-    {
-        "file.uploaded",
-        "file.expiring",
-        "file.processed",
-        "file.deleted",
-        "file.failed",
-        "batch.completed",
-        "workflow_run.completed",
-        "workflow_run.failed",
-        "webhook.test",
-        "webhook.disabled",
-    }
-)
 OPEN = (DeliveryStatus.PENDING, DeliveryStatus.SENDING)
 FINISHED = (DeliveryStatus.DELIVERED, DeliveryStatus.FAILED)
 
@@ -70,33 +59,79 @@ def emit_event(
     """
     if not connection.in_atomic_block:
         raise RuntimeError("emit_event must be called inside the transaction of the change.")
-    if event_type not in EVENT_TYPES:
+    if event_type not in event_types:
         raise ValueError(f"Unknown event type: {event_type}")
-    event, is_new = OutboxEvent.objects.get_or_create(
+    event = OutboxEvent(
         event_type=event_type,
         idempotency_key=idempotency_key,
-        defaults={
-            "aggregate_type": aggregate_type,
-            "aggregate_id": aggregate_id,
-            "payload": payload,
-            **asdict(subject),
-        },
+        aggregate_type=aggregate_type,
+        aggregate_id=aggregate_id,
+        payload=payload,
+        **asdict(subject),
     )
-    if is_new:
-        _subscribe(event)
+    now = timezone.now()
+    endpoints = _subscribed(event, now=now)
+    if not endpoints:
+        event.status = DeliveryStatus.DELIVERED
+    if not _insert(event, now=now):
+        return OutboxEvent.objects.get(event_type=event_type, idempotency_key=idempotency_key)
+    if endpoints:
+        _deliver(event, endpoints, now=now)
     return event
 
 
-def _subscribe(event: OutboxEvent) -> None:
-    now = timezone.now()
-    # Locked against removal until the commit, or the delivery's foreign key would fail there and
-    # take the reported change with it. Emitters share this lock; changes of an endpoint pass it.
+_INSERT = """
+    INSERT INTO outbox_event (id, created_at, updated_at, event_type, schema_version,
+        aggregate_type, aggregate_id, idempotency_key, payload, user_id, batch_id, content_type,
+        status)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (event_type, idempotency_key) DO NOTHING
+"""
+
+
+def _insert(event: OutboxEvent, *, now: datetime) -> bool:
+    """Whether the fact is new. One statement: with each file that is stored there is an event."""
+    event.created_at = event.updated_at = now
+    values: list[Any] = [
+        event.id,
+        now,
+        now,
+        event.event_type,
+        event.schema_version,
+        event.aggregate_type,
+        event.aggregate_id,
+        event.idempotency_key,
+        json.dumps(event.payload, cls=DjangoJSONEncoder),
+        event.user_id,
+        event.batch_id,
+        event.content_type,
+        event.status,
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, values)
+        is_new = cursor.rowcount == 1
+    if is_new:
+        event._state.adding = False
+        post_save.send(sender=OutboxEvent, instance=event, created=True)
+    return is_new
+
+
+def _subscribed(event: OutboxEvent, *, now: datetime) -> list[WebhookEndpoint]:
+    """The endpoints that take an event, locked against removal until the commit.
+
+    Or the delivery's foreign key would fail there and take the reported change with it. Emitters
+    share this lock; changes of an endpoint pass it.
+    """
     endpoints = WebhookEndpoint.objects.raw(
         "SELECT id, event_types, content_types, user_id, batch_id, retry_schedule"
         " FROM webhook_endpoint WHERE is_active AND (expires_at IS NULL OR expires_at > %s)"
         " FOR KEY SHARE",
         [now],
     )
+    return [endpoint for endpoint in endpoints if takes(endpoint, event)]
+
+
+def _deliver(event: OutboxEvent, endpoints: list[WebhookEndpoint], *, now: datetime) -> None:
     deliveries = [
         WebhookDelivery(
             event=event,
@@ -104,12 +139,7 @@ def _subscribe(event: OutboxEvent) -> None:
             due_at=now + timedelta(seconds=retry_schedule(endpoint)[0]),
         )
         for endpoint in endpoints
-        if takes(endpoint, event)
     ]
-    if not deliveries:
-        event.status = DeliveryStatus.DELIVERED
-        event.save(update_fields=["status", "updated_at"])
-        return
     WebhookDelivery.objects.bulk_create(deliveries)
     first = min(delivery.due_at for delivery in deliveries)
     # Robust: the change is committed by then, and a failed hint must not look like its failure.
@@ -130,63 +160,11 @@ def takes(endpoint: WebhookEndpoint, event: OutboxEvent) -> bool:
         subscribes(endpoint.event_types, event.event_type)
         and endpoint.user_id in (None, event.user_id)
         and endpoint.batch_id in (None, event.batch_id)
-        and (not event.content_type or _accepts(endpoint.content_types, event.content_type))
+        and (
+            not (event.content_type and endpoint.content_types)
+            or content_types.matches(endpoint.content_types, event.content_type)
+        )
     )
-
-
-def subscribes(patterns: Collection[str], event_type: str) -> bool:
-    """Whether an endpoint's filter (`file.uploaded`, `file.*`, nothing for all) takes a type."""
-    return not patterns or any(
-        pattern in ("*", event_type)
-        or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
-        for pattern in patterns
-    )
-
-
-def _accepts(patterns: Collection[str], content_type: str) -> bool:
-    """The same for content types: `application/pdf`, `image/*`."""
-    return not patterns or any(
-        pattern in ("*/*", content_type)
-        or (pattern.endswith("/*") and content_type.startswith(pattern[:-1]))
-        for pattern in patterns
-    )
-
-
-class Fact(Protocol):
-    """An event as it is told: an OutboxEvent, or a row with its values."""
-
-    @property
-    def id(self) -> UUID: ...
-    @property
-    def event_type(self) -> str: ...
-    @property
-    def schema_version(self) -> int: ...
-    @property
-    def created_at(self) -> datetime: ...
-    @property
-    def payload(self) -> dict[str, Any]: ...
-
-
-def envelope(event: Fact) -> dict[str, Any]:
-    """What a receiver gets: the payload in the shape of Standard Webhooks."""
-    return {
-        "id": str(event.id),
-        "type": event.event_type,
-        "timestamp": event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "schema_version": event.schema_version,
-        "data": event.payload,
-    }
-
-
-def body(event: Fact) -> bytes:
-    """The envelope's bytes, the same on every attempt: jsonb keeps no order, so keys are sorted."""
-    return json.dumps(
-        envelope(event),
-        cls=DjangoJSONEncoder,
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-    ).encode()
 
 
 def events_of(*, aggregate_type: str, aggregate_id: UUID, limit: int = 50) -> list[OutboxEvent]:

@@ -5,7 +5,7 @@ those of its own events as subclasses of Payload; the JSON Schemas are made from
 docstring here says is published with the schema: receivers read it.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,12 +13,36 @@ from pydantic import BaseModel, ConfigDict
 
 from common.models import WebhookEndpoint
 
+HIDDEN = "(hidden)"
+EXAMPLE_TIME = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)  # of the events that are published
+
+
+class _ReadersOnly:
+    """See READERS_ONLY."""
+
+
+# Marks a member, in its annotation, that gives away a file's content or a link to it.
+READERS_ONLY = _ReadersOnly()
+
 
 class Payload(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
+
+    @classmethod
+    def hidden(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """A payload of this class without what is marked READERS_ONLY, here or further down."""
+        shown = dict(data)
+        for name, field in cls.model_fields.items():
+            if not data.get(name):
+                continue
+            if READERS_ONLY in field.metadata:
+                shown[name] = HIDDEN
+            elif isinstance(field.annotation, type) and issubclass(field.annotation, Payload):
+                shown[name] = field.annotation.hidden(data[name])
+        return shown
 
 
 class TestedWebhook(Payload):
@@ -50,9 +74,22 @@ class WebhookDisabled(Payload):
     webhook: DisabledWebhook
 
 
-PAYLOADS: dict[str, type[Payload]] = {
-    "webhook.test": WebhookTest,
-    "webhook.disabled": WebhookDisabled,
+_EXAMPLE_ID = UUID("019ceb90-5528-7ad4-a3c1-0e9b8d7f6521")
+EXAMPLES: dict[str, Payload] = {
+    "webhook.test": WebhookTest(
+        webhook=TestedWebhook(id=_EXAMPLE_ID, url="https://runner.example.org/hook")
+    ),
+    "webhook.disabled": WebhookDisabled(
+        webhook=DisabledWebhook(
+            id=_EXAMPLE_ID,
+            description="The runner in the north",
+            host="runner.example.org",
+            reason="failing",
+            consecutive_failures=1000,
+            failing_since=EXAMPLE_TIME - timedelta(hours=5),
+            disabled_at=EXAMPLE_TIME,
+        )
+    ),
 }
 
 

@@ -9,9 +9,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+DAY = timedelta(days=1)
 
-def make_certificates(folder: Path, *, host: str) -> tuple[Path, Path]:
-    """PEM files: the authority to trust, and the host's certificate with its key."""
+
+def make_certificates(
+    folder: Path, *, host: str, begins: timedelta = -DAY, ends: timedelta = DAY
+) -> tuple[Path, Path]:
+    """PEM files: the authority to trust, and the host's certificate with its key.
+
+    The certificate is valid between two moments, counted from now.
+    """
     authority_key, host_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer = _name("Test authority")
     authority = (
@@ -37,7 +44,7 @@ def make_certificates(folder: Path, *, host: str) -> tuple[Path, Path]:
         .sign(authority_key, hashes.SHA256())
     )
     certificate = (
-        _builder(issuer, _name(host), host_key)
+        _builder(issuer, _name(host), host_key, begins=begins, ends=ends)
         .add_extension(x509.SubjectAlternativeName([_subject(host)]), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
@@ -45,17 +52,30 @@ def make_certificates(folder: Path, *, host: str) -> tuple[Path, Path]:
         )
         .sign(authority_key, hashes.SHA256())
     )
-    trusted, chain = folder / "authority.pem", folder / "chain.pem"
+    trusted = folder / "authority.pem"
     trusted.write_bytes(_pem(authority))
-    chain.write_bytes(
-        _pem(certificate)
-        + host_key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+    return trusted, _written(folder / "chain.pem", certificate, host_key)
+
+
+def make_self_signed(folder: Path, *, host: str) -> Path:
+    """A PEM file: a certificate that is its own authority, with its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), _name(host)
+    certificate = (
+        _builder(name, name, key)
+        .add_extension(x509.SubjectAlternativeName([_subject(host)]), critical=False)
+        .sign(key, hashes.SHA256())
     )
-    return trusted, chain
+    return _written(folder / "self-signed.pem", certificate, key)
+
+
+def _written(path: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Path:
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path.write_bytes(_pem(certificate) + private)
+    return path
 
 
 def _name(text: str) -> x509.Name:
@@ -74,7 +94,12 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def _builder(
-    issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePrivateKey
+    issuer: x509.Name,
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    begins: timedelta = -DAY,
+    ends: timedelta = DAY,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -83,6 +108,6 @@ def _builder(
         .subject_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
     )

@@ -5,6 +5,8 @@ from django.db import connection
 from django.utils import timezone
 
 from common.outbox import kicks
+from common.tests.certificates import make_certificates
+from common.tests.receiver import Receiver
 
 
 @pytest.fixture
@@ -42,6 +44,17 @@ def names(monkeypatch):
     names = Names()
     monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
     return names
+
+
+@pytest.fixture
+def secured(tmp_path, settings):
+    """Makes a receiver with a certificate for a host, of an authority that the portal trusts."""
+
+    def make(host):
+        settings.PORTAL_CA_BUNDLE, chain = make_certificates(tmp_path, host=host)
+        return Receiver(certificate=chain)
+
+    return make
 
 
 class BrokerTable:

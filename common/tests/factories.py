@@ -17,8 +17,8 @@ from common.models import (
     WebhookEndpoint,
 )
 from common.outbox import events
+from common.outbox import schemas as event_schemas
 from common.webhooks import sending
-from uploads import event_schemas
 
 _numbers = count(1)
 
@@ -27,6 +27,11 @@ def make_endpoint(*, url: str = "http://127.0.0.1:9/hook", **fields: Any) -> Web
     """An endpoint as it stands in the database, whatever the guard says of its URL."""
     fields.setdefault("secret", sending.new_secret())
     return WebhookEndpoint.objects.create(url=url, **fields)
+
+
+def make_earlier_endpoint(**fields: Any) -> WebhookEndpoint:
+    """One that was there, but disabled, when the events of the last days happened."""
+    return make_older(make_endpoint(**fields), hours=100)
 
 
 def make_payload(event_type: str = "file.uploaded") -> dict[str, Any]:

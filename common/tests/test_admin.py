@@ -20,6 +20,7 @@ from common.models import (
 from common.tests.factories import (
     make_attempt,
     make_delivery,
+    make_earlier_endpoint,
     make_endpoint,
     make_event,
     make_older,
@@ -402,7 +403,7 @@ def test_endpoints_are_disabled_and_enabled(staff):
 
 def test_the_last_day_is_recovered_but_not_of_a_disabled_endpoint(staff):
     old, young = make_older(make_event(), hours=25), make_older(make_event(), hours=23)
-    endpoint, disabled = make_endpoint(), make_endpoint(is_active=False)
+    endpoint, disabled = make_earlier_endpoint(), make_endpoint(is_active=False)
 
     said = act(staff, "webhookendpoint", "recover_a_day", endpoint, disabled)
     while recovery.advance() is not None:

@@ -1,6 +1,8 @@
 import pytest
 from django.core import checks
 
+from common.tests.certificates import make_certificates
+
 
 def problems():
     """By their ids; of several with one id, the last."""
@@ -59,3 +61,24 @@ def test_the_last_right_value_is_taken(settings, name, value):
     setattr(settings, name, value)
 
     assert not {identifier for identifier in problems() if identifier.startswith("common.")}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "cannot be read (No such file"), (b"not PEM", "no certificate in PEM form")],
+)
+def test_a_file_of_authorities_that_cannot_be_used_is_refused(settings, tmp_path, content, told):
+    settings.PORTAL_CA_BUNDLE = tmp_path / "authorities.pem"
+    if content is not None:
+        settings.PORTAL_CA_BUNDLE.write_bytes(content)
+
+    problem = problems()["common.E005"]
+
+    assert problem.startswith(f"PORTAL_CA_BUNDLE: {settings.PORTAL_CA_BUNDLE} cannot be used")
+    assert told in problem
+
+
+def test_a_file_of_authorities_is_taken(settings, tmp_path):
+    settings.PORTAL_CA_BUNDLE, _ = make_certificates(tmp_path, host="runner.example")
+
+    assert "common.E005" not in problems()

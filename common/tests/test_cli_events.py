@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from django.utils import timezone
 
 from common.models import OutboxEvent
-from common.outbox import events as outbox
+from common.outbox import envelopes
 from common.tests.factories import make_event, make_older, make_payload
 from common.webhooks.cli import events as module
 from common.webhooks.cli.about import about
@@ -37,7 +37,7 @@ def test_json_is_one_envelope_per_line():
     made = [make_event(), make_event(event_type="batch.completed")]
 
     assert [json.loads(line) for line in tail("--json")] == [
-        outbox.envelope(event) for event in made
+        envelopes.envelope(event) for event in made
     ]
 
 

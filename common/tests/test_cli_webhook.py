@@ -15,6 +15,7 @@ from common.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from common.tests.factories import (
     make_attempt,
     make_delivery,
+    make_earlier_endpoint,
     make_endpoint,
     make_event,
     make_older,
@@ -337,7 +338,7 @@ def test_resend_refuses_what_is_being_sent():
 def test_recover_starts_what_failed_and_what_was_missed(monkeypatch):
     monkeypatch.setattr(recovery, "CHUNK", 2)
     missed = [make_event() for _ in range(5)]
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
     failed = make_delivery(endpoint=endpoint, status=DeliveryStatus.FAILED)
     make_delivery(endpoint=endpoint, status=DeliveryStatus.DELIVERED)
 
@@ -354,7 +355,7 @@ def test_recover_starts_what_failed_and_what_was_missed(monkeypatch):
 
 def test_recover_looks_back_no_further_than_it_is_told():
     make_older(make_event(), hours=3)
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
     moment = timezone.now() - timedelta(hours=2)
 
     result = run("recover", endpoint.id, "--since", moment.isoformat())
@@ -365,7 +366,7 @@ def test_recover_looks_back_no_further_than_it_is_told():
 
 def test_recover_waits_for_another_worker_that_is_at_it(monkeypatch):
     event = make_event()
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
     recovery.start(endpoint_id=endpoint.id, since=timezone.now() - timedelta(hours=1))
     held, release = Event(), Event()
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -20,10 +21,11 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from common.outbox import events as outbox
 from common.outbox import kicks
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.receiver import Answer, Close, Hang, Receiver
-from common.tests.threads import at_once
+from common.tests.threads import at_once, blocked_by_us
 from common.webhooks import claims, dispatch, endpoints, results, sending
 from common.webhooks.event_loop_db import connected
 
@@ -387,6 +389,19 @@ def test_410_disables_the_endpoint_and_fails_what_waits_for_it():
     assert reloaded(waiting).last_error == endpoints.DISABLED
 
 
+def test_410_of_an_address_that_was_changed_meanwhile_disables_nothing():
+    with Receiver(Answer(status=410, delay=0.5)) as old, Receiver() as new:
+        delivery = make_delivery(endpoint=make_endpoint(url=old.url))
+
+        def move():
+            old.wait_for(1)
+            WebhookEndpoint.objects.update(url=new.url)
+
+        at_once([partial(dispatch.run, seconds=5), move])
+
+        assert reloaded(delivery.endpoint).is_active
+
+
 def test_what_was_being_sent_when_its_endpoint_was_disabled_fails_soon():
     delivery = make_delivery()
     (claimed,) = claim()
@@ -411,6 +426,18 @@ def test_deliveries_to_a_disabled_endpoint_fail_without_an_attempt():
 
     for row in map(reloaded, deliveries):
         assert (row.status, row.attempt_count, row.event.status) == (FAILED, 0, FAILED)
+
+
+def test_deliveries_to_an_endpoint_that_is_enabled_by_then_are_not_given_up():
+    delivery = make_delivery(endpoint=make_endpoint(is_active=False))
+
+    with transaction.atomic():
+        outbox.lock([delivery.event_id])
+        giving_up = blocked_by_us(claims.fail_hopeless)
+        endpoints.enable(endpoint_id=delivery.endpoint_id)
+    giving_up.result(timeout=20)
+
+    assert reloaded(delivery).status == PENDING
 
 
 # --- Runs -----------------------------------------------------------------------------------------

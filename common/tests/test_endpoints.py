@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from common.errors import DooritoError, InvalidInput, NotFound
@@ -18,8 +18,9 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from common.outbox import events as outbox
 from common.tests.factories import make_delivery, make_endpoint, make_event
-from common.tests.threads import at_once
+from common.tests.threads import at_once, blocked_by_us
 from common.webhooks import dispatch, endpoints
 from common.webhooks.endpoints import EndpointSettings
 
@@ -422,6 +423,24 @@ def test_an_enabled_endpoint_gets_new_events_again():
     assert make_event().deliveries.exists()
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("sent_kicks")
+def test_what_waits_for_an_endpoint_that_was_enabled_again_is_not_failed_by_disabling_it():
+    """Disabling fails what waits in transactions of its own, after the endpoint is off."""
+    delivery = make_delivery()
+    endpoint_id = delivery.endpoint_id
+
+    with transaction.atomic():
+        outbox.lock([delivery.event_id])
+        disabling = blocked_by_us(partial(endpoints.disable, endpoint_id=endpoint_id))
+        assert not WebhookEndpoint.objects.get(id=endpoint_id).is_active
+        endpoints.enable(endpoint_id=endpoint_id)
+    disabling.result(timeout=20)
+
+    delivery.refresh_from_db()
+    assert delivery.status == DeliveryStatus.PENDING
+
+
 def test_removing_takes_the_deliveries_along_and_ends_their_events(monkeypatch):
     monkeypatch.setattr(endpoints, "BATCH", 2)
     endpoint, other = make_endpoint(), make_endpoint()
@@ -470,6 +489,19 @@ def test_a_temporary_endpoint_lives_as_long_as_it_is_kept_alive():
 
     assert set(WebhookEndpoint.objects.all()) == {kept, lasting}
     assert not WebhookDelivery.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_temporary_endpoint_that_comes_back_at_its_end_is_not_removed():
+    endpoint = make_endpoint(expires_at=timezone.now() - timedelta(seconds=1))
+
+    with transaction.atomic():
+        later = timezone.now() + timedelta(minutes=1)
+        endpoints.keep_alive(endpoint_id=endpoint.id, until=later)
+        removing = blocked_by_us(endpoints.remove_expired)
+    removing.result(timeout=20)
+
+    assert WebhookEndpoint.objects.get(id=endpoint.id).is_active
 
 
 def test_an_endpoint_that_lasts_cannot_be_given_an_end():

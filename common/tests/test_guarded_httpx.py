@@ -1,14 +1,12 @@
 """The synchronous client keeps the guard: no name, answer, cookie or time leads it astray."""
 
 import gzip
-import ssl
 
 import httpx
 import pytest
 
 from common.errors import InvalidInput
-from common.net import guarded_http, guarded_httpx
-from common.tests.certificates import make_certificates
+from common.net import guarded_httpx
 from common.tests.receiver import Answer, Close, Drip, Hang, Receiver
 
 PATIENCE = 30  # seconds, for what comes at once unless the machine is loaded
@@ -55,7 +53,7 @@ def test_an_address_that_is_not_public_gets_no_connection(host, names):
         with pytest.raises(InvalidInput) as refused:
             post(f"http://{host}:{receiver.port}/")
 
-        assert refused.value.code == "webhook_url_not_public"
+        assert refused.value.code == "url_not_public"
         assert receiver.received == []
 
 
@@ -88,7 +86,7 @@ def test_a_url_of_another_form_is_refused(url):
     with pytest.raises(InvalidInput) as refused:
         post(url)
 
-    assert refused.value.code == "webhook_url_invalid"
+    assert refused.value.code == "url_invalid"
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed():
@@ -138,19 +136,6 @@ def test_an_answer_that_drips_ends_with_the_total_time(head_at_once):
 def test_a_reset_connection_is_an_error():
     with Receiver(Close()) as receiver, pytest.raises(httpx.TransportError):
         post(receiver.url)
-
-
-@pytest.fixture
-def secured(tmp_path, monkeypatch):
-    """Makes a receiver with a certificate for a host, of an authority that the client trusts."""
-
-    def make(host):
-        authority, chain = make_certificates(tmp_path, host=host)
-        context = ssl.create_default_context(cafile=authority)
-        monkeypatch.setattr(guarded_http, "ssl_context", lambda: context)
-        return Receiver(certificate=chain)
-
-    return make
 
 
 @pytest.mark.parametrize("host", ["runner.example", "runner.example."])

@@ -9,12 +9,13 @@ from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
+from django.db import transaction
 from django.utils import timezone
 
 from common.ids import uuid7
 from common.models import DeliveryStatus, DisabledReason, HealthNotice, OutboxEvent, WebhookEndpoint
 from common.tests.factories import make_attempt, make_delivery, make_endpoint
-from common.tests.threads import at_once
+from common.tests.threads import at_once, blocked_by_us
 from common.webhooks import endpoints, health
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent_kicks")]
@@ -129,6 +130,18 @@ def test_an_endpoint_that_failed_for_too_long_is_disabled(failures, hours, is_di
     reviewed = fresh(endpoint)
     assert reviewed.is_active is not is_disabled
     assert reviewed.disabled_reason == (DisabledReason.FAILING if is_disabled else "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_endpoint_that_is_well_again_by_then_is_not_disabled():
+    endpoint = make_failing(failures=10, hours=1)
+
+    with transaction.atomic():
+        health.note(succeeded=[endpoint.id], failures={})
+        reviewing = blocked_by_us(health.review)
+    reviewing.result(timeout=20)
+
+    assert fresh(endpoint).is_active
 
 
 def test_disabling_fails_what_waits_and_tells_the_other_endpoints():

@@ -14,8 +14,8 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from common.outbox import envelopes, kicks
 from common.outbox import events as outbox
-from common.outbox import kicks
 from common.outbox.events import Subject
 from common.tests.factories import (
     make_attempt,
@@ -212,9 +212,9 @@ def test_the_body_is_the_standard_envelope_and_the_same_before_and_after_the_dat
     payload["file"] |= {"z": 1, "id": uuid7(), "original_filename": "słońce.txt"}
     event = make_event(payload=payload)
 
-    body = outbox.body(event)
+    body = envelopes.body(event)
 
-    assert outbox.body(OutboxEvent.objects.get()) == body
+    assert envelopes.body(OutboxEvent.objects.get()) == body
     assert "słońce".encode() in body
     content = json.loads(body)
     assert content["id"] == str(event.id)
@@ -230,7 +230,7 @@ def test_the_timestamp_of_the_envelope_is_utc_whatever_the_zone():
     event = OutboxEvent(payload={}, created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
     with timezone.override("Asia/Tokyo"):
-        assert outbox.envelope(event)["timestamp"] == "2026-01-02T03:04:05Z"
+        assert envelopes.envelope(event)["timestamp"] == "2026-01-02T03:04:05Z"
 
 
 @pytest.mark.django_db

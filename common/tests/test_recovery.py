@@ -10,7 +10,13 @@ from common.errors import Conflict, NotFound
 from common.ids import uuid7
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery, WebhookEndpoint
 from common.outbox.events import Subject
-from common.tests.factories import make_delivery, make_endpoint, make_event, make_older
+from common.tests.factories import (
+    make_delivery,
+    make_earlier_endpoint,
+    make_endpoint,
+    make_event,
+    make_older,
+)
 from common.tests.threads import at_once
 from common.webhooks import endpoints, recovery
 
@@ -67,13 +73,24 @@ def test_what_failed_is_sent_again_from_the_first_step():
     assert failed.event.status == SENDING
 
 
-def test_what_happened_before_the_endpoint_was_there_is_sent():
-    events = {make_event() for _ in range(2)}
-    endpoint = make_endpoint()
+def test_what_happened_before_the_endpoint_was_added_was_not_missed_by_it():
+    before = make_older(make_event(), hours=2)
+    endpoint = make_older(make_endpoint(), hours=1)
+    missed = make_older(make_event(), hours=0.5)
+    WebhookDelivery.objects.all().delete()
 
-    assert recover(endpoint) == 2
+    assert recover(endpoint) == 1
 
-    assert received(endpoint) == events
+    assert received(endpoint) == {missed}
+    assert not before.deliveries.exists()
+
+
+def test_what_failed_is_sent_again_although_it_is_older_than_the_endpoint():
+    """It was sent there by hand."""
+    failed = make_delivery(status=FAILED)
+    make_older(failed.event, hours=1)
+
+    assert recover(failed.endpoint) == 1
 
 
 @pytest.mark.parametrize("status", [PENDING, SENDING, DELIVERED])
@@ -89,7 +106,7 @@ def test_what_arrived_or_is_on_its_way_stays_as_it_is(status):
 def test_only_events_since_the_time_are_sent():
     old = make_older(make_event(), hours=3)
     young = make_older(make_event(), hours=1)
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
 
     recover(endpoint, hours=2)
 
@@ -114,7 +131,9 @@ def test_only_what_passes_the_filters_is_sent():
     make_event(subject=Subject(user_id=user, content_type="text/plain"))
     make_event(subject=Subject(content_type="image/png"))
     make_event(event_type="file.deleted", subject=Subject(user_id=user, content_type="image/png"))
-    endpoint = make_endpoint(event_types=["file.uploaded"], content_types=["image/*"], user_id=user)
+    endpoint = make_earlier_endpoint(
+        event_types=["file.uploaded"], content_types=["image/*"], user_id=user
+    )
 
     assert recover(endpoint) == 1
 
@@ -131,7 +150,7 @@ def test_what_failed_is_sent_again_although_the_filters_have_changed():
 def test_tests_are_not_repeated_and_not_sent_to_others():
     failed = make_delivery(status=FAILED)
     OutboxEvent.objects.update(event_type="webhook.test")
-    other = make_endpoint()
+    other = make_earlier_endpoint()
 
     assert recover(failed.endpoint) == 0
     assert recover(other) == 0
@@ -143,7 +162,7 @@ def test_tests_are_not_repeated_and_not_sent_to_others():
 
 def test_other_endpoints_get_nothing():
     other = make_delivery(status=FAILED)
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
 
     recover(endpoint)
 
@@ -153,7 +172,7 @@ def test_other_endpoints_get_nothing():
 
 def test_many_events_are_looked_at_in_chunks_and_each_is_sent_once(monkeypatch):
     events = {make_event() for _ in range(12)}
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
     monkeypatch.setattr(recovery, "CHUNK", 5)
     start(endpoint)
 
@@ -178,7 +197,7 @@ def test_more_events_than_a_chunk_holds():
         for number in range(2 * recovery.CHUNK + 1)
     ]
     OutboxEvent.objects.bulk_create(events)
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
 
     assert recover(endpoint) == len(events)
 
@@ -188,7 +207,7 @@ def test_more_events_than_a_chunk_holds():
 def test_a_chunk_that_is_just_full_is_not_taken_for_the_last(monkeypatch):
     for _ in range(4):
         make_event()
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
     monkeypatch.setattr(recovery, "CHUNK", 2)
 
     assert recover(endpoint) == 4
@@ -197,7 +216,7 @@ def test_a_chunk_that_is_just_full_is_not_taken_for_the_last(monkeypatch):
 def test_a_worker_that_dies_in_a_chunk_leaves_it_to_the_next(monkeypatch):
     for _ in range(4):
         make_event()
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
     monkeypatch.setattr(recovery, "CHUNK", 2)
     start(endpoint)
     recovery.advance()
@@ -215,7 +234,7 @@ def test_a_worker_that_dies_in_a_chunk_leaves_it_to_the_next(monkeypatch):
 def test_workers_at_the_same_time_send_everything_once(monkeypatch):
     monkeypatch.setattr(recovery, "CHUNK", 3)
     events = {make_event() for _ in range(30)}
-    both = [make_endpoint(), make_endpoint()]
+    both = [make_earlier_endpoint(), make_earlier_endpoint()]
     for endpoint in both:
         start(endpoint)
 
@@ -235,7 +254,7 @@ def test_workers_at_the_same_time_send_everything_once(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_a_recovery_that_another_worker_is_at_is_left_to_it():
     make_event()
-    start(make_endpoint())
+    start(make_earlier_endpoint())
 
     def advance_without_waiting():
         with transaction.atomic(), connection.cursor() as cursor:
@@ -250,7 +269,7 @@ def test_a_recovery_that_another_worker_is_at_is_left_to_it():
 def test_an_endpoint_that_is_disabled_midway_gets_no_more(monkeypatch):
     for _ in range(4):
         make_event()
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
     monkeypatch.setattr(recovery, "CHUNK", 2)
     start(endpoint)
     recovery.advance()
@@ -274,7 +293,7 @@ def test_starting_again_looks_at_everything_again():
 
 def test_one_endpoints_recovery_can_be_advanced_alone():
     make_event()
-    one, other = make_endpoint(), make_endpoint()
+    one, other = make_earlier_endpoint(), make_earlier_endpoint()
     start(one)
 
     assert recovery.advance(endpoint_id=other.id) is None

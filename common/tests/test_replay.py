@@ -11,6 +11,7 @@ from common.ids import uuid7
 from common.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from common.outbox import events
 from common.tests.factories import make_delivery, make_endpoint, make_event, make_older
+from common.tests.receiver import Answer, Receiver
 from common.tests.threads import at_once, results_and_errors
 from common.webhooks import dispatch, endpoints, replay
 
@@ -84,6 +85,23 @@ def test_eight_that_retry_at_once_start_each_delivery_once():
     started = at_once([partial(replay.retry_failed, ALL.all())] * 8)
 
     assert sum(started) == 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_fails_again_meanwhile_is_not_started_once_more(monkeypatch):
+    """A receiver that refuses at once would be asked on and on while others are still started."""
+    monkeypatch.setattr(replay, "LOCK_BATCH", 1)
+    with Receiver(default=Answer(status=500)) as receiver:
+        endpoint = make_endpoint(url=receiver.url, retry_schedule=[0])
+        for _ in range(40):
+            make_finished(FAILED, endpoint=endpoint)
+        retry = partial(replay.retry_failed, ALL.filter(endpoint=endpoint))
+
+        _, started = at_once([partial(dispatch.run, seconds=5), retry])
+        dispatch.run(seconds=5)
+
+        assert started == 40
+        assert len(receiver.received) == 40
 
 
 # --- One delivery ----------------------------------------------------------------------------
@@ -194,6 +212,39 @@ def test_an_unknown_event_is_not_found():
     with pytest.raises(NotFound) as missing:
         replay.redeliver(event_id=uuid7())
     assert missing.value.code == "event_not_found"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_an_endpoint_had_not_is_sent_to_it_once_under_a_running_dispatcher():
+    """The delivery is made and started in one transaction: no dispatcher comes in between."""
+    events = [make_event() for _ in range(200)]
+    with Receiver() as receiver:
+        endpoint = make_endpoint(url=receiver.url)
+
+        def redeliver(some):
+            for event in some:
+                replay.redeliver(event_id=event.id, endpoint_id=endpoint.id)
+
+        shares = [partial(redeliver, events[first::4]) for first in range(4)]
+        at_once([*shares, *[partial(dispatch.run, seconds=8)] * 2])
+        dispatch.run(seconds=8)
+
+        sent = [request.headers["webhook-id"] for request in receiver.received]
+        assert sorted(sent) == sorted(str(event.id) for event in events)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_goes_to_an_endpoint_that_is_removed_meanwhile_or_it_is_not_found():
+    for _ in range(10):
+        event, endpoint = make_event(), make_endpoint()
+        again = partial(replay.redeliver, event_id=event.id, endpoint_id=endpoint.id)
+        remove = partial(endpoints.remove_endpoint, endpoint_id=endpoint.id)
+
+        outcomes = results_and_errors([again, remove, again])
+
+        codes = {getattr(each, "code", each) for each in outcomes if isinstance(each, Exception)}
+        assert codes <= {"webhook_not_found", "webhook_disabled"}
+        assert not event.deliveries.exists()
 
 
 # --- Together --------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_a_public_address_is_allowed(address):
 def test_a_url_of_such_an_address_is_refused_in_any_form(url):
     with pytest.raises(InvalidInput) as refused:
         ssrf.check_url(url)
-    assert refused.value.code == "webhook_url_not_public"
+    assert refused.value.code == "url_not_public"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_url_that_is_not_plain_http_is_refused(url, names):
 
     with pytest.raises(InvalidInput) as refused:
         ssrf.check_url(url)
-    assert refused.value.code == "webhook_url_invalid"
+    assert refused.value.code == "url_invalid"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_one_private_address_among_public_ones_refuses_the_host(names):
 
     with pytest.raises(InvalidInput) as refused:
         ssrf.check_url("http://example.org/")
-    assert refused.value.code == "webhook_url_not_public"
+    assert refused.value.code == "url_not_public"
     assert "10.0.0.1" in refused.value.message
 
 
@@ -199,7 +199,7 @@ def test_one_private_address_among_public_ones_refuses_the_host(names):
 def test_a_name_that_does_not_resolve_is_refused():
     with pytest.raises(InvalidInput) as refused:
         ssrf.check_url("http://nowhere.example/")
-    assert refused.value.code == "webhook_url_invalid"
+    assert refused.value.code == "url_invalid"
 
 
 def test_loopback_is_allowed_by_its_setting_only(settings):
@@ -226,3 +226,39 @@ def test_a_network_of_mapped_addresses_allows_those_that_they_map(settings):
     for address in ("10.1.2.3", "::ffff:10.1.2.3"):
         assert ssrf.is_allowed(ipaddress.ip_address(address))
     assert not ssrf.is_allowed(ipaddress.ip_address("10.2.0.1"))
+
+
+@pytest.mark.parametrize(
+    ("url", "authority", "place"),
+    [
+        ("http://runner.example/", "runner.example", "runner.example:80"),
+        ("https://runner.example:443/", "runner.example", "runner.example:443"),
+        ("https://runner.example:80/", "runner.example:80", "runner.example:80"),
+        ("http://[::1]/", "[::1]", "[::1]:80"),
+        ("http://[::1]:8080/", "[::1]:8080", "[::1]:8080"),
+    ],
+)
+def test_a_port_that_the_scheme_implies_is_not_named_to_the_receiver(url, authority, place):
+    target = ssrf.parse_url(url)
+
+    assert (target.authority, target.place) == (authority, place)
+
+
+def test_what_was_refused_is_named_with_the_setting_that_admits_it(settings):
+    settings.PORTAL_WEBHOOK_ALLOW_LOOPBACK = False
+    settings.PORTAL_WEBHOOK_ALLOWED_CIDRS = ["169.254.0.0/16"]
+
+    messages = {}
+    for address in ("10.0.0.5", "169.254.169.254"):
+        with pytest.raises(InvalidInput) as refused:
+            ssrf.check_url(f"http://{address}/")
+        messages[address] = refused.value.message
+
+    assert messages["10.0.0.5"] == (
+        "The host is the address 10.0.0.5, which is not public. "
+        "To admit it, add it or its network to PORTAL_WEBHOOK_ALLOWED_CIDRS."
+    )
+    assert (
+        "only 169.254.169.254 itself in PORTAL_WEBHOOK_ALLOWED_CIDRS admits it"
+        in (messages["169.254.169.254"])
+    )

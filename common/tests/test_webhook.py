@@ -134,7 +134,7 @@ def test_a_receiver_that_takes_too_long_is_a_failure(reaction):
     result, _ = answer_of(reaction, timeout=1)
 
     assert result.status is None
-    assert result.error == "No answer within 1 seconds."
+    assert result.error.startswith("No answer within 1 s.")
     assert result.duration_ms >= 900
 
 
@@ -160,14 +160,13 @@ def test_a_port_where_nobody_listens_is_a_failure():
     result = send(make_message(f"http://localhost:{port}/hook"))
 
     assert result.status is None
-    assert result.error == f"Cannot connect to localhost:{port}: Connection refused."
+    assert result.error.startswith(f"Cannot connect to localhost:{port}: nothing listens there.")
 
 
-def test_an_answer_that_is_not_http_is_a_failure():
+def test_an_answer_whose_headers_are_odd_counts_by_its_status():
     result, _ = answer_of(Answer(headers={"Bad header": "x"}))
 
-    assert result.status is None
-    assert result.error
+    assert (result.status, result.error) == (200, "")
 
 
 def test_the_guard_stands_at_every_send(settings):

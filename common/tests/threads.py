@@ -1,5 +1,6 @@
 """Calls that really happen at the same time."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Barrier
@@ -33,3 +34,36 @@ def _outcomes(calls: list[Callable[[], Any]]) -> list[Future[Any]]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return [pool.submit(run, call) for call in calls]
+
+
+def blocked_by_us(call: Callable[[], Any]) -> Future[Any]:
+    """Start a call that needs a row lock of this thread's open transaction; it waits for it by now.
+
+    Raises TimeoutError when it does not come to wait.
+    """
+
+    def run() -> Any:
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    pool = ThreadPoolExecutor(1)
+    outcome = pool.submit(run)
+    pool.shutdown(wait=False)
+    deadline = time.monotonic() + 20
+    while not _others_wait_for_us():
+        if outcome.done() or time.monotonic() > deadline:
+            outcome.result(timeout=0)
+            raise TimeoutError("The call did not wait for a lock.")
+        time.sleep(0.01)
+    return outcome
+
+
+def _others_wait_for_us() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+        )
+        return bool(cursor.fetchone()[0])

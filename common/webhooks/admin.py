@@ -24,7 +24,8 @@ from django.utils.safestring import SafeString
 from common.admin_records import CreatedFilter, NoNulInFilters, ReadOnly, RecordAdmin
 from common.errors import DooritoError
 from common.models import OutboxEvent, WebhookAttempt, WebhookDelivery, WebhookEndpoint
-from common.webhooks import dispatch, endpoints, recovery, replay, sending
+from common.outbox.envelopes import envelope_for
+from common.webhooks import dispatch, endpoints, recovery, replay
 from common.webhooks.admin_filters import (
     AnswerFilter,
     DueFilter,
@@ -33,9 +34,9 @@ from common.webhooks.admin_filters import (
     TakesFilter,
 )
 from common.webhooks.admin_forms import CHOSEN, EndpointForm
+from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.webhooks.selectors import Health, health_of
 
-SEE, CHANGE = "common.view_webhookendpoint", "common.change_webhookendpoint"
 TESTS_AT_ONCE = 5  # each may take as long as its endpoint's timeout
 MOST_AT_ONCE = 1000  # deliveries; more is what recovery is for
 RECOVERED = timedelta(hours=24)
@@ -298,15 +299,15 @@ class AnnouncingAdmin(RecordAdmin):
     """Records of announcing: whoever may see endpoints may see them."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return request.user.has_perm(SEE)
+        return request.user.has_perm(SEE_WEBHOOKS)
 
     def has_send_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(CHANGE)
+        return request.user.has_perm(CHANGE_WEBHOOKS)
 
 
 class SeenByTheSame(ReadOnly):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return request.user.has_perm(SEE)
+        return request.user.has_perm(SEE_WEBHOOKS)
 
 
 class DeliveryInline(SeenByTheSame, admin.TabularInline):
@@ -332,16 +333,18 @@ class OutboxEventAdmin(AnnouncingAdmin):
     list_display = ["id", "event_type", "aggregate_type", "aggregate_id", "status", "created_at"]
     list_filter = ["status", EventTypeFilter, CreatedFilter]
     exclude = ["payload"]
-    readonly_fields = ["told"]
+    readonly_fields = ["envelope"]
     inlines = [DeliveryInline]
 
-    @admin.display(description="payload")
-    def told(self, event: OutboxEvent) -> str:
-        """Without the signed link, which opens the file: to see events is not to read files."""
-        payload = dict(event.payload)
-        if "url" in payload.get("file", {}):
-            payload["file"] = payload["file"] | {"url": sending.HIDDEN}
-        return json.dumps(payload, indent=2, ensure_ascii=False)
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        event = super().get_object(request, object_id, from_field)
+        if event is not None:
+            event.envelope = envelope_for(request.principal, event)  # type: ignore[attr-defined]
+        return event
+
+    @admin.display(description="event")
+    def envelope(self, event: Any) -> str:
+        return json.dumps(event.envelope, indent=2, ensure_ascii=False)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("payload")

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from common.models import WebhookAttempt
 from common.outbox import events
+from common.outbox.types import event_types
 
 
 class EventTypeFilter(admin.SimpleListFilter):
@@ -20,7 +21,7 @@ class EventTypeFilter(admin.SimpleListFilter):
     parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:  # noqa: ARG002
-        return [(name, name) for name in sorted(events.EVENT_TYPES)]
+        return [(name, name) for name in sorted(event_types)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         return queryset.filter(event_type=self.value()) if self.value() else queryset

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from common.errors import DooritoError, InvalidInput
 from common.models import WebhookEndpoint
-from common.outbox import events
+from common.outbox.types import event_types
 from common.webhooks import endpoints
 
 CHOSEN = (  # about an endpoint, beside its headers
@@ -25,8 +25,8 @@ CHOSEN = (  # about an endpoint, beside its headers
 
 
 def _patterns() -> list[tuple[str, str]]:
-    kinds = sorted({f"{name.partition('.')[0]}.*" for name in events.EVENT_TYPES})
-    return [(name, name) for name in ["*", *kinds, *sorted(events.EVENT_TYPES)]]
+    kinds = sorted(f"{kind.name}.*" for kind in event_types.kinds)
+    return [(name, name) for name in ["*", *kinds, *sorted(event_types)]]
 
 
 def parsed_headers(text: str) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """System checks of the settings that announcing uses: a wrong one is refused at start, by name."""
 
-import ipaddress
 from typing import Any
 
 from django.conf import settings
@@ -22,26 +21,6 @@ def check_retry_schedule(**_: Any) -> list[CheckMessage]:
             id="common.E001",
         )
     ]
-
-
-@register()
-def check_allowed_cidrs(**_: Any) -> list[CheckMessage]:
-    return [
-        Error(
-            f"PORTAL_WEBHOOK_ALLOWED_CIDRS: {block!r} is not a network such as 10.1.0.0/16.",
-            id="common.E002",
-        )
-        for block in settings.PORTAL_WEBHOOK_ALLOWED_CIDRS
-        if not _is_network(block)
-    ]
-
-
-def _is_network(block: str) -> bool:
-    try:
-        ipaddress.ip_network(block)
-    except ValueError:
-        return False
-    return True
 
 
 _RANGES = {

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 from psycopg import AsyncConnection
 
@@ -24,7 +25,7 @@ from common.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from common.outbox import events
+from common.outbox import envelopes, events
 from common.webhooks import endpoints, sending
 from common.webhooks.event_loop_db import Statement, in_thread
 
@@ -53,6 +54,11 @@ class Claim:
     next_wait: int | None
     is_ailing: bool  # the endpoint's last attempt that was noted failed
 
+    @property
+    def url(self) -> str:
+        """Where its attempt goes."""
+        return self.message.url if self.message else ""
+
 
 def open_deliveries() -> TimeStampedQuerySet:
     """What is not over yet; the partial index `webhook_delivery_due` has exactly these rows."""
@@ -77,7 +83,7 @@ class _Receiver:
         except DooritoError as exc:
             return cls(endpoint, "", [], {}, fault=exc.message)
 
-    def message(self, event: events.Fact, delivery_id: UUID) -> sending.Message | None:
+    def message(self, event: envelopes.Fact, delivery_id: UUID) -> sending.Message | None:
         if self.fault:
             return None
         now = timezone.now()
@@ -87,7 +93,7 @@ class _Receiver:
             event_id=event.id,
             event_type=event.event_type,
             delivery_id=delivery_id,
-            body=events.body(event),
+            body=envelopes.body(event),
             timeout=timeout_of(self.endpoint),
             own_headers=self.headers,
         )
@@ -219,10 +225,12 @@ def fail_hopeless() -> None:
     with connection.cursor() as cursor:
         cursor.execute(_HOPELESS, {"now": now, "steps": steps})
         found = cursor.fetchall()
-    for error, is_exhausted in ((EXHAUSTED, True), (endpoints.DISABLED, False)):
-        if ids := [id for id, exhausted in found if exhausted == is_exhausted]:
-            hopeless = open_deliveries().filter(id__in=ids, due_at__lte=now)
-            endpoints.give_up(hopeless, error=error)
+    due = open_deliveries().filter(due_at__lte=now)  # what was restarted meanwhile is due later
+    if exhausted := [id for id, is_exhausted in found if is_exhausted]:
+        endpoints.give_up(due.filter(id__in=exhausted), error=EXHAUSTED)
+    if others := [id for id, is_exhausted in found if not is_exhausted]:
+        is_off = Q(endpoint__is_active=False) | Q(endpoint__expires_at__lte=now)
+        endpoints.give_up(due.filter(is_off, id__in=others), error=endpoints.DISABLED)
 
 
 # Looks at the longest due of each endpoint only, where the hopeless end up.

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,9 +10,10 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
+from common.content_types import is_pattern
 from common.errors import InvalidInput, NotFound
 from common.models import (
     DeliveryStatus,
@@ -27,6 +27,7 @@ from common.models import (
 from common.net import ssrf
 from common.outbox import events as outbox
 from common.outbox import payloads
+from common.outbox.types import event_types
 from common.webhooks import sending
 
 URL_LENGTH = 2048  # characters
@@ -38,8 +39,8 @@ HEADERS_MAX = 20
 HEADER_LENGTH = 4096  # characters of a value
 BATCH = 1000  # rows changed in one transaction
 DISABLED = "The endpoint is disabled."
+ALWAYS = Q()
 
-_CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token, RFC 9110, 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 # What the request itself is made of, and what we say of the event.
@@ -150,16 +151,16 @@ def _check_url(url: str) -> None:
     try:
         ssrf.check_url(url)
     except InvalidInput as exc:
-        raise InvalidInput(exc.code, exc.message, field="url") from exc
+        raise InvalidInput(f"webhook_{exc.code}", exc.message, field="url") from exc
 
 
 def _check_event_types(patterns: Sequence[str]) -> None:
     for pattern in patterns:
-        if not any(outbox.subscribes([pattern], known) for known in outbox.EVENT_TYPES):
+        if not event_types.has_any(pattern):
             raise InvalidInput(
                 "webhook_event_type_unknown",
-                f"There is no event type {pattern}. Types: "
-                f"{', '.join(sorted(outbox.EVENT_TYPES))}; file.* takes all of a kind.",
+                f"There is no event type {pattern}. Types: {event_types.listed()}; file.* takes "
+                "all of a kind.",
                 field="event_types",
             )
 
@@ -175,14 +176,9 @@ def _check_description(description: str) -> None:
         raise InvalidInput("webhook_description_invalid", problem, field="description")
 
 
-def is_type_pattern(pattern: str) -> bool:
-    """Whether it is a content type, in lower case, or a pattern such as image/*."""
-    return pattern == "*/*" or (len(pattern) <= 255 and bool(_CONTENT_TYPE.fullmatch(pattern)))
-
-
 def _check_content_types(patterns: Sequence[str]) -> None:
     for pattern in patterns:
-        if not is_type_pattern(pattern):
+        if not is_pattern(pattern):
             raise InvalidInput(
                 "webhook_content_type_invalid",
                 f"{pattern} is not a content type such as application/pdf or image/*.",
@@ -255,7 +251,7 @@ def rotate_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
     """
     overlap = timedelta(hours=settings.PORTAL_WEBHOOK_SECRET_OVERLAP_HOURS)
     with transaction.atomic():
-        endpoint = _locked(endpoint_id)
+        endpoint = locked(endpoint_id)
         RetiredSecret.objects.create(
             endpoint=endpoint, secret=endpoint.secret, expires_at=timezone.now() + overlap
         )
@@ -267,7 +263,7 @@ def rotate_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
 def replace_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
     """Sign with a new secret alone, at once: for one that leaked, or that cannot be read."""
     with transaction.atomic():
-        endpoint = _locked(endpoint_id)
+        endpoint = locked(endpoint_id)
         endpoint.secret = sending.new_secret()
         endpoint.save(update_fields=["secret", "updated_at"])
         endpoint.retired_secrets.all().delete()
@@ -277,7 +273,7 @@ def replace_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
 def revoke_old_secrets(*, endpoint_id: UUID) -> int:
     """End the overlap of a rotation now; how many secrets no longer sign."""
     with transaction.atomic():
-        endpoint = _locked(endpoint_id)
+        endpoint = locked(endpoint_id)
         endpoint.save(update_fields=["updated_at"])  # workers read changed endpoints again
         return endpoint.retired_secrets.all().delete()[0]
 
@@ -293,8 +289,12 @@ def purge_secrets() -> None:
     RetiredSecret.objects.filter(expires_at__lte=timezone.now()).delete()
 
 
-def _locked(endpoint_id: UUID) -> WebhookEndpoint:
-    """For a change of its own columns: whoever writes deliveries to it need not wait."""
+def locked(endpoint_id: UUID) -> WebhookEndpoint:
+    """An endpoint that stays, and stays as it is, until the transaction ends.
+
+    Whoever writes deliveries to it need not wait. Locked before events and deliveries. Raises
+    NotFound `webhook_not_found`.
+    """
     rows = WebhookEndpoint.objects.select_for_update(no_key=True)
     try:
         return rows.get(id=endpoint_id)
@@ -319,14 +319,20 @@ def enable(*, endpoint_id: UUID) -> None:
         raise not_found(endpoint_id)
 
 
-def disable(*, endpoint_id: UUID, reason: DisabledReason = DisabledReason.MANUAL) -> None:
+def disable(
+    *,
+    endpoint_id: UUID,
+    reason: DisabledReason = DisabledReason.MANUAL,
+    still: Q = ALWAYS,
+) -> None:
     """Stop an endpoint: its pending deliveries fail, those being sent may still arrive.
 
-    The others are told by `webhook.disabled`. Raises NotFound `webhook_not_found`.
+    The others are told by `webhook.disabled`. `still` is why, as a condition on the endpoint: it
+    may have become well since the caller looked. Raises NotFound `webhook_not_found`.
     """
     with transaction.atomic():
-        endpoint = _locked(endpoint_id)
-        if endpoint.is_active:
+        endpoint = locked(endpoint_id)
+        if WebhookEndpoint.objects.filter(still, id=endpoint_id, is_active=True).exists():
             _deactivate(endpoint, reason)
     _fail_pending(endpoint_id)
 
@@ -353,12 +359,19 @@ def _fail_pending(endpoint_id: UUID) -> None:
 
 
 def _fail_some(endpoint_id: UUID) -> int:
-    pending = WebhookDelivery.objects.filter(endpoint_id=endpoint_id, status=DeliveryStatus.PENDING)
+    pending = WebhookDelivery.objects.filter(
+        endpoint_id=endpoint_id,
+        endpoint__is_active=False,  # enabled meanwhile, it gets what waits
+        status=DeliveryStatus.PENDING,
+    )
     return give_up(pending, error=DISABLED)
 
 
 def give_up(deliveries: TimeStampedQuerySet, *, error: str) -> int:
-    """Let a batch of deliveries fail without an attempt, but those that others hold; how many."""
+    """Fail a batch of deliveries without an attempt, except those that others hold; how many.
+
+    Why they fail must be part of the selection: it is asked again once they are locked.
+    """
     with transaction.atomic():
         events = dict(_held(deliveries).values_list("id", "event_id"))
         WebhookDelivery.objects.filter(id__in=events).update(
@@ -382,14 +395,24 @@ def _held(deliveries: TimeStampedQuerySet) -> TimeStampedQuerySet:
 def remove_endpoint(*, endpoint_id: UUID) -> None:
     """Delete an endpoint with its deliveries; raises NotFound `webhook_not_found`.
 
-    Disabled first and emptied in batches, so that the last transaction, which keeps new events
-    waiting, is short. Not inside a transaction: it would keep what the batches lock.
+    Not inside a transaction: it would keep what the batches lock.
     """
-    if not WebhookEndpoint.objects.filter(id=endpoint_id).change(is_active=False):
+    if not _remove(WebhookEndpoint.objects.filter(id=endpoint_id), endpoint_id):
         raise not_found(endpoint_id)
+
+
+def _remove(chosen: TimeStampedQuerySet, endpoint_id: UUID) -> bool:
+    """Whether an endpoint was still among the chosen ones, and is gone now.
+
+    Disabled first and emptied in batches, so that the last transaction, which keeps new events
+    waiting, is short.
+    """
+    if not chosen.filter(id=endpoint_id).change(is_active=False):
+        return False
     while not _delete_empty(endpoint_id):
         while _delete_some(endpoint_id):
             pass
+    return True
 
 
 def _delete_empty(endpoint_id: UUID) -> bool:
@@ -425,6 +448,6 @@ def keep_alive(*, endpoint_id: UUID, until: datetime) -> None:
 
 def remove_expired() -> None:
     """Remove the temporary endpoints whose listener went away without doing so."""
-    for endpoint in WebhookEndpoint.objects.filter(expires_at__lte=timezone.now()):
-        with suppress(NotFound):  # another removed it meanwhile
-            remove_endpoint(endpoint_id=endpoint.id)
+    expired = WebhookEndpoint.objects.filter(expires_at__lte=timezone.now())
+    for endpoint_id in list(expired.values_list("id", flat=True)):
+        _remove(expired, endpoint_id)

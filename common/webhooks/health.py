@@ -75,9 +75,10 @@ def in_trouble() -> QuerySet[WebhookEndpoint]:
 
 def review() -> None:
     """Disable what failed for too long, and tell staff of it and of what is half-way there."""
-    for endpoint_id in WebhookEndpoint.objects.filter(_failing(1)).values_list("id", flat=True):
+    failing = _failing(1)
+    for endpoint_id in WebhookEndpoint.objects.filter(failing).values_list("id", flat=True):
         with suppress(NotFound):  # it was removed meanwhile
-            endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.FAILING)
+            endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.FAILING, still=failing)
     for endpoint in in_trouble():
         _tell(endpoint)
 

@@ -25,9 +25,9 @@ FOR_ONE_ONLY = "webhook.test"  # sent to the endpoint that is tested, not by sub
 def start(*, endpoint_id: UUID, since: datetime) -> None:
     """Send again what an endpoint did not get of the events since then, up to now.
 
-    These are its failed deliveries, and events that pass its filters but were never meant for it,
-    because it was disabled or did not exist. Raises NotFound `webhook_not_found`, Conflict
-    `webhook_disabled`.
+    These are its failed deliveries, and events that pass its filters but found it disabled. It did
+    not miss what happened before it was added: `replay.redeliver` sends it single events of that
+    time. Raises NotFound `webhook_not_found`, Conflict `webhook_disabled`.
     """
     now = timezone.now()
     started = WebhookEndpoint.objects.filter(id=endpoint_id, is_active=True).change(
@@ -84,7 +84,8 @@ def _send_again(endpoint: WebhookEndpoint, events: list[OutboxEvent]) -> int:
     missed = [
         WebhookDelivery(event=event, endpoint=endpoint, due_at=now)
         for event in events
-        if event.id not in known
+        if event.created_at >= endpoint.created_at
+        and event.id not in known
         and event.event_type != FOR_ONE_ONLY
         and event.aggregate_id != endpoint.id  # its own `webhook.disabled` is for the others
         and outbox.takes(endpoint, event)
@@ -92,7 +93,7 @@ def _send_again(endpoint: WebhookEndpoint, events: list[OutboxEvent]) -> int:
     WebhookDelivery.objects.bulk_create(missed, ignore_conflicts=True)
     failed = own.filter(status=DeliveryStatus.FAILED).exclude(event__event_type=FOR_ONE_ONLY)
     restarted = set(failed.values_list("event_id", flat=True))
-    own.filter(event__in=restarted).update(
+    own.filter(event__in=restarted, status=DeliveryStatus.FAILED).update(
         status=DeliveryStatus.PENDING, due_at=now, schedule_step=0
     )
     changed = restarted | {delivery.event_id for delivery in missed}

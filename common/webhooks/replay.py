@@ -1,12 +1,13 @@
 """Sending again, by hand: what failed, or what a receiver wants once more.
 
 It is the same delivery of the same event, with the same id, from the first step of its schedule.
+Each restart is one transaction: what is committed in between, a running dispatcher would send.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -14,21 +15,23 @@ from common.errors import Conflict
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery, WebhookEndpoint
 from common.outbox import events, kicks
 from common.webhooks import endpoints
-from common.webhooks.selectors import get_delivery, get_event
+from common.webhooks.selectors import event_not_found, get_delivery
 
-LOCK_BATCH = 1000  # events
+LOCK_BATCH = 1000  # deliveries restarted in one transaction
+_RESTARTABLE = (*events.FINISHED, DeliveryStatus.PENDING)
 
 
 def retry_failed(deliveries: QuerySet[WebhookDelivery]) -> int:
-    """Start failed deliveries to active endpoints again; how many it were."""
-    failed = deliveries.filter(status=DeliveryStatus.FAILED, endpoint__is_active=True)
-    started = 0
-    while ids := list(failed.order_by("id").values_list("id", flat=True)[:LOCK_BATCH]):
-        restarted = _restart(ids, from_states=[DeliveryStatus.FAILED])
-        started += restarted
-        if not restarted:
-            break
-    return started
+    """Restart failed deliveries to active endpoints; the number of those restarted."""
+    failed = deliveries.filter(status=DeliveryStatus.FAILED).order_by("id")
+    restarted = 0
+    ids = list(failed.values_list("id", flat=True)[:LOCK_BATCH])
+    while ids:
+        with transaction.atomic():
+            restarted += _restart(ids, from_states=[DeliveryStatus.FAILED])
+        # Each once: what has failed again meanwhile is not restarted for ever.
+        ids = list(failed.filter(id__gt=ids[-1]).values_list("id", flat=True)[:LOCK_BATCH])
+    return restarted
 
 
 def resend(*, delivery_id: UUID) -> WebhookDelivery:
@@ -37,10 +40,13 @@ def resend(*, delivery_id: UUID) -> WebhookDelivery:
     Raises NotFound `delivery_not_found`, Conflict `webhook_disabled` or `delivery_in_progress`.
     """
     delivery = get_delivery(delivery_id=delivery_id)
-    _require_active(delivery.endpoint)
-    if not _restart([delivery_id], from_states=[*events.FINISHED, DeliveryStatus.PENDING]):
+    with transaction.atomic():
+        _lock_active(delivery.endpoint_id)
+        restarted = _restart([delivery_id], from_states=_RESTARTABLE)
+    delivery = get_delivery(delivery_id=delivery_id)
+    if not restarted:
         raise Conflict("delivery_in_progress", "The delivery is being sent at this moment.")
-    return get_delivery(delivery_id=delivery_id)
+    return delivery
 
 
 def redeliver(*, event_id: UUID, endpoint_id: UUID | None = None) -> list[WebhookDelivery]:
@@ -49,45 +55,55 @@ def redeliver(*, event_id: UUID, endpoint_id: UUID | None = None) -> list[Webhoo
     One endpoint gets it even when it was not meant for it. Raises NotFound `event_not_found` or
     `webhook_not_found`, Conflict `webhook_disabled`.
     """
-    event = get_event(event_id=event_id)
-    own = WebhookDelivery.objects.filter(event=event, endpoint__is_active=True)
-    if endpoint_id:
-        endpoint = endpoints.get(endpoint_id=endpoint_id)
-        _require_active(endpoint)
-        own = own.filter(endpoint=endpoint)
-        _subscribe(event, endpoint)
-    ids = list(own.values_list("id", flat=True))
-    _restart(ids, from_states=[*events.FINISHED, DeliveryStatus.PENDING])
+    own = WebhookDelivery.objects.filter(event_id=event_id, endpoint__is_active=True)
+    with transaction.atomic():
+        if endpoint_id:
+            endpoint = _lock_active(endpoint_id)
+            own = own.filter(endpoint=endpoint)
+            _subscribe(event_id, endpoint)
+        else:
+            _lock_event(event_id)
+        _restart(own.values_list("id", flat=True), from_states=_RESTARTABLE)
     return list(own.select_related("event", "endpoint").order_by("id"))
 
 
-def _subscribe(event: OutboxEvent, endpoint: WebhookEndpoint) -> None:
-    """Make sure that there is a delivery. Raises NotFound when one of both was just removed."""
-    delivery = WebhookDelivery(event=event, endpoint=endpoint, due_at=timezone.now())
-    try:
-        WebhookDelivery.objects.bulk_create([delivery], ignore_conflicts=True)
-    except IntegrityError:
-        endpoints.get(endpoint_id=endpoint.id)
-        get_event(event_id=event.id)
-        raise
-
-
-def _require_active(endpoint: WebhookEndpoint) -> None:
+def _lock_active(endpoint_id: UUID) -> WebhookEndpoint:
+    """Keep an endpoint there and active until the transaction ends. Locked before its events."""
+    endpoint = endpoints.locked(endpoint_id)
     if not endpoint.is_active:
         raise Conflict("webhook_disabled", "The endpoint is disabled: enable it first.")
+    return endpoint
 
 
-def _restart(ids: Iterable[UUID], *, from_states: list[DeliveryStatus]) -> int:
+def _lock_event(event_id: UUID) -> OutboxEvent:
+    event = OutboxEvent.objects.select_for_update(no_key=True).filter(id=event_id).first()
+    if event is None:
+        raise event_not_found(event_id)
+    return event
+
+
+def _subscribe(event_id: UUID, endpoint: WebhookEndpoint) -> None:
+    """Make sure that the endpoint has a delivery of the event."""
+    delivery = WebhookDelivery(
+        event=_lock_event(event_id), endpoint=endpoint, due_at=timezone.now()
+    )
+    WebhookDelivery.objects.bulk_create([delivery], ignore_conflicts=True)
+
+
+def _restart(ids: Collection[UUID], *, from_states: Collection[DeliveryStatus]) -> int:
+    """Make deliveries to active endpoints due, in the caller's transaction; how many were free.
+
+    Those that a claim holds are about to be sent: they are not waited for.
+    """
     now = timezone.now()
-    with transaction.atomic():
-        chosen = WebhookDelivery.objects.filter(id__in=list(ids))
-        event_ids = set(chosen.values_list("event_id", flat=True))
-        events.lock(event_ids)
-        # Those that a claim holds are about to be sent: they are not waited for.
-        free = chosen.filter(status__in=from_states).locked().values_list("id", flat=True)
-        started = WebhookDelivery.objects.filter(id__in=list(free)).update(
-            status=DeliveryStatus.PENDING, due_at=now, schedule_step=0, delivered_at=None
-        )
-        events.roll_up(event_ids)
-        transaction.on_commit(lambda: kicks.request(now), robust=True)
-    return started
+    chosen = WebhookDelivery.objects.filter(id__in=list(ids))
+    event_ids = set(chosen.values_list("event_id", flat=True))
+    events.lock(event_ids)
+    free = chosen.filter(status__in=from_states, endpoint__is_active=True).locked()
+    restarted = WebhookDelivery.objects.filter(id__in=list(free.values_list("id", flat=True)))
+    count = restarted.update(
+        status=DeliveryStatus.PENDING, due_at=now, schedule_step=0, delivered_at=None
+    )
+    events.roll_up(event_ids)
+    transaction.on_commit(lambda: kicks.request(now), robust=True)
+    return count

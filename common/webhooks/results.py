@@ -13,6 +13,7 @@ from uuid import UUID
 
 import orjson
 from django.db import Error, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from common.db import DATABASE_GONE
@@ -86,11 +87,13 @@ def _write(finished: Sequence[Finished]) -> int:
 
 def disable_gone(finished: Sequence[Finished]) -> None:
     """Disable endpoints that answered 410: before the delivery is over, so that a crash in between
-    sends once more and hears 410 again.
+    sends once more and hears 410 again. It is the address that is gone: one that has another by
+    now stays.
     """
-    for endpoint_id in {claim.endpoint_id for claim, result in finished if result.is_gone}:
+    gone = {(claim.endpoint_id, claim.url) for claim, result in finished if result.is_gone}
+    for endpoint_id, url in gone:
         with suppress(NotFound):
-            endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.GONE)
+            endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.GONE, still=Q(url=url))
 
 
 # Ends the leases that still stand, each with its attempt. Rows come as one JSON value, which costs

@@ -99,8 +99,12 @@ def get_event(*, event_id: UUID) -> OutboxEvent:
     events = OutboxEvent.objects.prefetch_related(Prefetch("deliveries", deliveries))
     event = events.filter(id=event_id).first()
     if event is None:
-        raise NotFound("event_not_found", f"There is no event {event_id}.")
+        raise event_not_found(event_id)
     return event
+
+
+def event_not_found(event_id: UUID) -> NotFound:
+    return NotFound("event_not_found", f"There is no event {event_id}.")
 
 
 def deliveries_page(

@@ -14,7 +14,7 @@ from accounts.models import User
 from accounts.services import get_user
 from common.errors import DooritoError, NotFound
 from common.models import DeliveryStatus, WebhookEndpoint
-from common.outbox.events import EVENT_TYPES
+from common.outbox.types import event_types
 from common.webhooks.endpoints import (
     DESCRIPTION_LENGTH,
     TIMEOUT_MAX,
@@ -26,12 +26,6 @@ from common.webhooks.endpoints import (
 KEPT = "••••••••"
 ENDPOINTS_OFFERED = 200
 
-_KINDS = {
-    "file": "Files",
-    "batch": "Batches",
-    "workflow_run": "Workflow runs",
-    "webhook": "Webhooks",
-}
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _WAIT = re.compile(r"(\d{1,7})([dhms]?)")
 # By hours.
@@ -111,8 +105,7 @@ class EndpointForm(forms.Form):
     def event_groups(self) -> list[tuple[str, list[str]]]:
         """What can be subscribed to, by kind; `file.*` is all of a kind, later ones too."""
         return [
-            (label, [f"{kind}.*", *sorted(t for t in EVENT_TYPES if t.startswith(f"{kind}."))])
-            for kind, label in _KINDS.items()
+            (kind.label, [f"{kind.name}.*", *sorted(kind.examples)]) for kind in event_types.kinds
         ]
 
     def clean_content_types(self) -> list[str]:
@@ -223,7 +216,7 @@ class EventFilterForm(DeliveryFilterForm):
     event_type = forms.ChoiceField(
         label="Type",
         required=False,
-        choices=[("", "All types"), *((value, value) for value in sorted(EVENT_TYPES))],
+        choices=lambda: [("", "All types"), *((name, name) for name in sorted(event_types))],
     )
 
 

@@ -13,11 +13,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.models import User
-from accounts.permissions import CHANGE_WEBHOOKS, CHANGE_WORKFLOWS, SEE_WEBHOOKS, allows
+from accounts.permissions import allows
 from common.models import OutboxEvent, WebhookEndpoint
 from common.webhooks import health
+from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.webhooks.selectors import BACKLOG_CAP
 from frontend.forms.webhooks import waits
+from uploads.workflows.permissions import CHANGE_WORKFLOWS
 
 register = template.Library()
 

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 import pytest
 from django.test import Client
 
-from uploads import event_schemas
+from common.outbox import schemas as event_schemas
+from common.outbox.types import event_types
 
 
 class Examples(HTMLParser):
@@ -40,7 +41,7 @@ def page():
 
 
 def test_every_event_is_described_with_a_link_to_its_schema(page):
-    for event_type in event_schemas.PAYLOADS:
+    for event_type in event_types:
         path = event_schemas.path(event_type)
         assert f'href="{path}"' in page
         assert Client().get(path).status_code == 200
@@ -50,7 +51,7 @@ def test_every_event_is_described_with_a_link_to_its_schema(page):
 def test_every_example_is_shown_whole(page):
     shown = [json.loads(text) for text in Examples(page).found]
 
-    assert shown == [event_schemas.example(event_type) for event_type in event_schemas.PAYLOADS]
+    assert shown == [event_schemas.example(event_type) for event_type in event_types]
 
 
 def test_the_fields_are_listed_with_their_meaning(page):

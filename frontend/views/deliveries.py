@@ -9,12 +9,12 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.errors import Conflict
+from common.outbox.envelopes import envelope_for
 from common.webhooks import replay, selectors
+from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from frontend.views.access import SignedInRequest, is_fragment, permitted
 from frontend.views.lists import pace
-from uploads.selectors import envelope_for
 
 
 @require_safe

@@ -7,13 +7,14 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.errors import Conflict
+from common.outbox.envelopes import envelope_for
 from common.webhooks import replay, selectors
+from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from frontend.forms.webhooks import EventFilterForm, RedeliverForm
 from frontend.views.access import SignedInRequest, is_fragment, permitted
 from frontend.views.lists import chosen, pace, page_of, template_of
-from uploads.selectors import envelope_for, may_read_file_of
+from uploads.selectors import may_read_file_of
 
 
 @require_safe

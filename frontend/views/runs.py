@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.permissions import SEE_TRACEBACKS
 from common.errors import DooritoError, NotFound
 from frontend import markdown
 from frontend.forms.runs import ConfigForm, RunFilterForm
@@ -24,6 +23,7 @@ from uploads.models import FileStatus, IngestFile, RunStatus, Workflow, Workflow
 from uploads.workflows import registry, starting
 from uploads.workflows import runs as services
 from uploads.workflows import selectors as run_selectors
+from uploads.workflows.permissions import SEE_TRACEBACKS
 
 SLOW_PACE = 10  # seconds between two looks at what an external runner does
 RUNS_LISTED = 10  # on a file's page

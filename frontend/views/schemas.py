@@ -8,7 +8,8 @@ from django.shortcuts import render
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
-from uploads import event_schemas
+from common.outbox import schemas as event_schemas
+from common.outbox.types import event_types
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Description:
 @cache_control(public=True, max_age=3600)
 def schemas(request: HttpRequest) -> HttpResponse:
     """Public: it tells nothing of this portal but its address."""
-    described = [_described(event_type) for event_type in event_schemas.PAYLOADS]
+    described = [_described(event_type) for event_type in event_types]
     return render(request, "pages/schemas.html", {"events": described})
 
 

@@ -16,12 +16,12 @@ from django.utils.http import urlencode
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.errors import DooritoError, InvalidInput, NotFound
 from common.models import WebhookDelivery, WebhookEndpoint
 from common.outbox.events import OPEN
 from common.pagination import paginate
 from common.webhooks import dispatch, endpoints, recovery, selectors
+from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from frontend.forms.webhooks import (
     DeliveryFilterForm,
     EndpointForm,

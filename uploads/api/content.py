@@ -18,7 +18,7 @@ from uploads import selectors
 from uploads.files import lifecycle
 from uploads.files.links import LinkKind, file_id_of
 from uploads.models import IngestFile
-from uploads.storage import storage
+from uploads.storage import open_object
 
 _BLOCK_BYTES = 256 * 2**10  # of a range
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)  # 64 bits: more is no range
@@ -42,7 +42,7 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
     span = _span(request, size=file.size_bytes, etag=etag)
     start, end = span or (0, file.size_bytes)
     with ExitStack() as stack:
-        content = stack.enter_context(storage().open(file.storage_key))
+        content = stack.enter_context(open_object(file))
         if request.method == "HEAD":
             response = HttpResponse()
         elif span is None:

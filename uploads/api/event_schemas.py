@@ -6,7 +6,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import conditional_page
 
 from common.http.problems import answers_problems
-from uploads import event_schemas
+from common.outbox import schemas as event_schemas
 from uploads.api.openapi import read_only
 
 

@@ -8,11 +8,11 @@ from ninja import Query, Router, Schema, Status
 from accounts.authentication import AuthenticatedRequest
 from common.errors import InvalidInput
 from common.http.problems import PROBLEMS
-from common.outbox import events
+from common.outbox.envelopes import envelope_for
+from common.outbox.types import event_types
 from common.webhooks import replay, selectors
 from uploads.api.staff import may_change_webhooks, may_see_webhooks
 from uploads.api.webhook_schemas import EventDetailOut, EventList, RedeliverIn, RedeliveryOut
-from uploads.selectors import envelope_for
 
 router = Router(tags=["Events"])
 
@@ -27,9 +27,8 @@ class EventListQuery(Schema):
 @router.get("", response={200: EventList} | PROBLEMS, auth=may_see_webhooks)
 def list_events(request: AuthenticatedRequest, query: Query[EventListQuery]) -> EventList:
     """All events that are kept, newest first."""
-    if query.type and query.type not in events.EVENT_TYPES:
-        choices = ", ".join(sorted(events.EVENT_TYPES))
-        raise InvalidInput("invalid_type", f"type is one of {choices}")
+    if query.type and query.type not in event_types:
+        raise InvalidInput("invalid_type", f"type is one of {event_types.listed()}")
     page = selectors.events_page(
         event_type=query.type, status=query.status, cursor=query.cursor, limit=query.limit
     )

@@ -14,6 +14,7 @@ from uploads import selectors
 from uploads.files.expiry import session_expiry
 from uploads.files.lifecycle import Consumption
 from uploads.models import IngestFile, UploadBatch, UploadSession
+from uploads.receiving.layout import grid_of
 from uploads.receiving.requests import UploadRequest
 
 
@@ -54,6 +55,7 @@ class SessionOut(Schema):
     @classmethod
     def of(cls, session: UploadSession) -> "SessionOut":
         file = session.file
+        grid = grid_of(session)
         return cls(
             session_id=session.id,
             file_id=file.id,
@@ -62,8 +64,8 @@ class SessionOut(Schema):
             relative_path=file.relative_path,
             status=session.status,
             size_bytes=file.size_bytes,
-            chunk_size_bytes=session.chunk_size_bytes,
-            total_parts=session.total_parts,
+            chunk_size_bytes=grid.chunk_size_bytes,
+            total_parts=grid.total_parts,
             received_parts=selectors.received_ranges(session),
             received_parts_count=session.received_parts_count,
             received_bytes=session.received_bytes,

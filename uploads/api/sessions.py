@@ -12,7 +12,7 @@ from common.http.digests import content_digest
 from common.http.problems import PROBLEMS
 from uploads import selectors
 from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut
-from uploads.receiving import sessions
+from uploads.receiving import finalizing, sessions
 from uploads.receiving.parts import receive_part
 
 router = Router(tags=["Upload sessions"], auth=Authenticator(TokenScope.UPLOAD))
@@ -61,7 +61,9 @@ def put_part(
 @router.post("/{uuid:session_id}/finalize", response={200: FileOut} | PROBLEMS)
 def finalize_session(request: AuthenticatedRequest, session_id: UUID) -> FileOut:
     """Prove and store the file. Safe to repeat."""
-    return FileOut.of(sessions.finalize_session(principal=request.principal, session_id=session_id))
+    return FileOut.of(
+        finalizing.finalize_session(principal=request.principal, session_id=session_id)
+    )
 
 
 @router.delete("/{uuid:session_id}", response={204: None} | PROBLEMS)

@@ -2,7 +2,7 @@
 
 from accounts.authentication import Authenticator
 from accounts.models import TokenScope
-from accounts.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
+from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 
 may_see_webhooks = Authenticator(TokenScope.WEBHOOKS, permission=SEE_WEBHOOKS)
 may_change_webhooks = Authenticator(TokenScope.WEBHOOKS, permission=CHANGE_WEBHOOKS)

@@ -172,7 +172,10 @@ def enable_webhook(request: AuthenticatedRequest, webhook_id: UUID) -> WebhookOu
     "/{uuid:webhook_id}/recover", response={202: WebhookOut} | PROBLEMS, auth=may_change_webhooks
 )
 def recover_webhook(request: AuthenticatedRequest, webhook_id: UUID, body: RecoverIn) -> Status:
-    """Send, in the background, what failed or was missed since then. Safe to repeat."""
+    """Send, in the background, what failed or was missed since then. Safe to repeat.
+
+    An endpoint did not miss what happened before it was added: `redeliver` sends it such an event.
+    """
     if body.since > timezone.now():
         raise InvalidInput("invalid_since", "since is yet to come.")
     recovery.start(endpoint_id=webhook_id, since=body.since)

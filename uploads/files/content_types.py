@@ -1,16 +1,15 @@
 """What a file's bytes say they are (libmagic)."""
 
+import os
 from collections.abc import Iterator
-from threading import Lock
+from queue import SimpleQueue
 
 import pylibmagic  # noqa: F401  (first: it brings libmagic and says where its database is)
 
 # isort: split
 import magic
 
-from uploads.storage.base import UploadReader
-
-_HEAD_BYTES = 256 * 1024
+HEAD_BYTES = 256 * 1024  # of a file that its type is told by
 _EMPTY = "application/x-empty"
 _ENTRY = b"PK\x03\x04"  # a ZIP's local file header (APPNOTE 4.3.7)
 _UNSURE = {"application/zip", "application/octet-stream"}
@@ -21,20 +20,25 @@ _OFFICE_TYPES = {
     b"ppt/": f"{_OFFICE}.presentationml.presentation",
 }
 
-_magic = magic.Magic(mime=True)
-_lock = Lock()
+# One for each processor: none may be used by two threads at once.
+_detectors: SimpleQueue[magic.Magic] = SimpleQueue()
+for _ in range(os.cpu_count() or 1):
+    _detectors.put(magic.Magic(mime=True))
 
 
-def detect_type(reader: UploadReader, *, size_bytes: int) -> str:
-    """Media type by content, e.g. `application/pdf`; `application/octet-stream` if unknown."""
-    if size_bytes == 0:
+def detect_type(head: bytes) -> str:
+    """Media type by content, e.g. `application/pdf`; `application/octet-stream` if unknown.
+
+    `head` is the beginning of a file: HEAD_BYTES, or all that it has.
+    """
+    if not head:
         return _EMPTY
-    head = memoryview(bytearray(min(size_bytes, _HEAD_BYTES)))
-    count = reader.read_into(head, offset=0)
-    content = bytes(head[:count])
-    with _lock:
-        detected = str(_magic.from_buffer(content)).lower()
-    return _office_type(content) or detected if detected in _UNSURE else detected
+    detector = _detectors.get()
+    try:
+        detected = str(detector.from_buffer(head)).lower()
+    finally:
+        _detectors.put(detector)
+    return _office_type(head) or detected if detected in _UNSURE else detected
 
 
 def _office_type(head: bytes) -> str | None:

@@ -13,7 +13,7 @@ from uploads.files import hooks, states
 from uploads.files.batches import close_if_idle, idle_batches
 from uploads.files.expiry import expiry_notice_from
 from uploads.models import FileStatus, IngestFile
-from uploads.storage import storage
+from uploads.storage import object_of, storage_for
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def close_idle_batches() -> int:
 
 def _purge(file: IngestFile) -> bool:
     try:
-        storage().delete(file.storage_key)
+        storage_for(file).objects.delete(object_of(file))
     except OSError:  # a later sweep tries it again
         logger.exception("The bytes of file %s cannot be removed", file.id)
         return False

@@ -56,6 +56,12 @@ def begin(new: NewFile) -> IngestFile:
         return _insert(new, status=FileStatus.UPLOADING)
 
 
+def declare_size(file_id: UUID, *, size_bytes: int) -> bool:
+    """The size of a file whose upload began without one. (Until then it counts as 0 bytes.)"""
+    uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
+    return uploading.change(size_bytes=size_bytes)
+
+
 def store(file_id: UUID, proof: Proof) -> IngestFile:
     """The upload is whole. Raises Conflict `file_not_uploading`."""
     uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)

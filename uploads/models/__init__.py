@@ -1,6 +1,6 @@
 from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
-from uploads.models.sessions import PartStatus, SessionStatus, UploadPart, UploadSession
+from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
 from uploads.models.workflows import (
     AttemptOutcome,
     RunStatus,
@@ -17,7 +17,7 @@ __all__ = [
     "BatchStatus",
     "FileStatus",
     "IngestFile",
-    "PartStatus",
+    "PartOrder",
     "RunStatus",
     "RunTrigger",
     "SessionStatus",

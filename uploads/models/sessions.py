@@ -15,8 +15,20 @@ class SessionStatus(models.TextChoices):
     ABORTED = "aborted"
 
 
+class PartOrder(models.TextChoices):
+    """How a part's place in the file is known."""
+
+    NUMBERED = "numbered"  # by its number: all parts but the last have one size
+    APPENDED = "appended"  # by what came before it
+    TOLD_LAST = "told_last"  # by a list of all parts, once all are there
+
+
 class UploadSession(TimeStampedModel):
     """One resumable upload of one file.
+
+    What was received is a set of byte ranges, its parts; it is whole when they cover
+    `length_bytes`, which may become known late. Numbered parts are all of `chunk_size_bytes`,
+    and `total_parts` of them cover the file; for other orders both are unknown (null).
 
     `hash_state` is the SHA-256 state after the first `hashed_bytes` of the file: it advances as
     the received prefix grows, so that finalizing reads only what the prefix lacks.
@@ -34,20 +46,29 @@ class UploadSession(TimeStampedModel):
         db_index=False,
     )
     status = models.CharField(max_length=16, choices=SessionStatus, default=SessionStatus.INIT)
-    chunk_size_bytes = models.PositiveBigIntegerField()
-    total_parts = models.PositiveIntegerField()
+    part_order = models.CharField(
+        max_length=16, choices=PartOrder, default=PartOrder.NUMBERED, db_default=PartOrder.NUMBERED
+    )
+    length_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    chunk_size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    total_parts = models.PositiveIntegerField(null=True, blank=True)
+    # Where the next part goes whose place is told last; parts that broke off leave holes.
+    allocated_bytes = models.PositiveBigIntegerField(default=0, db_default=0)
     received_parts_count = models.PositiveIntegerField(default=0)
     received_bytes = models.PositiveBigIntegerField(default=0)
     declared_sha256 = models.CharField(max_length=64, blank=True)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
     # SHA-256 of the values that the session was asked with: tells a repeat from another use.
     request_digest = models.CharField(max_length=64)
+    # What the store calls this upload: see `uploads.storage.handle_of`.
+    storage_backend = models.CharField(max_length=16, default="local", db_default="local")
     spool_key = models.CharField(max_length=255)
+    storage_token = models.CharField(max_length=1024, blank=True, default="", db_default="")
     hash_state = models.BinaryField(null=True, blank=True)
     hashed_bytes = models.PositiveBigIntegerField(default=0)
     last_activity_at = models.DateTimeField()
-    # The run of the machine that the parts were received in: a crash may lose unflushed bytes.
-    boot_id = models.CharField(max_length=36, blank=True)
+    # The store's epoch in which the parts were received (`MayLoseWrites`).
+    storage_epoch = models.CharField(max_length=36, blank=True, db_column="boot_id")
     # Why the session ended badly; a repeated finalize answers the same.
     error_status = models.PositiveSmallIntegerField(null=True, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
@@ -71,6 +92,20 @@ class UploadSession(TimeStampedModel):
                 condition=~models.Q(status="complete")
                 | models.Q(received_parts_count=models.F("total_parts")),
                 name="upload_session_complete_is_whole",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status="complete")
+                | models.Q(length_bytes__isnull=False, received_bytes=models.F("length_bytes")),
+                name="upload_session_complete_covers_length",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(part_order="numbered")
+                | models.Q(
+                    length_bytes__isnull=False,
+                    chunk_size_bytes__isnull=False,
+                    total_parts__isnull=False,
+                ),
+                name="upload_session_numbered_has_a_grid",
             ),
         ]
         indexes = [
@@ -100,14 +135,13 @@ class UploadSession(TimeStampedModel):
         return f"session {self.id}"
 
 
-class PartStatus(models.TextChoices):
-    PENDING = "pending"
-    RECEIVED = "received"
-    FAILED = "failed"
-
-
 class UploadPart(TimeStampedModel):
-    """A received range of a session. `part_number` counts from 1."""
+    """A received range of a session.
+
+    `part_number` counts from 1 in the order of the file; where that is told last, in the order
+    of arrival until then. `offset_bytes` is where the bytes lie in the upload. A digest without
+    an algorithm: none was kept.
+    """
 
     session = models.ForeignKey(
         UploadSession, on_delete=models.CASCADE, related_name="parts", db_index=False
@@ -117,7 +151,8 @@ class UploadPart(TimeStampedModel):
     size_bytes = models.PositiveBigIntegerField()
     digest_algorithm = models.CharField(max_length=16)
     digest = models.CharField(max_length=128)
-    status = models.CharField(max_length=16, choices=PartStatus, default=PartStatus.RECEIVED)
+    # The store's proof that it took the range, which finishing needs.
+    receipt = models.CharField(max_length=1024, blank=True, default="", db_default="")
 
     class Meta:
         db_table = "upload_part"

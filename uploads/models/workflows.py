@@ -152,8 +152,9 @@ class WorkflowRun(TimeStampedModel):
     completed_at = models.DateTimeField(null=True, blank=True)  # whatever the end was
     output_text = models.TextField(blank=True)
     output_is_cut = models.BooleanField(default=False)
-    # The storage key of a result that is being written; its row comes with the run's end.
+    # Where a result lies that is being written; its row comes with the run's end.
     result_key = models.CharField(max_length=255, blank=True)
+    result_backend = models.CharField(max_length=16, default="local", db_default="local")
     result_file = models.ForeignKey(
         IngestFile, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )

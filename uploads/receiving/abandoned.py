@@ -5,6 +5,7 @@ Every function does a bounded batch and says how much it did.
 
 import logging
 from datetime import timedelta
+from itertools import batched
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -13,7 +14,14 @@ from common.errors import Gone
 from uploads.files.expiry import idle_before
 from uploads.models import IngestFile, SessionStatus, UploadPart, UploadSession
 from uploads.receiving.sessions import end_session, remove_spool
-from uploads.storage import storage
+from uploads.storage import (
+    Storage,
+    UploadHandle,
+    backends,
+    handle_of,
+    named,
+    storage_for,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +61,12 @@ def purge_parts() -> int:
 
 def remove_orphan_spools() -> int:
     """Free spool files that no open session owns: their creation was cut short by a kill."""
-    removed = 0
-    keys: list[str] = []
-    for key in storage().unfinished(older_than=timezone.now() - _SETTLE):
-        keys.append(key)
-        if len(keys) == BATCH:
-            removed += _remove_unowned(keys)
-            keys = []
-    return removed + _remove_unowned(keys)
+    before = timezone.now() - _SETTLE
+    return sum(
+        _remove_unowned(store, handles)
+        for store in map(named, backends())
+        for handles in batched(store.uploads.unfinished(older_than=before), BATCH)
+    )
 
 
 def _remove_spool(session: UploadSession) -> bool:
@@ -80,7 +86,7 @@ def _idle_sessions() -> QuerySet[UploadSession]:
 
 
 def _abort_if_quiet(session: UploadSession) -> bool:
-    with storage().try_idle(session.spool_key) as quiet:
+    with storage_for(session).locks.try_idle(handle_of(session)) as quiet:
         if not quiet:
             UploadSession.objects.filter(id=session.id).update(last_activity_at=timezone.now())
             return False
@@ -94,17 +100,23 @@ def _abort_if_quiet(session: UploadSession) -> bool:
         )
 
 
-def _remove_unowned(keys: list[str]) -> int:
+def _remove_unowned(store: Storage, handles: tuple[UploadHandle, ...]) -> int:
     # A key is its file's id, which is indexed.
-    files = IngestFile.objects.filter(id__in=keys).values_list("id", flat=True)
-    owned = {file_id.hex for file_id in files}
-    return sum(_discard(key) for key in keys if key not in owned)
+    files = IngestFile.objects.filter(id__in=[handle.key for handle in handles])
+    states = {file_id.hex: status for file_id, status in files.values_list("id", "status")}
+    for handle in handles:
+        if states.get(handle.key) in IngestFile.WITH_POINTER:
+            store.uploads.settle(handle)
+    return sum(_discard(store, handle) for handle in handles if handle.key not in states)
 
 
-def _discard(key: str) -> bool:
+def _discard(store: Storage, handle: UploadHandle) -> bool:
+    """Unless somebody is writing it just now."""
     try:
-        storage().discard(key)
+        with store.locks.try_idle(handle) as idle:
+            if idle:
+                store.uploads.discard(handle)
+            return idle
     except OSError:  # one spool's trouble must not keep all others
-        logger.exception("The spool %s cannot be removed", key)
+        logger.exception("The spool %s cannot be removed", handle.key)
         return False
-    return True

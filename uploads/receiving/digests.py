@@ -1,9 +1,10 @@
 """The whole-file SHA-256 of an upload, rolled along as its received prefix grows.
 
-A session keeps the hash state after its first `hashed_bytes`. Whoever receives a part by which
-enough has come together, or the last one, carries the state over what is contiguous by then, so
-finalizing a file that came in order reads nothing again. Saving is one conditional update, so a
-second roller could at most waste work.
+A session keeps the hash state after its first `hashed_bytes`. What comes in order is hashed by the
+request that receives it (`intake`), and the state is kept with the part. Numbered parts may come
+in any order: whoever receives one by which enough has come together, or the last one, carries the
+state over what is contiguous by then. So finalizing a file that came in order reads nothing again.
+Saving is one conditional update: a second roller could at most waste work.
 """
 
 import hashlib
@@ -18,24 +19,29 @@ from django.db import connection
 
 from common.db import release_connection
 from common.sha256 import ResumableSha256, can_save_state
-from uploads.models import PartStatus, UploadSession
-from uploads.storage import storage
-from uploads.storage.base import UploadReader
+from uploads.models import UploadSession
+from uploads.storage import UploadHandle, handle_of, named
+from uploads.storage.base import ReadsBack, UploadReader
 
 BLOCK_BYTES = 2**20
 _DUE_BYTES = 32 * 2**20  # a turn for less costs statements, and keeps a sender waiting too often
 _ROUND_BYTES = 64 * 2**20  # after which the state is saved
 _LONGEST_SECONDS = 2.0  # that one request rolls; whoever sends the next part goes on
 
+Span = tuple[int, int]  # offset and size, in bytes
+
 
 @dataclass(frozen=True)
-class _Prefix:
-    """The hashed beginning of an upload, and where the received bytes after it end."""
+class Prefix:
+    """The hashed beginning of an upload."""
 
-    session_id: UUID
     hashed_bytes: int
     hash_state: bytes | memoryview | None
-    end: int
+
+    def digest(self) -> ResumableSha256:
+        """Its SHA-256, to be carried on. Needs `can_save_state()`."""
+        state = self.hash_state
+        return ResumableSha256.from_state(bytes(state)) if state else ResumableSha256()
 
 
 @dataclass(frozen=True)
@@ -56,47 +62,77 @@ def part_digester(algorithm: str) -> Any:
     return blake3() if algorithm == "blake3" else hashlib.new(algorithm.replace("-", ""))
 
 
-def roll_forward(session_id: UUID, *, key: str) -> None:
+def prefix_digester(prefix: Prefix, *, offset: int) -> ResumableSha256 | None:
+    """What hashes the bytes from `offset` on as they come; None where they do not follow."""
+    return prefix.digest() if can_save_state() and prefix.hashed_bytes == offset else None
+
+
+def roll_forward(session_id: UUID, handle: UploadHandle) -> None:
     """Carry the digest over what is contiguous, unless another request is doing so.
 
     What arrives while another request rolls is found by that one's next round, as soon as enough
     has come together again or the file is whole, so finalizing finds next to nothing left.
     """
-    if not can_save_state():
+    store = named(handle.backend)
+    if not can_save_state() or not isinstance(store.uploads, ReadsBack):
         return
-    with storage().try_exclusive(key) as alone:
+    with store.locks.try_exclusive(handle) as alone:
         until = time.monotonic() + _LONGEST_SECONDS
-        while alone and _roll_once(session_id, key=key) and time.monotonic() < until:
+        while alone and _roll_once(session_id, handle) and time.monotonic() < until:
             pass
 
 
-def complete_digest(session: UploadSession) -> str:
-    """SHA-256 of the whole upload in hex; reads only what has not been hashed yet.
+def complete_digest(session: UploadSession, *, length: int) -> str | None:
+    """SHA-256 of a whole upload, whose bytes lie in the file's order, in hex.
 
-    Every part must have been received, and the caller must hold the upload exclusively.
+    Reads only what has not been hashed yet; None where that cannot be read back. The caller must
+    hold the upload exclusively.
     """
-    size = session.file.size_bytes
+    prefix = Prefix(session.hashed_bytes, session.hash_state)
+    if can_save_state() and prefix.hashed_bytes == length:
+        return prefix.digest().hexdigest()
+    if not isinstance(named(session.storage_backend).uploads, ReadsBack):
+        return None
     if not can_save_state():
-        return _read_through(session.spool_key, size=size)
-    prefix = _Prefix(session.id, session.hashed_bytes, session.hash_state, end=size)
-    digest = _hash_on(prefix, key=session.spool_key)
-    _save(prefix, digest)
+        return digest_of(handle_of(session), [(0, length)])
+    digest = _hash_on(handle_of(session), prefix, end=length)
+    _save(session.id, prefix, digest, end=length)
     return digest.hexdigest()
 
 
-def _roll_once(session_id: UUID, *, key: str) -> bool:
+def digest_of(handle: UploadHandle, spans: list[Span]) -> str:
+    """SHA-256 of an upload's spans, one after the other, in hex."""
+    release_connection()
+    digest = hashlib.sha256()
+    with reader_of(handle) as reader:
+        for offset, size in spans:
+            for block in upload_blocks(reader, start=offset, end=offset + size):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def reader_of(handle: UploadHandle) -> Any:
+    """Reads an upload back. Raises TypeError where its store cannot."""
+    uploads = named(handle.backend).uploads
+    if not isinstance(uploads, ReadsBack):
+        raise TypeError(f"the store {handle.backend} gives nothing back before it is finished")
+    return uploads.reader(handle)
+
+
+def _roll_once(session_id: UUID, handle: UploadHandle) -> bool:
     """Hash the next run of received parts; whether there may be more by now."""
-    prefix = _next_run(session_id)
-    if prefix is None:
+    run = _next_run(session_id)
+    if run is None:
         return False
-    backlog = _save(prefix, _hash_on(prefix, key=key))
+    prefix, end = run
+    backlog = _save(session_id, prefix, _hash_on(handle, prefix, end=end), end=end)
     return backlog is not None and backlog.is_due
 
 
 _NEXT_PARTS = """
     SELECT part.offset_bytes, part.size_bytes, session.hashed_bytes, session.hash_state
     FROM upload_session session JOIN upload_part part ON part.session_id = session.id
-    WHERE session.id = %s AND part.status = %s
+    WHERE session.id = %s AND session.part_order = 'numbered'
         AND part.part_number > session.hashed_bytes / session.chunk_size_bytes
         AND part.part_number <=
             (session.hashed_bytes + %s - 1) / session.chunk_size_bytes + 1
@@ -104,25 +140,30 @@ _NEXT_PARTS = """
 """
 
 
-def _next_run(session_id: UUID) -> _Prefix | None:
-    """The run of received parts, as many as a round may have, that follows the hashed prefix."""
+def _next_run(session_id: UUID) -> tuple[Prefix, int] | None:
+    """The hashed prefix, and where the run of received parts ends that follows it.
+
+    The run has as many parts as a round may have.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT_PARTS, [session_id, PartStatus.RECEIVED.value, _ROUND_BYTES])
+        cursor.execute(_NEXT_PARTS, [session_id, _ROUND_BYTES])
         rows = cursor.fetchall()
-    run: _Prefix | None = None
-    for offset, size, hashed, state in rows:
-        if offset != (run.end if run else hashed):
+    if not rows:
+        return None
+    _, _, hashed_bytes, hash_state = rows[0]
+    end = hashed_bytes
+    for offset, size, _, _ in rows:
+        if offset != end:
             break
-        run = _Prefix(session_id, hashed, state, end=offset + size)
-    return run
+        end = offset + size
+    return (Prefix(hashed_bytes, hash_state), end) if end > hashed_bytes else None
 
 
-def _hash_on(prefix: _Prefix, *, key: str) -> ResumableSha256:
+def _hash_on(handle: UploadHandle, prefix: Prefix, *, end: int) -> ResumableSha256:
     release_connection()
-    state = prefix.hash_state
-    digest = ResumableSha256.from_state(bytes(state)) if state else ResumableSha256()
-    with storage().reader(key) as reader:
-        for block in upload_blocks(reader, start=prefix.hashed_bytes, end=prefix.end):
+    digest = prefix.digest()
+    with reader_of(handle) as reader:
+        for block in upload_blocks(reader, start=prefix.hashed_bytes, end=end):
             digest.update(block)
     return digest
 
@@ -136,24 +177,15 @@ _SAVE = """
 """
 
 
-def _save(prefix: _Prefix, digest: ResumableSha256) -> Backlog | None:
+def _save(session_id: UUID, prefix: Prefix, digest: ResumableSha256, *, end: int) -> Backlog | None:
     """Keep the state; what has been received beyond it meanwhile, or None if another was kept.
 
     The answer comes from the same row lock that recording a part takes, so no part slips between.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_SAVE, [digest.state(), prefix.end, prefix.session_id, prefix.hashed_bytes])
+        cursor.execute(_SAVE, [digest.state(), end, session_id, prefix.hashed_bytes])
         saved = cursor.fetchone()
-    return Backlog(saved[0], is_whole=saved[1]) if saved else None
-
-
-def _read_through(key: str, *, size: int) -> str:
-    release_connection()
-    digest = hashlib.sha256()
-    with storage().reader(key) as reader:
-        for block in upload_blocks(reader, start=0, end=size):
-            digest.update(block)
-    return digest.hexdigest()
+    return Backlog(saved[0], is_whole=bool(saved[1])) if saved else None
 
 
 def upload_blocks(reader: UploadReader, *, start: int, end: int) -> Iterator[memoryview]:

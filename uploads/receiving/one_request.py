@@ -1,22 +1,40 @@
-"""Small files, sent in a single request: a session of one part, begun and finalized at once."""
+"""Small files, sent in a single request: no session, no parts.
+
+The body is hashed on its way to the disk, and one transaction makes the file, its event and, for
+an idempotency key, the session that a repeat finds.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from accounts.principals import Principal
-from common.errors import Conflict, Gone
+from common.db import release_connection
+from common.errors import Conflict, DooritoError, UnprocessableContent
 from common.http.digests import Digest
+from common.ids import uuid7
 from uploads import policy, selectors
+from uploads.files import states
+from uploads.files.content_types import detect_type
+from uploads.files.states import NewFile, Proof
 from uploads.models import IngestFile, SessionStatus, UploadSession
-from uploads.receiving.digests import part_digester
-from uploads.receiving.parts import (
+from uploads.receiving.bodies import (
     PartRange,
     digest_of_repeat,
-    receive_part,
+    no_more_than,
     require_declared,
+    require_whole,
 )
+from uploads.receiving.digests import part_digester
+from uploads.receiving.endings import original_error
+from uploads.receiving.intake import Intake, with_head
 from uploads.receiving.requests import UploadRequest
-from uploads.receiving.sessions import create_session, finalize_session, forget_unless_busy
+from uploads.receiving.sessions import forget_unless_busy, session_of_key
+from uploads.storage import Storage, StoredObject, UploadHandle, storage_for_new
+from uploads.storage.base import ObjectWriter
 
 
 def store_in_one_request(
@@ -28,59 +46,162 @@ def store_in_one_request(
 ) -> IngestFile:
     """The stored file; for a repeated idempotency key with the same bytes, the one stored before.
 
-    What fails leaves nothing behind. Raises what creating, receiving and finalizing raise, and
-    Conflict `idempotency_key_reused` for other bytes.
+    What fails leaves nothing behind. Raises InvalidInput, PayloadTooLarge `file_too_large`,
+    UnsupportedType `type_not_allowed`, UnprocessableContent `digest_mismatch` or
+    `sha256_mismatch`, NotFound `batch_not_found`, Conflict `batch_closed`,
+    `idempotency_key_reused` or `upload_in_progress`, InsufficientStorage `no_room`.
     """
-    size = policy.check_single_request_size(request.size_bytes)
-    request = replace(request, chunk_size_bytes=policy.single_part_size(size))
-    session, created = create_session(principal=principal, request=request)
+    size = policy.check_single_request_size(request.size_bytes or 0)
+    request = replace(request, chunk_size_bytes=policy.single_part_size(size)).checked()
+    if request.batch_id:  # before the body is taken; the transaction looks again
+        selectors.get_batch(principal=principal, batch_id=request.batch_id)
+    known = session_of_key(principal=principal, request=request)
+    if known is not None and (file := _stored_before(known)) is not None:
+        _require_same(file, blocks=blocks, declared=declared)
+        return file
+    store = storage_for_new()
+    file_id = uuid7()
+    release_connection()  # the body may take its time
+    with store.uploads.put(file_id.hex, size_bytes=request.size_bytes or 0) as writer:
+        proof = _take(request, writer, blocks=blocks, declared=declared)
+        return _insert(principal, request, file_id, proof, store)
+
+
+def _take(
+    request: UploadRequest,
+    writer: ObjectWriter,
+    *,
+    blocks: Iterator[memoryview],
+    declared: Digest | None,
+) -> Proof:
+    whole = _whole(request.size_bytes or 0)
+    sha256 = part_digester("sha-256")
+    promised = part_digester(declared.algorithm) if declared else None
+    head = bytearray()
+    intake = Intake(writer, [sha256, promised] if promised else [sha256])
+    intake.take(with_head(head, no_more_than(whole, blocks)))
+    require_whole(whole, received=intake.size_bytes)
+    if promised:
+        require_declared(promised.digest(), declared=declared)
+    if request.sha256 and request.sha256 != sha256.hexdigest():
+        raise UnprocessableContent(
+            "sha256_mismatch",
+            f"The file's SHA-256 is {sha256.hexdigest()}, not the declared {request.sha256}. "
+            "It was not kept; upload it again.",
+        )
+    detected = detect_type(bytes(head))
+    policy.check_detected_type(detected)
+    return Proof(sha256.hexdigest(), detected, writer.commit())
+
+
+def _insert(
+    principal: Principal, request: UploadRequest, file_id: UUID, proof: Proof, store: Storage
+) -> IngestFile:
+    """The rows of a file whose bytes are stored; without them, the bytes go again.
+
+    After any other error than ours the rows may be there; if not, a sweep frees the bytes.
+    """
     try:
-        if session.status in UploadSession.OPEN:
-            _receive(principal=principal, session=session, blocks=blocks, declared=declared)
-        else:
-            _require_same(session, blocks=blocks, declared=declared)
-        return finalize_session(principal=principal, session_id=session.id)
-    except Exception:
-        if created:  # and no repeat of the request goes on with it
-            forget_unless_busy(session)
+        with transaction.atomic():
+            file = states.store_new(_new_file(principal, request, file_id), proof)
+            if request.idempotency_key is not None:
+                _insert_session(principal, request, file, proof.stored)
+        return file
+    except IntegrityError:
+        _discard(store, proof.stored)
+        known = session_of_key(principal=principal, request=request)
+        if known is None:
+            raise
+        same = _stored_before(known)
+        if same is None or same.sha256 != proof.sha256:
+            raise _other_bytes() from None
+        return same
+    except DooritoError:
+        _discard(store, proof.stored)
         raise
 
 
-def _receive(
-    *,
-    principal: Principal,
-    session: UploadSession,
-    blocks: Iterator[memoryview],
-    declared: Digest | None,
+def _discard(store: Storage, stored: StoredObject) -> None:
+    store.uploads.discard(UploadHandle(stored.backend, stored.key))
+
+
+def _new_file(principal: Principal, request: UploadRequest, file_id: UUID) -> NewFile:
+    return NewFile(
+        id=file_id,
+        owner_id=principal.owner.pk,
+        filename=request.filename,
+        size_bytes=request.size_bytes or 0,
+        content_type=request.content_type,
+        relative_path=request.relative_path,
+        batch_id=request.batch_id,
+        metadata=request.metadata,
+    )
+
+
+def _insert_session(
+    principal: Principal, request: UploadRequest, file: IngestFile, stored: StoredObject
 ) -> None:
-    if session.total_parts == 0:
-        if declared:
-            require_declared(part_digester(declared.algorithm).digest(), declared=declared)
-        return
-    try:
-        receive_part(
-            principal=principal,
-            session_id=session.id,
-            part_number=1,
-            length=session.file.size_bytes,
-            blocks=blocks,
-            declared=declared,
+    """What tells a repeat of the idempotency key: a session that was complete when it was made."""
+    parts = 1 if file.size_bytes else 0
+    now = timezone.now()
+    UploadSession.objects.create(
+        file=file,
+        created_by=principal.owner,
+        status=SessionStatus.COMPLETE,
+        length_bytes=file.size_bytes,
+        chunk_size_bytes=max(file.size_bytes, 1),
+        total_parts=parts,
+        received_parts_count=parts,
+        received_bytes=file.size_bytes,
+        declared_sha256=request.sha256,
+        idempotency_key=request.idempotency_key,
+        request_digest=request.digest(),
+        storage_backend=stored.backend,
+        spool_key=stored.key,
+        last_activity_at=now,
+        parts_purged_at=now,
+    )
+
+
+def _stored_before(known: UploadSession) -> IngestFile | None:
+    """What the same request stored before; None where it came to nothing, and may try again.
+
+    Raises what it was refused for, Conflict `upload_in_progress` while a session of this key
+    receives.
+    """
+    if known.status in UploadSession.OPEN:
+        forget_unless_busy(known)
+        known.refresh_from_db()
+    if known.status in UploadSession.OPEN:
+        raise Conflict(
+            "upload_in_progress",
+            "A session with this idempotency key is receiving the file; wait for it.",
+            retry_after=2,
         )
-    except Gone:  # a repeat of this request was quicker
-        current = selectors.get_session(principal=principal, session_id=session.id)
-        _require_same(current, blocks=blocks, declared=declared)
+    if known.status == SessionStatus.COMPLETE:
+        return known.file
+    if known.status == SessionStatus.FAILED:
+        raise original_error(known)
+    return None
 
 
 def _require_same(
-    session: UploadSession, *, blocks: Iterator[memoryview], declared: Digest | None
+    file: IngestFile, *, blocks: Iterator[memoryview], declared: Digest | None
 ) -> None:
-    """The same bytes again as a complete session has stored, or a conflict."""
-    if session.status != SessionStatus.COMPLETE:
-        return  # finalizing says why
-    whole = PartRange(1, 0, session.file.size_bytes)
+    """The same bytes again as are stored, or a conflict."""
+    release_connection()
+    whole = _whole(file.size_bytes)
     repeat = digest_of_repeat(whole, "sha-256", blocks=blocks, declared=declared)
-    if repeat.hex() != session.file.sha256:
-        raise Conflict(
-            "idempotency_key_reused",
-            "This idempotency key was used for a file with other bytes; choose a new one.",
-        )
+    if repeat.hex() != file.sha256:
+        raise _other_bytes()
+
+
+def _other_bytes() -> Conflict:
+    return Conflict(
+        "idempotency_key_reused",
+        "This idempotency key was used for a file with other bytes; choose a new one.",
+    )
+
+
+def _whole(size_bytes: int) -> PartRange:
+    return PartRange(1, 0, size_bytes)

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
+from common.errors import InvalidInput
 from uploads import policy
+from uploads.models import PartOrder
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class UploadRequest:
     """What a client says about a file before sending it. Sizes in bytes."""
 
     filename: str
-    size_bytes: int
+    size_bytes: int | None  # None: to be declared later
     content_type: str = ""
     relative_path: str = ""
     sha256: str = ""
@@ -22,6 +24,7 @@ class UploadRequest:
     metadata: dict[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
     chunk_size_bytes: int | None = None
+    part_order: PartOrder = PartOrder.NUMBERED
 
     def checked(self) -> "UploadRequest":
         """The request in normal form.
@@ -31,9 +34,12 @@ class UploadRequest:
         """
         filename = policy.check_filename(self.filename)
         content_type = policy.check_content_type(self.content_type)
-        size_bytes = policy.check_size(self.size_bytes)
+        size_bytes = None if self.size_bytes is None else policy.check_size(self.size_bytes)
+        if size_bytes is None and self.part_order != PartOrder.APPENDED:
+            raise InvalidInput("size_missing", "Say how many bytes the file has.")
         policy.check_declared_type(content_type, filename)
-        policy.chunk_size_for(size_bytes, self.chunk_size_bytes)
+        if size_bytes is not None:
+            policy.chunk_size_for(size_bytes, self.chunk_size_bytes)
         return UploadRequest(
             filename=filename,
             size_bytes=size_bytes,
@@ -44,9 +50,13 @@ class UploadRequest:
             metadata=policy.check_metadata(self.metadata),
             idempotency_key=policy.check_idempotency_key(self.idempotency_key),
             chunk_size_bytes=self.chunk_size_bytes,
+            part_order=self.part_order,
         )
 
     def digest(self) -> str:
         """Tells a repeat of what was asked from another use of its idempotency key."""
-        values = json.dumps(asdict(self), sort_keys=True, default=str, ensure_ascii=True)
+        told = asdict(self)
+        if self.part_order == PartOrder.NUMBERED:
+            del told["part_order"]  # as it was before there were others: keys are kept for long
+        values = json.dumps(told, sort_keys=True, default=str, ensure_ascii=True)
         return hashlib.sha256(values.encode()).hexdigest()

@@ -1,14 +1,32 @@
-"""What a storage backend does for an upload, whichever it is.
+"""What every storage backend does, as three small interfaces and a few abilities beside them.
 
-An upload is addressed by its `key`, made by the caller and without user text; the stored object
-keeps the same key. Backends raise errors of `common.errors`, never their own.
+An `UploadStore` takes the bytes of an upload: `create` gives a handle, each range that is written
+a receipt, and `finish` takes both and gives a stored object. An `ObjectStore` has what is stored.
+`UploadLocks` say who may write a range, and who alone may read an upload through and finish it.
+
+What only some backends can do is an interface of its own (`ReadsBack`, `MayLoseWrites`): callers
+ask with isinstance. Keys are made by the caller and hold no user text; a stored object keeps the
+key of its upload. Backends raise errors of `common.errors`, never their own.
 """
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class UploadHandle:
+    """What a store calls an upload under way; kept with the upload's row.
+
+    `token` is the store's own name for it, such as the id of a multipart upload; empty if it needs
+    none.
+    """
+
+    backend: str
+    key: str
+    token: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,14 +38,134 @@ class StoredObject:
     key: str
 
 
-class PartWriter(Protocol):
-    """The exclusive right to write one part of an upload."""
+@dataclass(frozen=True)
+class Receipt:
+    """A range that a store has taken. `token` is the store's own proof of it, such as an ETag."""
+
+    offset_bytes: int
+    size_bytes: int
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class PartRules:
+    """What a store asks of the ranges of one upload; all but the last one are bound by sizes."""
+
+    min_bytes: int = 1
+    max_bytes: int = 2**62
+    max_count: int = 2**31 - 1
+
+
+class RangeWriter(Protocol):
+    """Takes the bytes of one range, one block after the other."""
 
     def write(self, block: memoryview) -> None:
-        """Append `block` to the part. Raises InsufficientStorage when there is no room."""
+        """Append `block`, which may be overwritten once this returns.
 
-    def flush(self) -> None:
-        """Hand what was written over to the system, so that finishing has less to wait for."""
+        Raises InsufficientStorage `no_room`, ServiceUnavailable `storage_failed`.
+        """
+
+    def commit(self) -> Receipt:
+        """Keep what was written. Without it, leaving the block keeps nothing that counts."""
+
+
+class ObjectWriter(Protocol):
+    """Takes the bytes of a whole object at once."""
+
+    def write(self, block: memoryview) -> None:
+        """As `RangeWriter.write`."""
+
+    def commit(self) -> StoredObject:
+        """Make the object durable. Without it, leaving the block leaves nothing behind."""
+
+
+class UploadStore(Protocol):
+    """Takes uploads: in ranges, or small ones whole. Raises InsufficientStorage `no_room` and
+    ServiceUnavailable `storage_failed` where it cannot.
+    """
+
+    rules: PartRules
+
+    def create(self, key: str, *, size_bytes: int | None) -> UploadHandle:
+        """Begin an upload, durably, with room for `size_bytes`; None: that is not known yet."""
+
+    def resize(self, handle: UploadHandle, *, size_bytes: int) -> None:
+        """Make room for `size_bytes`, once they are known. Repeating it is harmless."""
+
+    def write(
+        self, handle: UploadHandle, *, offset: int, size_bytes: int | None
+    ) -> AbstractContextManager[RangeWriter]:
+        """Write a range, which the caller must hold (`UploadLocks.writing`).
+
+        What was received must not be written again: it may be stored already.
+        Raises NotFound `upload_missing`.
+        """
+
+    def finish(
+        self, handle: UploadHandle, receipts: list[Receipt], *, size_bytes: int
+    ) -> StoredObject:
+        """Make the ranges, in the order in which the file has them, durable as one object.
+
+        Repeating it is harmless. Raises NotFound `upload_missing`, OSError when the store has
+        another size: what was hashed is not what would be kept.
+        """
+
+    def put(self, key: str, *, size_bytes: int) -> AbstractContextManager[ObjectWriter]:
+        """Store a whole object at once, with no upload before it.
+
+        What was not committed is discarded with the end of the block. What was is listed by
+        `unfinished` until the block has ended well: should it raise, the caller may know whether
+        a row names the bytes, and discards them or leaves them to a sweep.
+        """
+
+    def discard(self, handle: UploadHandle) -> None:
+        """Free everything of an upload, finished or not. Repeating it is harmless."""
+
+    def unfinished(self, *, older_than: datetime) -> Iterator[UploadHandle]:
+        """Uploads that were last written to before `older_than`."""
+
+    def settle(self, handle: UploadHandle) -> None:
+        """Forget what a kill left of an upload that is stored. Repeating it is harmless."""
+
+
+class ObjectStore(Protocol):
+    """Has what is stored."""
+
+    def open(self, stored: StoredObject, *, start: int = 0, end: int | None = None) -> BinaryIO:
+        """Its bytes from `start` to `end` (exclusive; None: to the last one).
+
+        Raises Gone `file_purged` when they are not there.
+        """
+
+    def delete(self, stored: StoredObject) -> None:
+        """Remove it. Repeating it is harmless."""
+
+
+class UploadLocks(Protocol):
+    """Who may do what to an upload. A lock ends with the process that has it."""
+
+    def writing(
+        self, handle: UploadHandle, *, offset: int, size_bytes: int | None
+    ) -> AbstractContextManager[None]:
+        """The sole right to write a range; None: all that follows `offset`.
+
+        Raises Conflict `part_in_progress` while another has some of it, NotFound `upload_missing`.
+        """
+
+    def try_exclusive(self, handle: UploadHandle) -> AbstractContextManager[bool]:
+        """Whether the caller alone may now read the upload through (digest, finish)."""
+
+    def exclusive(self, handle: UploadHandle) -> AbstractContextManager[None]:
+        """The same, waiting for it.
+
+        Raises NotFound `upload_missing`, Conflict `finalize_in_progress` when it takes too long.
+        """
+
+    def settled(self, handle: UploadHandle) -> AbstractContextManager[None]:
+        """The same for an upload that has all its parts, once nobody is writing one any more."""
+
+    def try_idle(self, handle: UploadHandle) -> AbstractContextManager[bool]:
+        """Whether nobody writes, digests or finishes; nobody can begin until the block ends."""
 
 
 class UploadReader(Protocol):
@@ -37,49 +175,27 @@ class UploadReader(Protocol):
         """Fill `buffer` from `offset`; how many bytes there were."""
 
 
-class Storage(Protocol):
-    def create(self, key: str, *, size_bytes: int) -> None:
-        """Make room for an upload, durably. Raises InsufficientStorage when there is none."""
+@runtime_checkable
+class ReadsBack(Protocol):
+    """A store that gives back what an upload received before it is finished."""
 
-    def write_part(
-        self, key: str, *, offset: int, size_bytes: int
-    ) -> AbstractContextManager[PartWriter]:
-        """Raises Conflict `part_in_progress` while another writer holds the part, NotFound
-        `upload_missing`. What was received must not be written again: it may be stored already.
-        """
-
-    def reader(self, key: str) -> AbstractContextManager[UploadReader]:
+    def reader(self, handle: UploadHandle) -> AbstractContextManager[UploadReader]:
         """Raises NotFound `upload_missing` when the upload's bytes are not there."""
 
-    def try_exclusive(self, key: str) -> AbstractContextManager[bool]:
-        """Whether the caller alone may now read the upload through (digest, finish)."""
 
-    def exclusive(self, key: str) -> AbstractContextManager[None]:
-        """The same, waiting for it.
+@runtime_checkable
+class MayLoseWrites(Protocol):
+    """A store that may lose ranges which it has taken, when its machine loses power."""
 
-        Raises NotFound `upload_missing`, Conflict `finalize_in_progress` when it takes too long.
-        """
+    def epoch(self) -> str:
+        """Names the time since the last such loss could have been; "" where that is not known."""
 
-    def settled(self, key: str) -> AbstractContextManager[None]:
-        """The same for an upload that has all its parts, once nobody is writing one any more."""
 
-    def try_idle(self, key: str) -> AbstractContextManager[bool]:
-        """Whether nobody writes, digests or finishes; nobody can begin until the block ends."""
+@dataclass(frozen=True)
+class Storage:
+    """A backend: the same store is asked for all that concerns one upload or file."""
 
-    def finish(self, key: str, *, size_bytes: int) -> StoredObject:
-        """Make the upload durable as a stored object. Repeating it is harmless.
-
-        Raises OSError when it has another size: what was hashed is not what would be kept.
-        """
-
-    def discard(self, key: str) -> None:
-        """Free everything of the upload, finished or not. Repeating it is harmless."""
-
-    def open(self, key: str) -> BinaryIO:
-        """A stored object. Raises Gone `file_purged` when its bytes are not there."""
-
-    def delete(self, key: str) -> None:
-        """Remove a stored object. Repeating it is harmless."""
-
-    def unfinished(self, *, older_than: datetime) -> Iterator[str]:
-        """Keys of uploads that were last written to before `older_than`."""
+    name: str
+    uploads: UploadStore
+    objects: ObjectStore
+    locks: UploadLocks

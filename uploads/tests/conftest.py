@@ -8,7 +8,10 @@ import pytest
 from accounts.tests.factories import make_user
 from boot.tests.portal import Portal
 from common.outbox import kicks
+from uploads import storage
+from uploads.storage import Storage
 from uploads.tests.factories import Api
+from uploads.tests.multipart_store import multipart_storage
 from uploads.tests.wire import Door
 from uploads.workflows import queue
 
@@ -62,3 +65,19 @@ def no_run_kicks(monkeypatch) -> list[float]:
     sent: list[float] = []
     monkeypatch.setattr(queue, "_senders", [sent.append])
     return sent
+
+
+@pytest.fixture
+def multipart(tmp_path: Path) -> Iterator[Storage]:
+    """A second backend, which new uploads go to once PORTAL_STORAGE is its name."""
+    second = multipart_storage(tmp_path / "multipart")
+    storage.register(second.name, lambda: second)
+    yield second
+    storage.unregister(second.name)
+
+
+@pytest.fixture(params=["local", "multipart"])
+def each_store(request, settings, multipart) -> str:
+    """The test runs once for every kind of store; its name."""
+    settings.PORTAL_STORAGE = request.param
+    return request.param

@@ -7,8 +7,8 @@ from functools import cache
 from jsonschema import Draft202012Validator, FormatChecker
 
 from common.models import OutboxEvent
-from common.outbox import events as outbox
-from uploads import event_schemas
+from common.outbox import envelopes
+from common.outbox import schemas as event_schemas
 
 _FORMATS = FormatChecker(["uuid"])
 
@@ -32,7 +32,7 @@ class Observer:
 
     def __call__(self, *, instance: OutboxEvent, created: bool, **_: object) -> None:
         if created:
-            self._emitted.append(outbox.body(instance))
+            self._emitted.append(envelopes.body(instance))
 
     def problems(self) -> list[str]:
         events = [json.loads(body) for body in self._emitted]

@@ -5,6 +5,7 @@ import hashlib
 import io
 import random
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from accounts.tests.factories import make_token, make_user, principal_of
 from common.models import OutboxEvent
 from uploads.files import lifecycle
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
-from uploads.receiving import sessions
+from uploads.receiving import finalizing, sessions
 from uploads.receiving.parts import receive_part
 from uploads.receiving.requests import UploadRequest
-from uploads.storage import storage
+from uploads.storage import StoredObject, handle_of, open_object, storage_for
+from uploads.storage.base import Receipt
 
 SESSIONS = "/api/v1/uploads/sessions"
 FILES = "/api/v1/files"
@@ -191,6 +193,28 @@ def send_part(session: UploadSession, number: int, data: bytes) -> None:
     )
 
 
+def held(
+    session: UploadSession, *, offset: int, size_bytes: int | None
+) -> AbstractContextManager[None]:
+    """The sole right to write a range of an upload."""
+    locks = storage_for(session).locks
+    return locks.writing(handle_of(session), offset=offset, size_bytes=size_bytes)
+
+
+def written(session: UploadSession, data: bytes, *, offset: int) -> Receipt:
+    """Write behind the back of everybody."""
+    uploads = storage_for(session).uploads
+    with uploads.write(handle_of(session), offset=offset, size_bytes=len(data)) as writer:
+        writer.write(memoryview(data))
+        return writer.commit()
+
+
+def finish(session: UploadSession, size_bytes: int) -> StoredObject:
+    """The first half of finalizing, as a kill may leave it."""
+    receipts = [Receipt(0, size_bytes)]
+    return storage_for(session).uploads.finish(handle_of(session), receipts, size_bytes=size_bytes)
+
+
 def spool_path(session: UploadSession) -> Path:
     """Where the bytes of an upload under way lie."""
     key = session.spool_key
@@ -207,7 +231,7 @@ def make_stored(
 ) -> IngestFile:
     session = make_session(data, user=user, **values)
     send_parts(session, data)
-    return sessions.finalize_session(
+    return finalizing.finalize_session(
         principal=principal_of(session.created_by), session_id=session.id
     )
 
@@ -255,7 +279,7 @@ def events(event_type: str | None = None) -> list[OutboxEvent]:
 
 
 def stored_bytes(file: IngestFile) -> bytes:
-    with storage().open(file.storage_key) as content:
+    with open_object(file) as content:
         return content.read()
 
 

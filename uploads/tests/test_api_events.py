@@ -9,7 +9,7 @@ from accounts.models import User
 from accounts.tests.factories import make_user
 from common.ids import uuid7
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery
-from common.outbox import events as outbox
+from common.outbox import envelopes
 from common.tests.factories import make_delivery, make_endpoint, make_event
 from common.tests.threads import at_once
 from uploads.tests.factories import Api, assert_problem, make_stored
@@ -73,7 +73,7 @@ def test_an_event_is_shown_as_receivers_get_it_with_its_deliveries(staff):
 
     shown = staff.get(f"{EVENTS}/{event.id}").json()
 
-    assert shown["envelope"] == outbox.envelope(event)
+    assert shown["envelope"] == envelopes.envelope(event)
     assert {each["webhook_id"] for each in shown["deliveries"]} == {
         str(endpoint.id) for endpoint in endpoints
     }

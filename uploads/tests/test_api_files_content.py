@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from uploads.api import content
 from uploads.models import IngestFile
-from uploads.storage import storage
+from uploads.storage import object_of, storage_for
 from uploads.tests.factories import FILES, assert_problem, body, sha256, some_bytes
 
 DATA = some_bytes(1000)
@@ -214,7 +214,8 @@ def test_an_expired_file_has_no_content_even_before_the_sweep(api, url):
 
 
 def test_bytes_that_are_not_there_are_gone(api, url):
-    storage().delete(IngestFile.objects.get().storage_key)
+    file = IngestFile.objects.get()
+    storage_for(file).objects.delete(object_of(file))
     assert_problem(fetch(api, url), 410, "file_purged")
 
 

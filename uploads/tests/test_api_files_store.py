@@ -2,12 +2,16 @@
 
 import errno
 import io
+import os
+from pathlib import Path
 
 import pytest
+from django.conf import settings as configured
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 
 from common.http import forms
+from uploads import tasks
 from uploads.models import FileStatus, IngestFile, UploadSession
 from uploads.receiving import one_request
 from uploads.tests.factories import (
@@ -219,8 +223,7 @@ def test_a_raw_body_that_ends_early_leaves_nothing(api):
         )
         assert_problem(reply, status, code)
     assert on_disk() == set()
-    assert set(IngestFile.objects.values_list("status", flat=True)) == {FileStatus.FAILED}
-    assert not events("file.uploaded")
+    assert_nothing_is_left()
 
 
 def test_a_body_that_ends_early_does_not_count_in_its_batch(api):
@@ -241,7 +244,7 @@ def test_an_error_that_nobody_foresaw_leaves_nothing_on_disk(api, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("the disk is broken")
 
-    monkeypatch.setattr("uploads.receiving.parts._write", fail)
+    monkeypatch.setattr("uploads.receiving.one_request.detect_type", fail)
     api.http.raise_request_exception = False
     assert_problem(api.post_raw(TEXT, filename="a"), 500, "internal_error")
     assert on_disk() == set()
@@ -342,33 +345,58 @@ def test_a_key_that_was_used_for_other_bytes_of_the_same_size_is_refused(api):
 
 
 def test_a_repeat_that_was_quicker_is_the_answer(api, monkeypatch):
-    """Two requests with one key: the one that began the upload finds it complete."""
-    create = one_request.create_session
+    """Two requests with one key: the one that comes second to its end finds the other's file."""
+    insert = one_request._insert
 
-    def overtaken(**values):
-        session, created = create(**values)
-        monkeypatch.setattr(one_request, "create_session", create)
+    def overtaken(*args):
+        monkeypatch.setattr(one_request, "_insert", insert)
         assert api.post_raw(TEXT, filename="a", idempotency_key="k").status_code == 201
-        return session, created
+        return insert(*args)
 
-    monkeypatch.setattr(one_request, "create_session", overtaken)
+    monkeypatch.setattr(one_request, "_insert", overtaken)
     reply = api.post_raw(TEXT, filename="a", idempotency_key="k")
     assert (reply.status_code, reply.json()["sha256"]) == (201, sha256(TEXT))
     assert [event.event_type for event in events()] == ["file.uploaded"]
+    assert len(on_disk()) == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_error_after_the_file_was_stored_is_told_as_it_is(monkeypatch):
     api = Api()
-    finalize = one_request.finalize_session
+    insert = one_request._insert
 
-    def lost(**values):
-        finalize(**values)
+    def lost(*args):
+        insert(*args)
         raise OperationalError("the connection was lost")
 
-    monkeypatch.setattr(one_request, "finalize_session", lost)
+    monkeypatch.setattr(one_request, "_insert", lost)
     assert_problem(api.post_raw(TEXT, filename="a"), 503, "database_unavailable")
-    assert IngestFile.objects.get().status == FileStatus.STORED
+    file = IngestFile.objects.get()
+    assert (file.status, stored_bytes(file)) == (FileStatus.STORED, TEXT)
+    make_everything_old()
+    tasks.clean_up_uploads()
+    assert stored_bytes(file) == TEXT
+    assert on_disk() == {f"files/{file.storage_key}"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bytes_whose_row_did_not_come_are_swept(monkeypatch):
+    api = Api()
+
+    def lost(*_):
+        raise OperationalError("the connection was lost")
+
+    monkeypatch.setattr(one_request, "_insert", lost)
+    assert_problem(api.post_raw(TEXT, filename="a"), 503, "database_unavailable")
+    assert len(on_disk()) == 2
+    make_everything_old()
+    assert tasks.clean_up_uploads() == 1
+    assert on_disk() == set()
+
+
+def make_everything_old() -> None:
+    for path in (Path(configured.DOORITO_DATA_DIR) / "spool").glob("??/*"):
+        os.utime(path, (0, 0))
 
 
 def form_of(name: str, *, further: str = "") -> bytes:

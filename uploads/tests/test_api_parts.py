@@ -7,13 +7,15 @@ from blake3 import blake3
 from django.conf import settings as django_settings
 
 from uploads.models import UploadPart, UploadSession
-from uploads.storage import storage
 from uploads.tests.factories import (
     CutStream,
     assert_problem,
     content_digest,
+    finish,
+    held,
     sha256,
     some_bytes,
+    written,
 )
 
 DATA = some_bytes(25)
@@ -225,8 +227,7 @@ def test_a_repeat_that_ends_early_is_no_repeat(api, session):
 
 
 def test_a_part_that_somebody_is_sending_is_left_to_them(api, session):
-    key = UploadSession.objects.get().spool_key
-    with storage().write_part(key, offset=0, size_bytes=10):
+    with held(UploadSession.objects.get(), offset=0, size_bytes=10):
         reply = api.put_part(session, 1, DATA[:10])
         assert_problem(reply, 409, "part_in_progress")
         assert int(reply["Retry-After"]) >= 1
@@ -291,8 +292,8 @@ def test_ten_thousand_parts_make_one_file(api):
     ]
     UploadPart.objects.bulk_create(parts, batch_size=2000)
     UploadSession.objects.update(received_parts_count=9999, received_bytes=9999)
-    with storage().write_part(row.spool_key, offset=1, size_bytes=9998) as writer:
-        writer.write(memoryview(data)[1:9999])
+    with held(row, offset=1, size_bytes=9998):
+        written(row, memoryview(data)[1:9999], offset=1)
     assert api.get_session(session["session_id"]).json()["received_parts"] == "2-10000"
     problem = assert_problem(api.finalize(session["session_id"]), 400, "parts_missing")
     assert problem["missing_parts"] == "1"
@@ -316,7 +317,7 @@ def test_a_part_can_be_sent_again_while_the_upload_is_being_stored(api):
     session = api.session_of(DATA)
     api.put_all(session, DATA)
     row = UploadSession.objects.get()
-    storage().finish(row.spool_key, size_bytes=len(DATA))
+    finish(row, len(DATA))
     assert api.put_part(session["session_id"], 1, DATA[:10]).status_code == 200
     other = api.put_part(session["session_id"], 1, bytes(10))
     assert_problem(other, 409, "part_differs")

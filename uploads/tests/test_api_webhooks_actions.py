@@ -8,7 +8,12 @@ from django.utils import timezone
 
 from accounts.tests.factories import make_user
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery, WebhookEndpoint
-from common.tests.factories import make_delivery, make_endpoint, make_event
+from common.tests.factories import (
+    make_delivery,
+    make_earlier_endpoint,
+    make_endpoint,
+    make_event,
+)
 from common.tests.receiver import Answer, Receiver
 from common.tests.threads import at_once
 from common.webhooks import recovery
@@ -169,7 +174,7 @@ def test_a_disabled_webhook_is_enabled_first(staff):
 
 def test_recoveries_asked_for_at_once_reach_back_to_the_earliest():
     events = [make_event() for _ in range(3)]
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
     user = make_user(is_staff=True)
     moments = [hour_ago(hours) for hours in (1, 48, 0.5, 2, 0.1)]
 
@@ -188,7 +193,7 @@ def test_recoveries_asked_for_at_once_reach_back_to_the_earliest():
 
 def test_a_recovery_that_two_workers_advance_starts_each_delivery_once():
     events = [make_event() for _ in range(30)]
-    endpoint = make_endpoint()
+    endpoint = make_earlier_endpoint()
     recovery.start(endpoint_id=endpoint.id, since=timezone.now() - timedelta(hours=1))
 
     started = at_once([partial(recovery.advance, endpoint_id=endpoint.id)] * 4)

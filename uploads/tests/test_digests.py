@@ -8,9 +8,9 @@ import pytest
 
 from accounts.tests.factories import principal_of
 from uploads.models import UploadSession
-from uploads.receiving import digests, sessions
-from uploads.storage import storage
-from uploads.storage.local import LocalStorage
+from uploads.receiving import digests, finalizing
+from uploads.storage import handle_of, storage_for
+from uploads.storage.local import LocalUploads
 from uploads.tests.factories import make_session, send_part, send_parts, some_bytes
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ def rolls_at_once(monkeypatch) -> None:
 def read_bytes(monkeypatch) -> list[int]:
     """How many bytes each read of an upload gave; `detect_type` reads through this too."""
     counts: list[int] = []
-    original = LocalStorage.reader
+    original = LocalUploads.reader
 
     class CountingReader:
         def __init__(self, reader) -> None:
@@ -41,7 +41,7 @@ def read_bytes(monkeypatch) -> list[int]:
         with original(self, key) as reader:
             yield CountingReader(reader)
 
-    monkeypatch.setattr(LocalStorage, "reader", counting)
+    monkeypatch.setattr(LocalUploads, "reader", counting)
     return counts
 
 
@@ -51,8 +51,8 @@ def hashed(session) -> int:
 
 def complete(session) -> str:
     current = UploadSession.objects.select_related("file").get(id=session.id)
-    with storage().exclusive(session.spool_key):
-        return digests.complete_digest(current)
+    with storage_for(session).locks.exclusive(handle_of(session)):
+        return digests.complete_digest(current, length=current.length_bytes)
 
 
 @pytest.mark.usefixtures("rolls_at_once")
@@ -68,8 +68,6 @@ def test_a_file_that_came_in_order_is_not_read_again_to_finalize_it(read_bytes):
     data = some_bytes(95)
     session = make_session(data, chunk=10)
     send_parts(session, data)
-    assert sum(read_bytes) == len(data)
-    read_bytes.clear()
     assert complete(session) == hashlib.sha256(data).hexdigest()
     assert read_bytes == []
 
@@ -79,10 +77,10 @@ def test_the_digest_is_rolled_when_enough_has_come_together_and_at_the_end(monke
     data = some_bytes(75)
     session = make_session(data, chunk=10)
     seen = []
-    for number in range(1, 9):
+    for number in (2, 1, 4, 3, 5, 7, 8, 6):
         send_part(session, number, data)
         seen.append(hashed(session))
-    assert seen == [0, 0, 30, 30, 30, 60, 60, 75]
+    assert seen == [0, 10, 10, 40, 50, 50, 50, 75]
 
 
 @pytest.mark.usefixtures("rolls_at_once")
@@ -103,7 +101,7 @@ def test_a_file_that_came_out_of_order_is_read_at_most_once_in_all(read_bytes, o
     session = make_session(data, chunk=10)
     send_parts(session, data, order=order)
     assert complete(session) == hashlib.sha256(data).hexdigest()
-    assert sum(read_bytes) == len(data)
+    assert sum(read_bytes) <= len(data)
 
 
 def test_any_order_of_parts_gives_the_same_digest():
@@ -111,7 +109,7 @@ def test_any_order_of_parts_gives_the_same_digest():
     for order in permutations(range(1, 5)):
         session = make_session(data, chunk=10)
         send_parts(session, data, order=order)
-        file = sessions.finalize_session(
+        file = finalizing.finalize_session(
             principal=principal_of(session.created_by), session_id=session.id
         )
         assert file.sha256 == hashlib.sha256(data).hexdigest()
@@ -135,7 +133,7 @@ def test_a_request_carries_the_digest_only_so_long_for_others(monkeypatch):
     session = make_session(data, chunk=10)
     send_parts(session, data, order=range(2, 101))
     send_part(session, 1, data)
-    assert hashed(session) == 40
+    assert hashed(session) == 10 + 40
     assert complete(session) == hashlib.sha256(data).hexdigest()
 
 
@@ -143,12 +141,12 @@ def test_blocks_larger_than_the_buffer_are_read_in_pieces(read_bytes, monkeypatc
     monkeypatch.setattr(digests, "BLOCK_BYTES", 7)
     data = some_bytes(100)
     session = make_session(data, chunk=50)
-    send_parts(session, data)
+    send_parts(session, data, order=[2, 1])
     assert max(read_bytes) == 7
     assert complete(session) == hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize(("round_bytes", "first_run"), [(1, 10), (10, 10), (11, 20), (40, 40)])
+@pytest.mark.parametrize(("round_bytes", "first_run"), [(1, 20), (10, 20), (11, 30), (40, 50)])
 @pytest.mark.usefixtures("rolls_at_once")
 def test_a_round_takes_whole_parts_until_it_has_its_bytes(monkeypatch, round_bytes, first_run):
     monkeypatch.setattr(digests, "_LONGEST_SECONDS", 0)

@@ -5,8 +5,8 @@ from django.db.models.signals import post_save
 from django.utils import timezone
 
 from common.models import OutboxEvent
+from common.outbox.types import event_types
 from common.tests.factories import make_event, make_payload
-from uploads import event_schemas
 from uploads.tests.event_validation import Observer
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +28,7 @@ def test_every_test_is_watched():
     assert [type(receiver) for receiver in watching] == [Observer]
 
 
-@pytest.mark.parametrize("event_type", sorted(event_schemas.PAYLOADS))
+@pytest.mark.parametrize("event_type", sorted(event_types))
 def test_valid_events_are_no_problem(observer, event_type):
     emit(observer, event_type, make_payload(event_type))
     observer(instance=make_event(event_type=event_type), created=True)

@@ -63,6 +63,8 @@ def make_sessions(user, now) -> None:
                 file_id=file_id,
                 created_by=user,
                 status="in_progress" if number % 100 == 0 else "complete",
+                length_bytes=1,
+                received_bytes=1,
                 chunk_size_bytes=1,
                 total_parts=1,
                 received_parts_count=1,

@@ -14,14 +14,20 @@ from django.utils import timezone
 from accounts.tests.factories import principal_of
 from common.errors import Conflict, DooritoError, Gone
 from common.http.digests import Digest
+from common.sha256 import ResumableSha256
 from common.tests.threads import at_once
 from uploads.files import lifecycle, retention, states
 from uploads.models import FileStatus, IngestFile, SessionStatus, UploadPart, UploadSession
 from uploads.receiving import abandoned, digests, parts, sessions
-from uploads.storage import storage
+from uploads.receiving.bodies import PartRange
+from uploads.receiving.finalizing import finalize_session
+from uploads.receiving.record import Range
+from uploads.storage import handle_of, storage_for
+from uploads.storage.base import Receipt
 from uploads.tests.factories import (
     Api,
     events,
+    held,
     make_session,
     make_stored,
     on_disk,
@@ -65,7 +71,9 @@ def test_finalizes_that_wait_for_one_another_leave_it_a_database_connection():
     session = make_session(data, chunk=20_000)
     send_parts(session, data, order=range(10, 0, -1))
     finalize = partial(
-        sessions.finalize_session, principal=principal_of(session.created_by), session_id=session.id
+        finalize_session,
+        principal=principal_of(session.created_by),
+        session_id=session.id,
     )
     results = at_once(repeated(finalize, 40))
     assert {file.sha256 for file in results} == {sha256(data)}
@@ -119,9 +127,7 @@ def test_parts_sent_at_once_by_many_connections_make_the_whole_file():
     at_once([partial(send_parts, session, data, range(n, 65, 16)) for n in range(1, 17)])
     session.refresh_from_db()
     assert (session.received_parts_count, session.received_bytes) == (64, 64_000)
-    file = sessions.finalize_session(
-        principal=principal_of(session.created_by), session_id=session.id
-    )
+    file = finalize_session(principal=principal_of(session.created_by), session_id=session.id)
     assert file.sha256 == sha256(data) == hashlib.sha256(stored_bytes(file)).hexdigest()
 
 
@@ -131,7 +137,9 @@ def test_a_finalize_and_an_abort_agree_on_who_came_first(attempt):
     session = make_session(data, chunk=50_000)
     send_parts(session, data)
     finalize = partial(
-        sessions.finalize_session, principal=principal_of(session.created_by), session_id=session.id
+        finalize_session,
+        principal=principal_of(session.created_by),
+        session_id=session.id,
     )
     abort = partial(
         sessions.abort_session, principal=principal_of(session.created_by), session_id=session.id
@@ -158,9 +166,7 @@ def test_an_abort_that_comes_after_a_finalize_never_touches_the_stored_bytes():
     session = make_session(data, chunk=1000)
     send_parts(session, data)
     read_before = UploadSession.objects.select_related("file").get(id=session.id)
-    file = sessions.finalize_session(
-        principal=principal_of(session.created_by), session_id=session.id
-    )
+    file = finalize_session(principal=principal_of(session.created_by), session_id=session.id)
     ended = sessions.end_session(
         read_before, status=SessionStatus.ABORTED, error=Gone("aborted", "Too late.")
     )
@@ -174,7 +180,7 @@ def test_an_abort_that_loses_says_that_the_upload_is_complete(monkeypatch):
     session = make_session(data, chunk=1000)
     send_parts(session, data)
     stale = UploadSession.objects.select_related("file").get(id=session.id)
-    sessions.finalize_session(principal=principal_of(session.created_by), session_id=session.id)
+    finalize_session(principal=principal_of(session.created_by), session_id=session.id)
     reads = iter([stale])
     fresh = sessions.selectors.get_session
     monkeypatch.setattr(
@@ -195,9 +201,7 @@ def test_a_session_that_came_back_to_life_is_not_aborted_as_idle(settings):
     listed = UploadSession.objects.select_related("file").get(id=session.id)
     send_part(session, 2, data)
     assert not abandoned._abort_if_quiet(listed)
-    file = sessions.finalize_session(
-        principal=principal_of(session.created_by), session_id=session.id
-    )
+    file = finalize_session(principal=principal_of(session.created_by), session_id=session.id)
     assert stored_bytes(file) == data
 
 
@@ -208,9 +212,7 @@ def test_a_session_that_was_finalized_meanwhile_is_not_aborted_as_idle(settings)
     long_ago = timezone.now() - timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS + 1)
     UploadSession.objects.filter(id=session.id).update(last_activity_at=long_ago)
     listed = UploadSession.objects.select_related("file").get(id=session.id)
-    file = sessions.finalize_session(
-        principal=principal_of(session.created_by), session_id=session.id
-    )
+    file = finalize_session(principal=principal_of(session.created_by), session_id=session.id)
     assert not abandoned._abort_if_quiet(listed)
     assert stored_bytes(file) == data
 
@@ -312,6 +314,13 @@ def test_eight_different_uploads_with_one_idempotency_key_have_one_winner():
     assert UploadSession.objects.count() == len(on_disk()) == 1
 
 
+def sha256_of(left: bytes) -> ResumableSha256:
+    """What the killed request had hashed: the first part, and then its own bytes."""
+    digest = ResumableSha256()
+    digest.update(b"x" * 1000 + left)
+    return digest
+
+
 @pytest.mark.parametrize("left", [b"x" * 1000, b"y" * 1000], ids=["same-bytes", "other-bytes"])
 def test_a_part_that_a_killed_request_has_recorded_after_all_is_received(left):
     """Its statement waits in the database, where the request's death is not noticed."""
@@ -323,9 +332,9 @@ def test_a_part_that_a_killed_request_has_recorded_after_all_is_received(left):
     statement = partial(
         parts._record,
         session.id,
-        parts.PartRange(2, 1000, 1000),
-        Digest("blake3", blake3.digest()),
-        key=session.spool_key,
+        PartRange(2, 1000, 1000),
+        Range(Receipt(1000, 1000), Digest("blake3", blake3.digest()), prefix=sha256_of(left)),
+        handle=handle_of(session),
     )
     with ThreadPoolExecutor(2) as pool:
         with transaction.atomic():
@@ -340,9 +349,7 @@ def test_a_part_that_a_killed_request_has_recorded_after_all_is_received(left):
     send_part(session, 3, data)
     session.refresh_from_db()
     assert (session.received_parts_count, session.received_bytes) == (3, 3000)
-    file = sessions.finalize_session(
-        principal=principal_of(session.created_by), session_id=session.id
-    )
+    file = finalize_session(principal=principal_of(session.created_by), session_id=session.id)
     assert file.sha256 == sha256(data)
     assert stored_bytes(file) == data
 
@@ -366,7 +373,7 @@ def waiting_for_locks() -> int:
 def test_of_an_ended_session_a_part_that_is_still_being_sent_is_told_to_be_over():
     data = some_bytes(2000)
     session = make_session(data, chunk=1000)
-    with storage().write_part(session.spool_key, offset=0, size_bytes=1000):
+    with held(session, offset=0, size_bytes=1000):
         with pytest.raises(Conflict) as open_still:
             send_part(session, 1, data)
         UploadSession.objects.filter(id=session.id).update(status=SessionStatus.ABORTED)
@@ -384,7 +391,7 @@ def test_a_part_that_is_known_may_be_repeated_by_several_at_once():
     def slowly():
         yield memoryview(data[:500])
         send_part(session, 1, data)
-        sessions.finalize_session(principal=principal_of(session.created_by), session_id=session.id)
+        finalize_session(principal=principal_of(session.created_by), session_id=session.id)
         yield memoryview(data[500:1000])
 
     receipt = parts.receive_part(
@@ -403,10 +410,12 @@ def test_nothing_is_finalized_while_somebody_writes_a_part():
     session = make_session(data, chunk=1000)
     send_parts(session, data)
     finalize = partial(
-        sessions.finalize_session, principal=principal_of(session.created_by), session_id=session.id
+        finalize_session,
+        principal=principal_of(session.created_by),
+        session_id=session.id,
     )
     with ThreadPoolExecutor(1) as pool:
-        with storage().write_part(session.spool_key, offset=1000, size_bytes=1000):
+        with held(session, offset=1000, size_bytes=1000):
             finalized = pool.submit(closing_connection, finalize)
             with pytest.raises(TimeoutError):
                 finalized.result(timeout=0.5)
@@ -417,14 +426,14 @@ def test_a_digest_that_somebody_rolls_is_left_to_them(monkeypatch):
     monkeypatch.setattr(digests, "_DUE_BYTES", 1)
     data = some_bytes(3000)
     session = make_session(data, chunk=1000)
-    with storage().try_exclusive(session.spool_key) as alone:
+    with storage_for(session).locks.try_exclusive(handle_of(session)) as alone:
         assert alone
-        send_part(session, 1, data)
+        send_parts(session, data, order=[2, 3, 1])
     session.refresh_from_db()
-    assert session.hashed_bytes == 0
-    digests.roll_forward(session.id, key=session.spool_key)
+    assert session.hashed_bytes == 1000  # what was in hand
+    digests.roll_forward(session.id, handle_of(session))
     session.refresh_from_db()
-    assert session.hashed_bytes == 1000
+    assert session.hashed_bytes == 3000
 
 
 def test_the_spool_of_a_create_that_lost_is_removed(tmp_path: Path):

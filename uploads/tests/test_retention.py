@@ -20,11 +20,13 @@ from uploads.models import (
     UploadPart,
     UploadSession,
 )
-from uploads.receiving import abandoned, sessions
-from uploads.storage import storage
-from uploads.storage.local import LocalStorage
+from uploads.receiving import abandoned, finalizing, sessions
+from uploads.storage import handle_of, named, object_of, storage_for
+from uploads.storage.local import LocalObjects, LocalUploads
 from uploads.tests.factories import (
     events,
+    finish,
+    held,
     make_consumed,
     make_expired,
     make_session,
@@ -33,7 +35,7 @@ from uploads.tests.factories import (
     send_part,
     send_parts,
 )
-from uploads.tests.test_storage import other_process
+from uploads.tests.test_storage_contract import other_process
 
 pytestmark = pytest.mark.django_db
 DATA = b"0123456789ABCDE"
@@ -146,7 +148,7 @@ def test_a_kill_after_the_row_was_marked_leaks_no_bytes():
 def test_a_kill_after_the_bytes_went_is_finished_by_the_next_sweep():
     file = make_expired()
     retention.expire_files()
-    storage().delete(file.storage_key)
+    storage_for(file).objects.delete(object_of(file))
     assert retention.purge_files() == 1
     file.refresh_from_db()
     assert file.purged_at
@@ -163,15 +165,15 @@ def test_the_time_of_removal_is_written_once():
 
 def test_an_error_with_one_file_does_not_keep_the_others(monkeypatch):
     broken, fine = make_expired(), make_expired()
-    delete = type(storage()).delete
+    delete = LocalObjects.delete
 
-    def fail_for_one(self, key):
-        if key == broken.storage_key:
-            raise PermissionError(key)
-        delete(self, key)
+    def fail_for_one(self, stored):
+        if stored.key == broken.storage_key:
+            raise PermissionError(stored.key)
+        delete(self, stored)
 
     retention.expire_files()
-    monkeypatch.setattr(type(storage()), "delete", fail_for_one)
+    monkeypatch.setattr(LocalObjects, "delete", fail_for_one)
     retention.purge_files()
     fine.refresh_from_db()
     broken.refresh_from_db()
@@ -210,27 +212,29 @@ def test_a_session_with_activity_stays(settings):
 def test_a_session_that_is_receiving_is_never_aborted(settings, tmp_path: Path):
     session = make_session()
     make_idle(session, settings)
-    body = f"with store.write_part({session.spool_key!r}, offset=10, size_bytes=5):"
-    with other_process(tmp_path, body):
+    handle = handle_of(session)
+    body = f"with storage.locks.writing({handle!r}, offset=10, size_bytes=5):"
+    with other_process("local", tmp_path, body):
         assert abandoned.abort_idle_sessions() == 0
     session.refresh_from_db()
     assert session.status == SessionStatus.INIT
     assert abandoned.abort_idle_sessions() == 0  # what is receiving counts as activity
     send_parts(session, DATA)
-    sessions.finalize_session(principal=principal_of(session.created_by), session_id=session.id)
+    finalizing.finalize_session(principal=principal_of(session.created_by), session_id=session.id)
 
 
 def test_a_session_that_is_being_finalized_is_never_aborted(settings, tmp_path: Path):
     session = make_session()
     send_parts(session, DATA)
     make_idle(session, settings)
-    with other_process(tmp_path, f"with store.exclusive({session.spool_key!r}):"):
+    handle = handle_of(session)
+    with other_process("local", tmp_path, f"with storage.locks.exclusive({handle!r}):"):
         assert abandoned.abort_idle_sessions() == 0
 
 
 def test_a_session_whose_bytes_are_missing_is_aborted_like_any_other(settings):
     session = make_session()
-    storage().discard(session.spool_key)
+    storage_for(session).uploads.discard(handle_of(session))
     make_idle(session, settings)
     assert abandoned.abort_idle_sessions() == 1
 
@@ -250,7 +254,7 @@ def test_sessions_that_receive_do_not_keep_idle_ones_from_being_aborted(settings
     UploadSession.objects.filter(id=busy.id).update(
         last_activity_at=timezone.now() - timedelta(days=99)
     )
-    with storage().write_part(busy.spool_key, offset=0, size_bytes=10):
+    with held(busy, offset=0, size_bytes=10):
         abandoned.abort_idle_sessions()
         abandoned.abort_idle_sessions()
     idle.refresh_from_db()
@@ -286,8 +290,8 @@ def test_a_kill_between_the_bytes_and_the_row_of_an_ended_session_is_finished():
 def test_a_kill_between_rename_and_row_is_finished_by_the_next_finalize():
     session = make_session()
     send_parts(session, DATA)
-    storage().finish(session.spool_key, size_bytes=15)
-    file = sessions.finalize_session(
+    finish(session, 15)
+    file = finalizing.finalize_session(
         principal=principal_of(session.created_by), session_id=session.id
     )
     assert file.status == FileStatus.STORED
@@ -298,7 +302,7 @@ def test_a_kill_between_rename_and_row_is_finished_by_the_next_finalize():
 def test_a_kill_between_rename_and_row_that_nobody_finishes_is_swept(settings):
     session = make_session()
     send_parts(session, DATA)
-    storage().finish(session.spool_key, size_bytes=15)
+    finish(session, 15)
     make_idle(session, settings)
     assert abandoned.abort_idle_sessions() == 1
     assert on_disk() == set()
@@ -306,7 +310,7 @@ def test_a_kill_between_rename_and_row_that_nobody_finishes_is_swept(settings):
 
 def test_a_kill_between_bytes_and_row_of_a_creation_leaves_an_orphan_that_is_swept(tmp_path):
     orphan, owned = "0" * 30 + "ab", make_session()
-    storage().create(orphan, size_bytes=5)
+    named("local").uploads.create(orphan, size_bytes=5)
     assert abandoned.remove_orphan_spools() == 0  # its row may be about to come
     for key in (orphan, owned.spool_key):
         os.utime(tmp_path / "spool" / key[-2:] / key, (0, 0))
@@ -318,7 +322,7 @@ def test_orphans_are_swept_in_batches(monkeypatch, tmp_path):
     monkeypatch.setattr(abandoned, "BATCH", 2)
     for number in range(5):
         key = f"{number:032x}"
-        storage().create(key, size_bytes=1)
+        named("local").uploads.create(key, size_bytes=1)
         os.utime(tmp_path / "spool" / key[-2:] / key, (0, 0))
     assert tasks.clean_up_uploads() == 5
     assert on_disk() == set()
@@ -347,7 +351,7 @@ def test_one_spool_that_cannot_be_removed_does_not_keep_the_others(monkeypatch, 
             sessions.end_session(session, status=SessionStatus.ABORTED, error=Gone("x", "Ended."))
             make_old(session)
     with monkeypatch.context() as patch:
-        refuse(patch, "discard", {ended[0].spool_key})
+        refuse(patch, LocalUploads, "discard", {ended[0].spool_key})
         assert abandoned.remove_leftover_spools() == 2
     assert on_disk() == {f"spool/{ended[0].spool_key}"}
     assert "cannot be removed" in caplog.text
@@ -361,19 +365,19 @@ def test_files_that_cannot_be_removed_do_not_keep_the_others(monkeypatch):
     for file in stored:
         lifecycle.delete_file(principal=principal_of(file.uploaded_by), file_id=file.id)
     stuck = {file.storage_key for file in stored[:3]}
-    refuse(monkeypatch, "delete", stuck)
+    refuse(monkeypatch, LocalObjects, "delete", stuck)
     while retention.purge_files():
         pass
     assert on_disk() == {f"files/{key}" for key in stuck}
 
 
-def test_orphans_that_cannot_be_removed_do_not_keep_the_others(monkeypatch):
+def test_orphans_that_cannot_be_removed_do_not_keep_the_others(monkeypatch, tmp_path):
     keys = [uuid7().hex for _ in range(3)]
     for key in keys:
-        storage().create(key, size_bytes=1)
-    for path in Path(storage().spool).glob("??/*"):
+        named("local").uploads.create(key, size_bytes=1)
+    for path in (tmp_path / "spool").glob("??/*"):
         os.utime(path, (0, 0))
-    refuse(monkeypatch, "discard", {keys[0]})
+    refuse(monkeypatch, LocalUploads, "discard", {keys[0]})
     assert abandoned.remove_orphan_spools() == 2
     assert on_disk() == {f"spool/{keys[0]}"}
 
@@ -382,7 +386,7 @@ def test_the_parts_of_ended_sessions_go_and_those_of_open_ones_stay():
     done, given_up, busy = make_session(DATA), make_session(DATA), make_session(DATA)
     for session in (done, given_up, busy):
         send_parts(session, DATA)
-    sessions.finalize_session(principal=principal_of(done.created_by), session_id=done.id)
+    finalizing.finalize_session(principal=principal_of(done.created_by), session_id=done.id)
     sessions.abort_session(principal=principal_of(given_up.created_by), session_id=given_up.id)
     assert abandoned.purge_parts() == 0  # whoever asks right afterwards sees them
     for session in (done, given_up, busy):
@@ -393,16 +397,16 @@ def test_the_parts_of_ended_sessions_go_and_those_of_open_ones_stay():
     assert selectors.received_ranges(done) == "1-2"
 
 
-def refuse(patch, method: str, keys: set[str]) -> None:
-    """Let a method of the storage fail for these uploads."""
-    original = getattr(LocalStorage, method)
+def refuse(patch, kind: type, method: str, keys: set[str]) -> None:
+    """Let a method of the local store fail for these uploads or objects."""
+    original = getattr(kind, method)
 
-    def refusing(self, key: str) -> None:
-        if key in keys:
+    def refusing(self, subject) -> None:
+        if subject.key in keys:
             raise OSError("no")
-        original(self, key)
+        original(self, subject)
 
-    patch.setattr(LocalStorage, method, refusing)
+    patch.setattr(kind, method, refusing)
 
 
 # --- Batches that were left open -----------------------------------------------------------------

@@ -17,8 +17,7 @@ from uploads.models import (
     WorkflowAttempt,
     WorkflowRun,
 )
-from uploads.storage import storage
-from uploads.tests.factories import make_rows, make_stored
+from uploads.tests.factories import make_rows, make_stored, on_disk
 from uploads.tests.workflow_factories import claim_run, make_run, make_running, make_workflow
 from uploads.workflows import claims, leftovers, queue, results
 from uploads.workflows.claims import Failure, Progress
@@ -152,8 +151,7 @@ def store(run, content=b"result"):
 
 
 def is_there(key):
-    path = storage()._file_path(key), storage()._spool_path(key)
-    return any(each.exists() for each in path)
+    return any(key in path for path in on_disk())
 
 
 def test_a_result_that_is_left_by_a_killed_worker_is_freed():

@@ -321,7 +321,10 @@ def test_an_address_inside_the_network_is_refused_when_it_is_saved_and_when_it_i
 
         with pytest.raises(ValidationError, match="PORTAL_WEBHOOK_ALLOWED_CIDRS"):
             make(receiver.url)
-        assert fails(context).code == "address_refused"
+        refused = fails(context)
+        assert refused.code == "address_refused"
+        assert "PORTAL_WEBHOOK_ALLOWED_CIDRS" in str(refused)
+        assert "127.0.0.1" not in str(refused)
         assert receiver.received == []
 
 

@@ -25,7 +25,7 @@ from uploads.models import (
     WorkflowRun,
     WorkflowSecret,
 )
-from uploads.storage import storage
+from uploads.storage import open_object
 from uploads.tests.factories import make_stored
 from uploads.workflows import claims, engine, queue, runs
 
@@ -110,7 +110,7 @@ def test_a_result_file_is_stored_and_proven_like_any_file():
     assert result.original_filename == "a.txt.md"
     assert result.sha256 == hashlib.sha256(b"# Echo\n").hexdigest()
     assert result.expires_at > timezone.now()
-    with storage().open(result.storage_key) as content:
+    with open_object(result) as content:
         assert content.read() == b"# Echo\n"
 
 

@@ -17,7 +17,7 @@ from accounts.tests.factories import principal_of
 from common.models import OutboxEvent
 from common.tests.receiver import Answer, Receiver
 from uploads.models import RunStatus, Workflow, WorkflowRun, WorkflowSecret
-from uploads.storage import storage
+from uploads.storage import open_object
 from uploads.tests.factories import make_stored
 from uploads.tests.llm_server import MODEL, LlmServer
 from uploads.tests.runner_server import RunnerServer
@@ -161,7 +161,7 @@ def test_a_runner_answers_later_with_progress_and_a_result_file():
         late = job.report(status="completed", output_text="again")
     run.refresh_from_db()
     assert run.status == RunStatus.COMPLETED
-    with storage().open(run.result_file.storage_key) as content:
+    with open_object(run.result_file) as content:
         assert content.read() == b'{"faces": 2}'
     assert (late.status_code, late.json()["code"]) == (410, "attempt_over")
 

@@ -77,5 +77,5 @@ def context_for(
     )
 
 
-def _open(key: str) -> BinaryIO:
-    return Path(key).open("rb")
+def _open(file: InputFile) -> BinaryIO:
+    return Path(file.storage_key).open("rb")

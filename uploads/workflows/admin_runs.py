@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from common.admin_records import CreatedFilter, ReadOnly
 from common.errors import DooritoError
+from common.outbox.payloads import HIDDEN
 from uploads.admin_records import UploadRecordAdmin
 from uploads.models import RunStatus, RunTrigger, Workflow, WorkflowAttempt, WorkflowRun
 from uploads.workflows import claims, runs, selectors
@@ -160,6 +161,14 @@ class WorkflowRunAdmin(UploadRecordAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("output_text", "config")
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """To see runs is not to read what they made of others' files."""
+        run = super().get_object(request, object_id, from_field)
+        if run is not None:
+            principal = request.principal  # type: ignore[attr-defined]
+            run.is_readable = selectors.may_read(principal, run)
+        return run
+
     @admin.display(description="Result file")
     def result(self, run: WorkflowRun) -> SafeString | str:
         file = run.result_file
@@ -169,11 +178,15 @@ class WorkflowRunAdmin(UploadRecordAdmin):
         return format_html('<a href="{}">{}</a>', page, file.original_filename)
 
     @admin.display(description="Output")
-    def output(self, run: WorkflowRun) -> SafeString | str:
+    def output(self, run: Any) -> SafeString | str:
+        if not run.is_readable:
+            return HIDDEN
         return format_html("<pre>{}</pre>", run.output_text) if run.output_text else "-"
 
     @admin.display(description=f"Last {selectors.LOG_PAGE} lines")
-    def log(self, run: WorkflowRun) -> SafeString | str:
+    def log(self, run: Any) -> SafeString | str:
+        if not run.is_readable:
+            return HIDDEN
         lines = [
             f"{line.at:%Y-%m-%d %H:%M:%S} [{line.attempt}] {line.level}: {line.message}"
             for line in selectors.latest_log(run)

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from common.errors import Conflict, Gone, InvalidInput, NotFound, PayloadTooLarge
 from uploads.models import RunStatus, WorkflowRun
-from uploads.storage import storage
+from uploads.storage import UploadHandle, named
 from uploads.workflows import claims
 from uploads.workflows.answers import RunnerAnswer
 from uploads.workflows.claims import Failure, Progress
@@ -142,7 +142,8 @@ def _make_way(run: WorkflowRun) -> None:
     """Free what a request left that was cut off hard. Raises Conflict while one is being served."""
     if not run.result_key:
         return
-    with storage().try_idle(run.result_key) as is_idle:
+    upload = UploadHandle(run.result_backend, run.result_key)
+    with named(run.result_backend).locks.try_idle(upload) as is_idle:
         if not is_idle:
             raise _in_progress()
         discard_result(run, run.result_key)

@@ -22,7 +22,7 @@ from uuid import UUID
 
 from common.errors import DooritoError, InvalidInput
 from common.processes import end_with_parent
-from uploads.storage import storage
+from uploads.storage import open_object
 from uploads.workflows import registry
 from uploads.workflows.context import (
     INLINE_OUTPUT,
@@ -292,6 +292,6 @@ def _context(job: Job, line: WorkerLine, task: registry.TaskDefinition) -> RunCo
         callback_url=job.callback_url,
         logger=_logger(line),
         line=line,
-        opener=storage().open,
+        opener=open_object,
         secrets=job.secrets,
     )

@@ -30,6 +30,8 @@ class InputFile:
     url: str  # a signed link, good while the file is stored
     metadata: dict[str, object]
     storage_key: str
+    storage_backend: str = "local"
+    storage_bucket: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,18 @@ class RunContext[Config: BaseModel]:
     callback_url: str  # where an external runner reports to, for as long as this attempt is on
     logger: logging.Logger  # kept with the run
     line: Line
-    opener: Callable[[str], BinaryIO]
+    opener: Callable[[InputFile], BinaryIO]
     secrets: dict[str, str]
 
     def open(self) -> BinaryIO:
         """The file's bytes, to be read as a stream; seekable."""
-        return self.opener(self.file.storage_key)
+        return self.opener(self.file)
 
     def open_previous(self) -> BinaryIO | None:
         """The result file of the workflow that this one follows."""
         if self.previous is None or self.previous.file is None:
             return None
-        return self.opener(self.previous.file.storage_key)
+        return self.opener(self.previous.file)
 
     def progress(self, percent: float | None, message: str = "") -> None:
         """Tell who watches how far the work is, 0 to 100; None where that is not known."""

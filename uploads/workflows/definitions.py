@@ -7,8 +7,8 @@ from uuid import UUID
 from django.db import connection, transaction
 from pydantic_core import to_jsonable_python
 
+from common import content_types
 from common.errors import InvalidInput
-from common.webhooks.endpoints import is_type_pattern
 from uploads.models import Workflow, WorkflowSecret
 from uploads.workflows import registry
 from uploads.workflows.queue import MAX_CHAIN
@@ -76,7 +76,7 @@ def _types(workflow: Workflow, task: registry.TaskDefinition | None) -> Iterator
     if len(workflow.accepted_types) > MAX_PATTERNS:
         yield _problem("accepted_types", f"At most {MAX_PATTERNS} types can be named.")
     for pattern in workflow.accepted_types:
-        if not is_type_pattern(pattern):
+        if not content_types.is_pattern(pattern):
             yield _problem(
                 "accepted_types",
                 f"{pattern[:100]} is not a content type such as application/pdf or image/*.",

@@ -170,6 +170,8 @@ def _input_file(file: IngestFile) -> InputFile:
         url=link(LinkKind.FILE, file.id),
         metadata=file.metadata,
         storage_key=file.storage_key,
+        storage_backend=file.storage_backend,
+        storage_bucket=file.storage_bucket,
     )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from common.outbox.payloads import Payload
+from common.outbox.payloads import READERS_ONLY, Payload
 from uploads.events import Actor, FailureReason, actor
 from uploads.models import WorkflowRun
 
@@ -34,9 +34,9 @@ class RunSnapshot(Payload):
     """How often it was tried, from 1."""
     started_at: datetime
     completed_at: datetime
-    output_text: Annotated[str, Field(max_length=OUTPUT_LENGTH)]
+    output_text: Annotated[str, Field(max_length=OUTPUT_LENGTH), READERS_ONLY]
     """The beginning of what it found out; all of it when `output_url` is null."""
-    output_url: str | None
+    output_url: Annotated[str | None, READERS_ONLY]
     """A signed link to the whole result."""
     cost: Decimal | None
     """An amount as decimal text; null when the run cost nothing."""
@@ -57,14 +57,8 @@ class WorkflowRunFailed(WorkflowRunCompleted):
     error: FailureReason
 
 
-PAYLOADS: dict[str, type[Payload]] = {
-    "workflow_run.completed": WorkflowRunCompleted,
-    "workflow_run.failed": WorkflowRunFailed,
-}
-
-
 def run_event(event_type: str, run: WorkflowRun, *, output_url: str | None) -> WorkflowRunCompleted:
-    """Of a run that has ended; the payload's class is the one that PAYLOADS names."""
+    """The payload for a run that has ended."""
     values: dict[str, Any] = {
         "run": RunSnapshot(
             id=run.id,

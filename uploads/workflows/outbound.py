@@ -8,7 +8,8 @@ import httpx
 from pydantic import AfterValidator, Field
 
 from common.errors import InvalidInput
-from common.net import guarded_httpx, ssrf
+from common.net import faults, guarded_httpx, ssrf
+from common.net.guarded_http import CONNECT_TIMEOUT
 from common.webhooks import sending
 from uploads.workflows.errors import TaskFailed, TryAgain
 
@@ -17,7 +18,12 @@ HEAD = 64 * 1024  # bytes of an answer that says what is wrong
 SAID_LENGTH = 300  # characters of another program's message that are shown
 HIDDEN = "(hidden)"
 MARGIN = 2.0  # seconds that are left of a run to write down how its request ended
-_NOT_PUBLIC = "webhook_url_not_public"
+_NOT_PUBLIC = "url_not_public"
+# Without the address: those whose file it is need not know the inside of the network.
+_ADDRESS_REFUSED = (
+    "The portal does not connect to this server, because its address is not public. An "
+    "administrator can admit it by PORTAL_WEBHOOK_ALLOWED_CIDRS."
+)
 
 
 def _url(value: str) -> str:
@@ -49,11 +55,10 @@ def requests(*, silence: float, total: float) -> Iterator[httpx.Client]:
             yield client
     except InvalidInput as exc:
         if exc.code == _NOT_PUBLIC:
-            said = "The portal does not connect to the address of this server."
-            raise TaskFailed("address_refused", said) from exc
+            raise TaskFailed("address_refused", _ADDRESS_REFUSED) from exc
         raise TryAgain("unreachable", exc.message) from exc
     except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
-        raise TryAgain("unreachable", f"The server cannot be reached: {_cause(exc)}") from exc
+        raise TryAgain("unreachable", _why_unreachable(exc)) from exc
     except httpx.TimeoutException as exc:
         told = f"The server did not answer within {min(silence, total):g} seconds."
         raise TryAgain("no_answer", told) from exc
@@ -98,7 +103,14 @@ def said(text: str, *secrets: str) -> str:
     return line if len(line) <= SAID_LENGTH else f"{line[:SAID_LENGTH]}…"
 
 
-def _cause(error: httpx.TransportError) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return "connecting took too long."
-    return f"{said(str(error))}."
+def _why_unreachable(error: httpx.ConnectError | httpx.ConnectTimeout) -> str:
+    target = ssrf.parse_url(str(error.request.url))
+    cause = TimeoutError() if isinstance(error, httpx.TimeoutException) else error
+    return said(
+        faults.explain(
+            cause,
+            phase=faults.Phase.CONNECTING,
+            place=target.place,
+            seconds=CONNECT_TIMEOUT,
+        )
+    )

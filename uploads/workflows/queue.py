@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from uploads import policy
+from common import content_types
 from uploads.models import (
     AttemptOutcome,
     IngestFile,
@@ -126,7 +126,7 @@ def auto_start(file: IngestFile) -> None:
 
 
 def accepts(workflow: Workflow, file: IngestFile) -> bool:
-    return policy.is_type_in(workflow.accepted_types, file.detected_type)
+    return content_types.matches(workflow.accepted_types, file.detected_type)
 
 
 def cancel_all(file: IngestFile) -> None:

@@ -18,7 +18,8 @@ from uploads.files import states
 from uploads.files.content_types import detect_type
 from uploads.files.states import NewFile, Proof
 from uploads.models import IngestFile, RunStatus, WorkflowRun
-from uploads.storage import StoredObject, storage
+from uploads.receiving.intake import Intake, with_head
+from uploads.storage import StoredObject, UploadHandle, named, storage_for_new
 
 _SUFFIX_BYTES = 32  # what is longer is none
 
@@ -52,21 +53,22 @@ def store_result(
     held = WorkflowRun.objects.filter(
         id=run.id, status=RunStatus.RUNNING, lease_id=run.lease_id, result_key=""
     )
-    if not held.change(result_key=key):
+    store = storage_for_new()
+    if not held.change(result_key=key, result_backend=store.name):
         raise LeaseLostError
     release_connection()
+    digest = hashlib.sha256()
+    head = bytearray()
     try:
-        storage().create(key, size_bytes=size_bytes)
-        sha256 = _write(key, size_bytes=size_bytes, blocks=blocks)
-        with storage().reader(key) as reader:
-            detected = detect_type(reader, size_bytes=size_bytes)
-        return StoredResult(
-            filename=filename,
-            size_bytes=size_bytes,
-            sha256=sha256,
-            detected_type=detected,
-            stored=storage().finish(key, size_bytes=size_bytes),
-        )
+        with store.uploads.put(key, size_bytes=size_bytes) as writer:
+            Intake(writer, [digest]).take(_exactly(size_bytes, with_head(head, blocks)))
+            return StoredResult(
+                filename=filename,
+                size_bytes=size_bytes,
+                sha256=digest.hexdigest(),
+                detected_type=detect_type(bytes(head)),
+                stored=writer.commit(),
+            )
     except BaseException:
         discard_result(run, key)
         raise
@@ -111,22 +113,18 @@ def discard_result(run: WorkflowRun, key: str) -> None:
         rows = WorkflowRun.objects.filter(id=run.id)
         rows.select_for_update().exists()  # who completes the run with them holds it as well
         if not IngestFile.objects.filter(id=UUID(key)).exists():
-            storage().discard(key)
+            backend = rows.values_list("result_backend", flat=True).get()
+            named(backend).uploads.discard(UploadHandle(backend, key))
             rows.filter(result_key=key).update(result_key="")
 
 
-def _write(key: str, *, size_bytes: int, blocks: Iterator[memoryview]) -> str:
-    """The SHA-256, in hex, of what was written. Raises OSError when it is not `size_bytes`."""
-    digest = hashlib.sha256()
+def _exactly(size_bytes: int, blocks: Iterator[memoryview]) -> Iterator[memoryview]:
+    """The same blocks. Raises OSError unless they have `size_bytes` together."""
     written = 0
-    with storage().write_part(key, offset=0, size_bytes=max(size_bytes, 1)) as writer:
-        for block in blocks:
-            written += block.nbytes
-            if written > size_bytes:
-                break
-            digest.update(block)
-            writer.write(block)
-        writer.flush()
+    for block in blocks:
+        written += block.nbytes
+        if written > size_bytes:
+            break
+        yield block
     if written != size_bytes:
         raise OSError(f"the result has {written} bytes, not {size_bytes}")
-    return digest.hexdigest()

@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 
 from accounts.models import User
 from accounts.principals import Principal
+from common import content_types
 from common.errors import InvalidInput, NotFound
 from common.pagination import Page, paginate
-from uploads import policy
 from uploads.models import (
     IngestFile,
     RunStatus,
@@ -62,7 +62,7 @@ def workflows_for(file: IngestFile) -> list[Workflow]:
     return [
         workflow
         for workflow in active_workflows()
-        if policy.is_type_in(workflow.accepted_types, file.detected_type)
+        if content_types.matches(workflow.accepted_types, file.detected_type)
     ]
 
 
@@ -79,9 +79,14 @@ def get_workflow(slug: str) -> Workflow:
 def get_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
     """A run on the owner's file, or on anybody's for those who reach all files."""
     run = find_run(run_id)
-    if not (run.owner_id == principal.owner.id or reaches_all_files(principal)):
+    if not may_read(principal, run):
         raise NotFound("run_not_found", "There is no such run.")
     return run
+
+
+def may_read(principal: Principal, run: WorkflowRun) -> bool:
+    """Whether a run, and what came of it, is for a principal to see."""
+    return run.owner_id == principal.owner.id or reaches_all_files(principal)
 
 
 def find_run(run_id: UUID) -> WorkflowRun:

@@ -3,11 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from accounts.permissions import CHANGE_WORKFLOWS
 from accounts.principals import Principal
 from common.errors import Forbidden
 from uploads.models import Workflow, WorkflowRun
 from uploads.workflows import registry, runs, selectors
+from uploads.workflows.permissions import CHANGE_WORKFLOWS
 
 
 def start(

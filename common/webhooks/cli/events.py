@@ -11,7 +11,8 @@ from common.cli_params import PastMoment
 from common.console import iso
 from common.ids import first_id
 from common.models import OutboxEvent
-from common.outbox import events as outbox
+from common.outbox.envelopes import body
+from common.outbox.types import event_types, subscribes
 from common.webhooks import selectors
 from common.webhooks.cli.about import about
 
@@ -31,9 +32,10 @@ def _known(
 ) -> tuple[str, ...]:
     """A misspelt type would wait for ever."""
     for pattern in patterns:
-        if not any(outbox.subscribes([pattern], known) for known in outbox.EVENT_TYPES):
-            types = ", ".join(sorted(outbox.EVENT_TYPES))
-            raise click.BadParameter(f"there is no event type {pattern}. Types: {types}.")
+        if not event_types.has_any(pattern):
+            raise click.BadParameter(
+                f"there is no event type {pattern}. Types: {event_types.listed()}."
+            )
     return patterns
 
 
@@ -61,7 +63,7 @@ def tail(patterns: tuple[str, ...], since: datetime, as_json: bool, once: bool) 
     try:
         while True:
             for event in following.new_events():
-                if outbox.subscribes(patterns, event.event_type):
+                if subscribes(patterns, event.event_type):
                     click.echo(_envelope(event) if as_json else _line(event))
             if once:
                 return
@@ -90,7 +92,7 @@ class Tail:
 
 
 def _envelope(event: OutboxEvent) -> str:
-    return outbox.body(event).decode()
+    return body(event).decode()
 
 
 def _line(event: OutboxEvent) -> str:

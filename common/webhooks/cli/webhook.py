@@ -220,7 +220,10 @@ def resend(delivery_id: UUID) -> None:
     help="How long ago (2h, 3d), or a moment such as 2026-11-20T10:00 (UTC).",
 )
 def recover(endpoint_id: UUID, since: datetime) -> None:
-    """Send an endpoint what failed, and what it missed, since some time."""
+    """Send an endpoint what failed, and what it missed, since some time.
+
+    It did not miss what happened before it was added.
+    """
     recovery.start(endpoint_id=endpoint_id, since=since)
     started, shared = advance_to_end(endpoint_id)
     others = ", the portal's worker others" if shared else ""

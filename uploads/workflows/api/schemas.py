@@ -11,7 +11,6 @@ from django.urls import reverse
 from ninja import Schema
 from pydantic import Field
 
-from accounts.permissions import CHANGE_WORKFLOWS, SEE_TRACEBACKS
 from accounts.principals import Principal
 from common.http.schemas import ErrorOut, RequestBody
 from common.pagination import Page
@@ -24,6 +23,7 @@ from uploads.models import (
     WorkflowRun,
 )
 from uploads.workflows import registry
+from uploads.workflows.permissions import CHANGE_WORKFLOWS, SEE_TRACEBACKS
 from uploads.workflows.results import StoredResult
 from uploads.workflows.runs import BulkStart
 from uploads.workflows.starting import adjustable_fields

@@ -9,9 +9,15 @@ from accounts.tests.factories import principal_of
 from common.errors import DooritoError, InvalidInput
 from common.tests.threads import at_once
 from uploads.models import UploadSession
-from uploads.receiving import sessions
-from uploads.storage import storage
-from uploads.tests.factories import make_session, send_parts, sha256, some_bytes, spool_path
+from uploads.receiving import finalizing
+from uploads.tests.factories import (
+    make_session,
+    send_parts,
+    sha256,
+    some_bytes,
+    spool_path,
+    written,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DATA = some_bytes(300)
@@ -22,19 +28,18 @@ def session():
     """Three parts received, hashed already, before the machine went down."""
     session = make_session(DATA, chunk=100)
     send_parts(session, DATA, order=[1, 2, 3])
-    UploadSession.objects.filter(id=session.id).update(boot_id="an earlier run of the machine")
+    UploadSession.objects.filter(id=session.id).update(storage_epoch="an earlier run")
     return session
 
 
 def finalize(session):
-    return sessions.finalize_session(
+    return finalizing.finalize_session(
         principal=principal_of(session.created_by), session_id=session.id
     )
 
 
 def lose(session, *, start: int, end: int) -> None:
-    with storage().write_part(session.spool_key, offset=start, size_bytes=end - start) as writer:
-        writer.write(memoryview(bytes(end - start)))
+    written(session, bytes(end - start), offset=start)
 
 
 def test_what_is_intact_is_stored(session):
@@ -54,7 +59,7 @@ def test_a_part_whose_bytes_were_lost_is_asked_for_again(session):
 
 def test_within_one_run_of_the_machine_nothing_is_read_again(session):
     """Which shows that the two tests above owe their success to the check."""
-    UploadSession.objects.filter(id=session.id).update(boot_id=session.boot_id)
+    UploadSession.objects.filter(id=session.id).update(storage_epoch=session.storage_epoch)
     lose(session, start=150, end=170)
     assert finalize(session).sha256 == sha256(DATA)
 

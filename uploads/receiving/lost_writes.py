@@ -1,46 +1,45 @@
-"""Uploads that outlived a crash of the machine.
+"""Uploads whose store may have lost what it took.
 
-A part counts as received once its bytes are with the kernel: that survives the death of any
-process, but a power failure can lose what was not flushed yet, although the database knows of it.
-So an upload that finishes in another run of the machine than it began in is checked part by part.
+A part counts as received once the store has it. A store on the machine's own disk may have it in
+memory only, and lose it with the machine's power, although the database knows of it. So an upload
+that finishes in another epoch of its store than it began in is checked part by part.
 """
 
 import logging
-from functools import cache
-from pathlib import Path
 
 from django.db import transaction
 from django.db.models import F
 
 from common.db import release_connection
-from uploads.models import UploadPart, UploadSession
-from uploads.receiving.digests import part_digester, upload_blocks
-from uploads.storage import storage
-from uploads.storage.base import UploadReader
+from uploads.models import PartOrder, UploadPart, UploadSession
+from uploads.receiving.digests import part_digester, reader_of, upload_blocks
+from uploads.storage import Storage, handle_of, storage_for
+from uploads.storage.base import MayLoseWrites, UploadReader
 
 logger = logging.getLogger(__name__)
 
 
-@cache
-def boot_id() -> str:
-    """Names this run of the machine (random(4)); "" where the system does not tell."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else ""
+def epoch_of(store: Storage) -> str:
+    """The store's epoch; "" where nothing that was taken can be lost."""
+    return store.uploads.epoch() if isinstance(store.uploads, MayLoseWrites) else ""
 
 
-def survived_crash(session: UploadSession) -> bool:
-    return session.boot_id != boot_id()
+def may_have_lost_parts(session: UploadSession) -> bool:
+    return session.storage_epoch != epoch_of(storage_for(session))
 
 
-def distrust(session: UploadSession) -> None:
+def forget_lost_parts(session: UploadSession) -> None:
     """Forget the parts whose bytes are not what was received; their senders send them again.
 
-    The caller must hold the upload exclusively.
+    Of an upload that was appended to, all that follows the first of them goes too: it is sent
+    again from there. The caller must hold the upload exclusively.
     """
     parts = list(UploadPart.objects.filter(session=session).order_by("part_number"))
     release_connection()
-    with storage().reader(session.spool_key) as reader:
+    with reader_of(handle_of(session)) as reader:
         lost = [part for part in parts if not _is_intact(part, reader)]
+    if lost and session.part_order == PartOrder.APPENDED:
+        lost = parts[parts.index(lost[0]) :]
     with transaction.atomic():
         UploadPart.objects.filter(id__in=[part.id for part in lost]).delete()
         UploadSession.objects.filter(id=session.id, status__in=UploadSession.OPEN).update(
@@ -48,7 +47,7 @@ def distrust(session: UploadSession) -> None:
             received_bytes=F("received_bytes") - sum(part.size_bytes for part in lost),
             hash_state=None,
             hashed_bytes=0,
-            boot_id=boot_id(),
+            storage_epoch=epoch_of(storage_for(session)),
         )
 
 

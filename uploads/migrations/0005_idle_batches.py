@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('uploads', '0003_ended_sessions'),
+        ('uploads', '0004_ranges'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -1,0 +1,67 @@
+"""An event as it is told: to receivers, and to people who look at it."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from common.models import OutboxEvent
+from common.outbox.payloads import HIDDEN
+from common.outbox.types import event_types
+
+
+class Fact(Protocol):
+    """An OutboxEvent, or a row with its values."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def schema_version(self) -> int: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def payload(self) -> dict[str, Any]: ...
+
+
+def envelope(event: Fact) -> dict[str, Any]:
+    """What a receiver gets: the payload in the shape of Standard Webhooks."""
+    return {
+        "id": str(event.id),
+        "type": event.event_type,
+        "timestamp": event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "schema_version": event.schema_version,
+        "data": event.payload,
+    }
+
+
+def body(event: Fact) -> bytes:
+    """The envelope's bytes, the same on every attempt: jsonb keeps no order, so keys are sorted."""
+    return json.dumps(
+        envelope(event),
+        cls=DjangoJSONEncoder,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    ).encode()
+
+
+def envelope_for(reader: Any, event: OutboxEvent) -> dict[str, Any]:
+    """The same for a person to see, who is a principal: everybody who shows events asks here.
+
+    To see events is one permission, to read the files that they are about is another: what gives
+    a file's content away is hidden from those who may not read it.
+    """
+    kind = event_types.kind_of(event.event_type)
+    if kind and kind.may_read(reader, event):
+        return envelope(event)
+    return envelope(event) | {"data": _hidden(event)}
+
+
+def _hidden(event: OutboxEvent) -> dict[str, Any]:
+    if event.event_type not in event_types:  # nobody says what of it is secret
+        return dict.fromkeys(event.payload, HIDDEN)
+    return event_types.example_of(event.event_type).hidden(event.payload)

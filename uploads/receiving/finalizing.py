@@ -1,0 +1,115 @@
+"""The end of an upload: proved, finished, stored."""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.principals import Principal
+from common.db import release_connection
+from common.errors import DooritoError, InvalidInput, UnprocessableContent, UnsupportedType
+from uploads import policy, selectors
+from uploads.files import states
+from uploads.files.states import Proof
+from uploads.models import IngestFile, PartOrder, SessionStatus, UploadSession
+from uploads.receiving.endings import missing_spool_explained, original_error
+from uploads.receiving.lost_writes import forget_lost_parts, may_have_lost_parts
+from uploads.receiving.proof import Facts, prove_and_finish
+from uploads.receiving.sessions import end_session, remove_spool
+from uploads.storage import handle_of, storage_for
+
+
+def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
+    """Prove and store the file; the same answer when repeated.
+
+    Raises NotFound, Gone `session_aborted`, InvalidInput `parts_missing` or `upload_incomplete`,
+    UnprocessableContent `sha256_mismatch`, UnsupportedType `type_not_allowed`, Conflict
+    `finalize_in_progress`.
+    """
+    session = selectors.get_session(principal=principal, session_id=session_id)
+    if session.status not in UploadSession.OPEN:
+        return _outcome(session)
+    _require_whole(session)
+    release_connection()  # those who wait must leave one to the caller they wait for
+    with (
+        missing_spool_explained(session.id),
+        storage_for(session).locks.settled(handle_of(session)),
+    ):
+        session = selectors.get_session(principal=principal, session_id=session_id)
+        if session.status not in UploadSession.OPEN:
+            return _outcome(session)
+        if may_have_lost_parts(session):
+            forget_lost_parts(session)
+            session = selectors.get_session(principal=principal, session_id=session_id)
+        # Whoever held the upload before may have found some lost.
+        return _finalize(session, size_bytes=_require_whole(session))
+
+
+def _outcome(session: UploadSession) -> IngestFile:
+    """What finalizing gave before: the file, or the same error."""
+    if session.status == SessionStatus.COMPLETE:
+        return session.file
+    raise original_error(session)
+
+
+def _finalize(session: UploadSession, *, size_bytes: int) -> IngestFile:
+    def check(facts: Facts) -> None:
+        _require_declared_sha256(session, facts.sha256)
+        policy.check_detected_type(facts.detected_type)
+
+    try:
+        facts, stored = prove_and_finish(session, size_bytes=size_bytes, check=check)
+    except (UnprocessableContent, UnsupportedType) as error:  # what `check` raises
+        end_session(session, status=SessionStatus.FAILED, error=error)
+        raise _why_ended(session) from error
+    file = _mark_stored(session, Proof(facts.sha256, facts.detected_type, stored))
+    if file is None:
+        remove_spool(session)
+        raise _why_ended(session)
+    return file
+
+
+def _why_ended(session: UploadSession) -> DooritoError:
+    """The error as a repeated finalize will give it, even to the letter."""
+    return original_error(UploadSession.objects.get(id=session.id))
+
+
+def _mark_stored(session: UploadSession, proof: Proof) -> IngestFile | None:
+    """The session's end and the file's state, together; None when no longer open."""
+    with transaction.atomic():
+        completed = UploadSession.objects.filter(
+            id=session.id, status__in=UploadSession.OPEN, received_bytes=F("length_bytes")
+        ).change(status=SessionStatus.COMPLETE, last_activity_at=timezone.now())
+        return states.store(session.file_id, proof) if completed else None
+
+
+def _require_whole(session: UploadSession) -> int:
+    """The length of an upload that has all its bytes."""
+    length = session.length_bytes
+    if session.part_order == PartOrder.NUMBERED:
+        missing = selectors.missing_ranges(session)
+        if missing:
+            raise InvalidInput(
+                "parts_missing",
+                f"Parts are missing: {missing}. Send them, then finalize.",
+                missing_parts=missing,
+            )
+    if length is None or session.received_bytes != length:
+        raise InvalidInput(
+            "upload_incomplete",
+            f"{session.received_bytes} bytes were received; "
+            + ("say how many there will be." if length is None else f"{length} are expected."),
+            received_bytes=session.received_bytes,
+            length_bytes=length,
+        )
+    return length
+
+
+def _require_declared_sha256(session: UploadSession, sha256: str) -> None:
+    if session.declared_sha256 and session.declared_sha256 != sha256:
+        raise UnprocessableContent(
+            "sha256_mismatch",
+            f"The file's SHA-256 is {sha256}, not the declared {session.declared_sha256}. "
+            "It was not kept; upload it again.",
+        )
