@@ -13,8 +13,31 @@ const URGENCY = [
   State.STORED,
 ];
 
-export function byUrgency(transfers) {
-  return URGENCY.flatMap((state) => transfers.filter((transfer) => transfer.state === state));
+const STOPPED = new Set([State.FAILED, State.PAUSED]);
+const LONG_MS = 2000;
+
+/** Up to `most` transfers to draw, and the others. Which: what wants attention, then what
+ *  `isDrawn` already, so that thousands of small files do not each get a row for a moment. In which
+ *  order: what stands still first, the rest as it was added. A row that comes, goes or moves costs
+ *  a new layout of all others. */
+export function shown(transfers, { most, isDrawn }) {
+  if (transfers.length <= most) return { drawn: transfers, others: [] };
+  const [stopped, going] = parted(transfers, ({ state }) => STOPPED.has(state));
+  const [long, short] = parted(going, takesLong);
+  const [before, after] = parted(short, isDrawn);
+  const chosen = new Set([...stopped, ...long, ...before, ...after].slice(0, most));
+  const [drawn, others] = parted([...stopped, ...going], (transfer) => chosen.has(transfer));
+  return { drawn, others };
+}
+
+function takesLong({ isRunning, startedAt }) {
+  return isRunning && performance.now() - startedAt > LONG_MS;
+}
+
+function parted(transfers, isFirst) {
+  const parts = [[], []];
+  for (const transfer of transfers) parts[isFirst(transfer) ? 0 : 1].push(transfer);
+  return parts;
 }
 
 /** `and 101 more: 80 waiting, 21 stored` */
