@@ -41,7 +41,7 @@ check: install-dev  ## The whole gate: lint, format, types, layers, settings, mi
 	$(BIN)/lint-imports
 	DJANGO_CONFIGURATION=Test $(MANAGE) check --fail-level WARNING
 	DJANGO_CONFIGURATION=Production DJANGO_SECRET_KEY=$$(head -c 64 /dev/urandom | base64 -w 0) \
-		DJANGO_ALLOWED_HOSTS=localhost $(MANAGE) check --deploy --fail-level WARNING
+		DJANGO_ALLOWED_HOSTS=localhost PORTAL_BASE_URL=https://localhost $(MANAGE) check --deploy --fail-level WARNING
 	DJANGO_CONFIGURATION=Test $(MANAGE) makemigrations --check --dry-run
 
 test: check  ## The gate, then the tests (PYTEST_ARGS="-k name" chooses)

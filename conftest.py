@@ -1,6 +1,8 @@
 """What all tests share: a database server, and the whole product running."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -9,7 +11,8 @@ from django.conf import settings
 from django.db.models.signals import post_save
 
 from boot import embedded_postgres
-from boot.tests.portal import Portal
+from boot.tests import database
+from boot.tests.portal import Portal, sharing_preparations
 from common.models import OutboxEvent
 from uploads.tests.event_validation import Observer, validator
 
@@ -18,10 +21,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Run the embedded PostgreSQL during the tests; processes of pytest-xdist share it."""
     # Ignored in what a shell starts in the background, and inherited; tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _keep_bytecode()
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
+    if not hasattr(config, "workerinput"):
+        stack.enter_context(sharing_preparations())
     if settings.EMBEDDED_POSTGRES:
-        stack = ExitStack()
-        config.add_cleanup(stack.close)
         stack.enter_context(embedded_postgres.running(settings.DOORITO_DATA_DIR))
+        database.stop_syncing(settings.DOORITO_DATA_DIR)
+    database.empty_filled_tables_after_tests()
+
+
+def _keep_bytecode() -> None:
+    """Modules are compiled once, not by each of the hundreds of processes that tests start."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from ninja.security.base import AuthBase
 
-from accounts import permissions, principals, services
+from accounts import bearers, permissions, principals
 from accounts.principals import Principal
 from common.db import release_connection
 from common.errors import Conflict, Forbidden, Unauthenticated
@@ -33,7 +33,7 @@ class Authenticator(AuthBase):
 
     A token must hold every one of `scopes`; a session may do all that its user may. With a
     `permission` the user must be staff that has it (see `permissions.require`). Sets
-    `request.principal`, and `request.user` to its owner. A request that
+    `request.principal`, and `request.user` to its owner, or to nobody for a guest. A request that
     carries a bearer token is judged by it alone: its cookies count for nothing, so that a page
     elsewhere gains nothing by adding them, and CSRF is no concern.
     """
@@ -41,7 +41,10 @@ class Authenticator(AuthBase):
     csrf = True  # makes the page of the API's documentation send the header
     openapi_type = "http"
     openapi_scheme = "bearer"
-    openapi_description = "An API token, `drt_…`. In the browser, the session cookie does as well."
+    openapi_description = (
+        "An API token, `drt_…`, or an upload grant, `drg_…`. "
+        "In the browser, the session cookie does as well."
+    )
 
     def __init__(self, *scopes: str, permission: str = "") -> None:
         super().__init__()
@@ -51,24 +54,26 @@ class Authenticator(AuthBase):
     def __call__(self, request: HttpRequest) -> Principal:
         text = _bearer(request)
         principal = _by_session(request) if text is None else self._by_token(text)
-        request.user = principal.owner
         request.principal = principal  # type: ignore[attr-defined]
+        # Whoever asks for the user alone must not take a guest for the owner.
+        request.user = AnonymousUser() if principal.is_guest else principal.owner
         if self.permission:
-            permissions.require(principal.owner, self.permission)
+            permissions.require(request.user, self.permission)
         if request.method in _WITH_BODY:
             release_connection()  # a slow body is read next
         return principal
 
     def _by_token(self, text: str) -> Principal:
-        token = services.authenticate_token(text)
-        missing = sorted(self.scopes.difference(token.scopes))
+        credential = bearers.credential_of(text)
+        missing = sorted(self.scopes.difference(credential.principal.scopes))
         if missing:
             raise Forbidden(
                 "scope_missing",
-                f"This API token lacks the scope {', '.join(missing)}. Create one that has it.",
+                f"This {credential.kind} lacks the scope {', '.join(missing)}. {credential.advice}",
             )
-        services.note_use(token)
-        return principals.of_token(token)
+        if credential.note_use:
+            credential.note_use()
+        return credential.principal
 
 
 class _HeaderCsrfCheck(CsrfViewMiddleware):

@@ -18,7 +18,8 @@ class ActorKind(StrEnum):
     USER = "user"  # somebody who is logged in
     TOKEN = "token"  # noqa: S105  (a script, with an API token)
     GRANT = "grant"  # a guest, with what the owner of the files has granted
-    SYSTEM = "system"  # an administrator at the shell
+    STAFF = "staff"  # an administrator, at the shell or in the admin
+    SYSTEM = "system"  # the portal itself
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Actor:
     kind: ActorKind
     id: UUID | None  # of the account, token or grant
     label: str
+
+
+# What happens by itself: a file expires, a workflow is done with one.
+PORTAL = Actor(ActorKind.SYSTEM, None, "the portal")
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,22 @@ class Principal:
     scopes: frozenset[TokenScope]
     grant_id: UUID | None = None
 
+    @property
+    def may_read_contents(self) -> bool:
+        """Whether it may see what is in files, or what was made of that, by whatever way."""
+        return TokenScope.READ in self.scopes
+
+    @property
+    def is_guest(self) -> bool:
+        return self.grant_id is not None
+
     def has_permission(self, permission: str) -> bool:
         """Whether its account has a permission, `app.codename`, staff or not."""
-        return self.grant_id is None and self.owner.has_perm(permission)
+        return not self.is_guest and self.owner.has_perm(permission)
 
     def is_staff_with(self, permission: str) -> bool:
         """Whether its account is staff that has a permission (see `permissions.allows`)."""
-        return self.grant_id is None and permissions.allows(self.owner, permission)
+        return not self.is_guest and permissions.allows(self.owner, permission)
 
 
 def of_session(user: User) -> Principal:
@@ -63,7 +77,12 @@ def of_token(token: ApiToken) -> Principal:
     return Principal(token.user, Actor(ActorKind.TOKEN, token.id, token.name), scopes)
 
 
+def administrator(user: User) -> Actor:
+    """Who acts in the admin, whoever's files they are."""
+    return Actor(ActorKind.STAFF, user.pk, user.email)
+
+
 def at_the_shell(owner: User) -> Principal:
     """An administrator at the command line, who acts for `owner`."""
-    actor = Actor(ActorKind.SYSTEM, None, "an administrator at the shell")
+    actor = Actor(ActorKind.STAFF, None, "an administrator at the shell")
     return Principal(owner, actor, ALL_SCOPES)

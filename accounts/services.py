@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts import tokens
 from accounts.models import ApiToken, TokenScope, User
+from common import lengths
 from common.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 
 # How exact `last_used_at` is: a busy token costs one write per minute, not one per request.
@@ -87,8 +88,10 @@ def create_token(
 ) -> tuple[ApiToken, str]:
     """A new token and its text, which exists nowhere else afterwards. No `scopes` means all."""
     name = name.strip()
-    if not 1 <= len(name) <= 100 or not name.isprintable():
-        raise InvalidInput("token_name_invalid", "Name the token with 1 to 100 characters.")
+    if not 1 <= len(name) <= lengths.TOKEN_NAME or not name.isprintable():
+        raise InvalidInput(
+            "token_name_invalid", f"Name the token with 1 to {lengths.TOKEN_NAME} characters."
+        )
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("token_expiry_past", "The token's expiry must lie in the future.")
     text = tokens.generate()

@@ -1,7 +1,8 @@
-"""The text of an API token: ``drt_``, 160 random bits, a checksum.
+"""The text of a token: a prefix, 160 random bits, a checksum.
 
 The fixed prefix lets secret scanners find leaked tokens; the checksum lets them, and us, tell a
-token from a look-alike or a typing error without asking the database.
+token from a look-alike or a typing error without asking the database. Each kind of token has a
+prefix of its own: API tokens have ``drt_``.
 """
 
 import hashlib
@@ -11,23 +12,26 @@ import string
 import zlib
 
 PREFIX = "drt_"
+PREFIX_LENGTH = 4  # of every kind
 HINT_LENGTH = 10  # prefix and six characters: 36 of the 160 bits, enough to tell tokens apart
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_BITS = 160
 _RANDOM_WIDTH = 27  # base62 digits that 160 bits need
 _CHECKSUM_WIDTH = 6  # base62 digits that 32 bits need
-_SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_RANDOM_WIDTH + _CHECKSUM_WIDTH}}}")
+_SHAPE = re.compile(
+    rf"[a-z]{{{PREFIX_LENGTH - 1}}}_[0-9A-Za-z]{{{_RANDOM_WIDTH + _CHECKSUM_WIDTH}}}"
+)
 
 
-def generate() -> str:
-    body = PREFIX + _base62(secrets.randbits(_RANDOM_BITS), width=_RANDOM_WIDTH)
+def generate(*, prefix: str = PREFIX) -> str:
+    body = prefix + _base62(secrets.randbits(_RANDOM_BITS), width=_RANDOM_WIDTH)
     return body + _checksum(body)
 
 
-def looks_valid(text: str) -> bool:
+def looks_valid(text: str, *, prefix: str = PREFIX) -> bool:
     """Whether shape and checksum are right: necessary, and free of any look-up."""
-    if not _SHAPE.fullmatch(text):
+    if not (text.startswith(prefix) and _SHAPE.fullmatch(text)):
         return False
     return text[-_CHECKSUM_WIDTH:] == _checksum(text[:-_CHECKSUM_WIDTH])
 

@@ -1,9 +1,7 @@
 """The Celery application: `celery -A boot.celery worker`, `celery -A boot.celery beat`."""
 
 import gc
-import logging
 import os
-import time
 from importlib import import_module
 from typing import Any
 
@@ -32,7 +30,9 @@ def _refuse_bad_settings(**_: Any) -> None:
     """Of workers and beat, once; connected before the app, whose own receiver sets Django up."""
     with told_in_one_line():
         django.setup()
-        import_module("boot.startup").refuse_bad_settings()
+        startup = import_module("boot.startup")
+        startup.refuse_bad_settings()
+        startup.refuse_unprepared()
 
 
 app = Celery("doorito")
@@ -41,35 +41,6 @@ app.autodiscover_tasks()
 # The current app is known per thread; without this a web thread would fall back to Celery's own
 # default app, whose broker is not ours.
 app.set_default()
-
-
-class _Calm(logging.Filter):
-    """Tells of a lost broker every ten seconds: a worker tries, and says so, six times a second."""
-
-    _retries = ("consumer: Connection to broker lost", "Frequent restarts detected")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._silent_until = 0.0  # monotonic
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not record.getMessage().startswith(self._retries):
-            return True
-        if time.monotonic() < self._silent_until:
-            return False
-        self._silent_until = time.monotonic() + 10
-        return True
-
-
-def _in_one_line(record: logging.LogRecord) -> bool:
-    """Beat asks again five seconds later; where its question failed is no news."""
-    if record.getMessage().startswith("Database gave error"):
-        record.exc_info = None
-    return True
-
-
-logging.getLogger("celery.worker.consumer.consumer").addFilter(_Calm())
-logging.getLogger("django_celery_beat.schedulers").addFilter(_in_one_line)
 
 
 @signals.worker_init.connect

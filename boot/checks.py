@@ -12,8 +12,11 @@ from django.conf import settings
 from django.core.checks import Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import URLValidator, validate_email
+from django.http.request import split_domain_port, validate_host
 
 from boot import env_file, values
+from boot.places import MOST_PER_ACCOUNT
+from common import content_types
 from uploads.storage import backends
 
 _DAY = 86_400  # seconds
@@ -37,6 +40,9 @@ _RANGES = {
     "PORTAL_MAX_TTL_HOURS": (1, _YEARS * 365 * 24),
     "PORTAL_CONSUME_GRACE_SECONDS": (0, _YEARS * 365 * _DAY),
     "PORTAL_STALL_TIMEOUT_SECONDS": (1, _DAY),
+    "PORTAL_TRANSFER_MIN_RATE": (0, _EXBIBYTE),
+    "PORTAL_TRANSFER_RATE_SECONDS": (1, _DAY),
+    "PORTAL_TRANSFERS_PER_ACCOUNT": (1, MOST_PER_ACCOUNT),
     "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, 365 * 24),
     "EMAIL_PORT": (1, 65535),
     "WORKFLOW_CONCURRENCY": (1, 256),
@@ -46,6 +52,8 @@ _RANGES = {
     "PORTAL_WORKFLOW_RETENTION_DAYS": (1, _YEARS * 365),
     "SECURE_HSTS_SECONDS": (0, _YEARS * 365 * _DAY),
 }
+_SECRET_LENGTH = 32  # characters: even if they are hexadecimal digits, 128 bits
+_SECRET_VARIETY = 8  # different ones among them: `aaaa…` is none
 _BROKER = "sqla+postgresql+psycopg"  # the broker is PostgreSQL, by SQLAlchemy and psycopg
 
 
@@ -56,7 +64,9 @@ def check_settings(**_: Any) -> list[Error]:
         *_chunk_sizes(),
         *_lifetimes(),
         *_workflows(),
+        *_types(),
         *_storage(),
+        *_web_host(),
         *_addresses(),
         *_proxies(),
         *_administrator(),
@@ -76,6 +86,20 @@ def check_names(**_: Any) -> list[Warning]:
             id=f"doorito.{name}",
         )
         for name, alike in env_file.misspelt(settings.ENV_FILE, settings.KNOWN_NAMES)
+    ]
+
+
+@register("doorito")
+def check_host_names(**_: Any) -> list[Warning]:
+    host, _port = split_domain_port(urlsplit(settings.PUBLIC_URL).netloc.lower())
+    if validate_host(host, settings.ALLOWED_HOSTS):
+        return []
+    return [
+        Warning(
+            f"Links lead to {host} (PORTAL_BASE_URL), a name that DJANGO_ALLOWED_HOSTS does not "
+            "list: the portal answers them only if a proxy asks by another name.",
+            id="doorito.DJANGO_ALLOWED_HOSTS",
+        )
     ]
 
 
@@ -121,6 +145,16 @@ def _workflows() -> Iterator[tuple[str, str]]:
         )
 
 
+def _types() -> Iterator[tuple[str, str]]:
+    for pattern in settings.FILE_UPLOAD_ALLOWED_TYPES:
+        if pattern != "*" and not content_types.is_pattern(pattern.lower()):
+            yield (
+                "FILE_UPLOAD_ALLOWED_TYPES",
+                f"FILE_UPLOAD_ALLOWED_TYPES: {pattern!r} is not a content type such as "
+                "application/pdf or image/*.",
+            )
+
+
 def _storage() -> Iterator[tuple[str, str]]:
     if settings.PORTAL_STORAGE not in backends():
         yield (
@@ -142,6 +176,17 @@ def _addresses() -> Iterator[tuple[str, str]]:
             "CELERY_BROKER_URL",
             "CELERY_BROKER_URL must be an address such as "
             f"{_BROKER}://user:password@host:5432/name.",
+        )
+
+
+def _web_host() -> Iterator[tuple[str, str]]:
+    try:
+        ipaddress.ip_address(settings.WEB_HOST)
+    except ValueError:
+        yield (
+            "WEB_HOST",
+            "WEB_HOST must be an IP address of this machine, such as 127.0.0.1, 0.0.0.0 (all) "
+            f"or ::1, not {settings.WEB_HOST!r}.",
         )
 
 
@@ -179,15 +224,29 @@ def _administrator() -> Iterator[tuple[str, str]]:
 
 
 def _production() -> Iterator[tuple[str, str]]:
-    try:
-        settings.SECRET_KEY  # noqa: B018  (Django refuses to give out an empty one)
-    except ImproperlyConfigured:
+    if problem := _secret_key_problem():
         yield (
             "DJANGO_SECRET_KEY",
-            "DJANGO_SECRET_KEY must be set in Production: a long random text, kept secret.",
+            f"DJANGO_SECRET_KEY {problem}: a random text of {_SECRET_LENGTH} characters or more, "
+            "kept secret.",
         )
     if not settings.ALLOWED_HOSTS:
         yield (
             "DJANGO_ALLOWED_HOSTS",
             "DJANGO_ALLOWED_HOSTS must list the host names that the portal is reached by.",
         )
+    if settings.IS_PRODUCTION and not settings.PORTAL_BASE_URL:
+        yield (
+            "PORTAL_BASE_URL",
+            "PORTAL_BASE_URL must be set in Production: the public address, for links in events "
+            "and e-mails, such as https://files.example.com.",
+        )
+
+
+def _secret_key_problem() -> str | None:
+    try:
+        key = str(settings.SECRET_KEY)  # Django refuses to give out an empty one
+    except ImproperlyConfigured:
+        return "must be set in Production"
+    is_weak = len(key) < _SECRET_LENGTH or len(set(key)) < _SECRET_VARIETY
+    return "is too easy to guess for Production" if settings.IS_PRODUCTION and is_weak else None

@@ -73,12 +73,41 @@ def check() -> None:
     for warning in startup.warnings():
         click.echo(f"Warning: {warning}", err=True)
     with startup.database():
-        pending = startup.pending_migrations()
-        if pending:
-            raise CannotRunError(f"The database lacks {pending} migrations: run `make migrate`.")
+        if pending := startup.pending_migrations():
+            raise CannotRunError(f"The database lacks {pending} migrations: {startup.PREPARE}.")
         if problems := startup.bad_rows():
             raise CannotRunError(" ".join(problems))
     click.echo("No problems found.")
+
+
+@doorito.command()
+def prepare() -> None:
+    """Prepare the database and static files, for processes that are started one by one.
+
+    (`up` does so by itself.) Creates the built-in workflows and the first administrator, too. Safe
+    to repeat, and to be done after each upgrade, while nothing else of the portal runs.
+    """
+    configurations.setup()
+    startup = _startup()
+    startup.refuse_bad_settings()
+    for warning in startup.warnings():
+        click.echo(f"Warning: {warning}", err=True)
+    with startup.database(), startup.only_preparer():
+        for step in startup.PREPARATIONS:
+            step()
+    click.echo("The portal is prepared.")
+
+
+@doorito.command()
+def reencrypt() -> None:
+    """Encrypt the stored secrets with the current DJANGO_SECRET_KEY.
+
+    Those that an earlier key of DJANGO_SECRET_KEY_FALLBACKS encrypted need that key no longer.
+    """
+    configurations.setup()
+    with _startup().database():
+        count = import_module("boot.reencryption").reencrypt_all()
+    click.echo(f"Secrets encrypted anew: {count}.")
 
 
 @doorito.command()

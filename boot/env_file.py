@@ -4,6 +4,7 @@ django-configurations reads such files too, and passes over in silence what it c
 """
 
 import os
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from io import StringIO
@@ -12,6 +13,8 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 from dotenv.parser import parse_stream
 
+# `NAME=# what it is for`, which the parser takes for a value.
+_BARE_COMMENT = re.compile(r"^[^=]*=#\s")
 _ALIKE = 0.85  # of `difflib`, from which on a name is taken for a misspelt other
 
 
@@ -44,7 +47,8 @@ def _entries(path: Path) -> dict[str, str]:
             line = binding.original.line + _blank_lines(binding.original.string)
             raise ImproperlyConfigured(f"Line {line} of {path} cannot be read: write NAME=value.")
         if binding.key is not None:
-            entries[binding.key] = binding.value or ""
+            is_comment = _BARE_COMMENT.search(binding.original.string)
+            entries[binding.key] = "" if is_comment else binding.value or ""
     return entries
 
 

@@ -37,7 +37,7 @@ def told_in_one_line() -> Iterator[None]:
             raise
         _fail(f"PORTAL_EXTRA_APPS names {exc.name}, and no such module is installed.")
     except ProgrammingError as exc:
-        _fail(f"The database is not prepared, run `make migrate`: {exc}")
+        _fail(f"The database is not prepared, run `./doorito prepare`: {exc}")
     except (OperationalError, InterfaceError) as exc:
         _fail(f"The database does not answer: {exc}")
     except OSError as exc:

@@ -19,10 +19,14 @@ from django.conf import settings  # noqa: E402
 from boot import gunicorn_worker, lifeline, startup  # noqa: E402
 from common.processes import allow_descriptors, end_with_parent  # noqa: E402
 
-bind = f"127.0.0.1:{settings.WEB_PORT}"
+with told_in_one_line():  # here, before gunicorn loads what may complain at length
+    startup.refuse_bad_settings()
+    startup.refuse_unprepared()
+
+bind = startup.listening_address()
 worker_class = "boot.gunicorn_worker.ThreadWorker"
 workers = settings.WEB_WORKERS
-# A slow client holds a thread for as long as its upload takes.
+# An upload holds a thread for as long as it takes, however slow; see boot.places.
 threads = settings.WEB_THREADS
 # The rest wait for a thread, say nothing yet, or are kept alive.
 worker_connections = gunicorn_worker.most_connections(
@@ -51,12 +55,7 @@ if hasattr(ctypes.CDLL(None), "mallopt"):
 
 def on_starting(_server: Any) -> None:
     lifeline.end_with_supervisor()
-    with told_in_one_line():
-        startup.refuse_bad_settings()
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
     end_with_parent()
-
-
-pre_request = gunicorn_worker.head_was_read

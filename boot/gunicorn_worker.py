@@ -1,43 +1,45 @@
-"""gunicorn's threaded worker, with an end to what a slow or silent client can hold.
+"""gunicorn's threaded worker, with an end to what slow or silent clients can hold.
 
-gunicorn expects a buffering proxy in front. Doorito is to be run without one, so a request's head
-must come within a deadline, a body that is no upload within another, and a connection's last words
-are waited for in its own thread, not in the loop that serves all others.
+gunicorn expects a buffering proxy in front. Doorito is to be run without one, so a connection takes
+a thread only when a request's head is all there (a small body too), waits for its end in the loop,
+and only so many threads may wait for clients that send or read slowly (boot.places).
+
+All that Doorito uses of gunicorn beyond its documented interface is used here, and nowhere else:
+boot/tests/test_gunicorn_internals.py names it.
 """
 
 import errno
-import fcntl
 import json
-import os
-import select
 import socket
-import struct
-import termios
+import tempfile
 import time
+from functools import cache
 from typing import Any
 
 from django.conf import settings
 from gunicorn import glogging, util
 from gunicorn.http import wsgi
-from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import NoMoreData
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders, NoMoreData, ParseException
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 
+from boot.connections import ClientConnection, Lobby
+from boot.exchange import DRAIN_BYTES, ServerExchange
+from boot.heads import MAX_BYTES
+from boot.places import Places, Shares
+from boot.streams import Pace, Sender
+from common.http.exchange import ENVIRON_KEY, NoPlaceError, UnreadableBodyError
 from common.masking import MaskingFormatter
 
-HEAD_SECONDS = 10.0  # for a request's line and headers together
 DRAIN_SECONDS = 1.0  # for the rest of a body that was refused
-DRAIN_BYTES = 64 * 2**10  # ... and of what size: more ends the connection
-LINGER_SECONDS = 2.0  # for the client to take the last answer
-LINGER_BYTES = 64 * 2**20  # that it may send meanwhile: some read no answer before all is sent
-FIRST_BYTE_SECONDS = 0.05  # that a thread waits for; then the loop waits, up to `keepalive`
-NEXT_REQUEST_SECONDS = 0.01  # the same, on a connection that has just been answered
+NEXT_REQUEST_SECONDS = 0.01  # that a thread waits for it, on a connection that it has just answered
 
 CONNECTIONS = 8192  # beyond those that threads serve
 _DESCRIPTORS_PER_THREAD = 3  # its connection's, the file that it reads or writes, the database's
 _DESCRIPTORS_RESERVED = 128  # libraries, logs, listeners, pipes
 _NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_NO_CONNECTION = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED}
 _ACCEPT_PAUSE_SECONDS = 0.1
 _ACCEPT_WARNING_SECONDS = 60
 
@@ -48,82 +50,123 @@ def most_connections(*, threads: int, descriptors: int) -> int:
     return threads + max(min(left, CONNECTIONS), 1)
 
 
-class DeadlineUnreader(SocketUnreader):
-    """Reads from a socket, with a deadline for all reads of a head, and then of a body, together.
-
-    A limit for each read would not do: a body that drips would hold its thread without end. The
-    forms and documents that have to be read before anybody is known are small. Uploads are not,
-    and lift the deadline; the limit for each read is theirs (see StalledClientMiddleware).
-    """
-
-    def __init__(self, sock: Any) -> None:
-        super().__init__(sock)
-        self._deadline: float | None = None
-        self._reads_head = False
-
-    def expect_head(self) -> None:
-        self._reads_head = True
-        self._deadline = time.monotonic() + HEAD_SECONDS
-
-    def expect_body(self, *, within: float) -> None:
-        self._reads_head = False
-        self._deadline = time.monotonic() + within
-
-    def lift_deadline(self) -> None:
-        self._deadline = None
-
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        if self._deadline is None:
-            return super().chunk(size_hint)
-        limit = self.sock.gettimeout()
-        left = max(self._deadline - time.monotonic(), 0.001)
-        self.sock.settimeout(left if limit is None else min(limit, left))
-        try:
-            return super().chunk(size_hint)
-        except TimeoutError as exc:
-            if self._reads_head:
-                raise NoMoreData(self.buf.getvalue()) from exc
-            raise
-        finally:
-            self.sock.settimeout(limit)
+def _pace() -> Pace:
+    return Pace(
+        bytes_per_second=settings.PORTAL_TRANSFER_MIN_RATE,
+        window=settings.PORTAL_TRANSFER_RATE_SECONDS,
+    )
 
 
-class Connection(gthread.TConn):
-    """A connection whose requests' heads have a deadline."""
+# --- Requests -------------------------------------------------------------------------------------
+
+
+class Connection(ClientConnection, gthread.TConn):
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
+        gthread.TConn.__init__(self, cfg, sock, client, server)
+        ClientConnection.__init__(self, sock, stall=settings.PORTAL_STALL_TIMEOUT_SECONDS)
+        self.data_ready = True  # else gunicorn's thread would wait for it
+        self.is_stuck = False  # the client does not take its answer
 
     def init(self) -> None:
+        """Called by the thread that is going to parse the request."""
         is_new = not self.initialized
         super().init()
-        if self.is_http2:
-            return
         if is_new:
-            self.parser.unreader = DeadlineUnreader(self.sock)
-        self.parser.unreader.expect_head()
+            self.parser.unreader = Unreader(self.sock)
+        if self.head.is_too_large:
+            raise LimitRequestHeaders(f"more than {MAX_BYTES} bytes")
+        self.parser.unreader.unread(self.head.take())
 
-    def wait_for_data(self, timeout: float) -> bool:
-        """Shortly: threads are few, and a connection that is silent costs the loop next to nothing.
-
-        By poll(2), which takes no descriptor of its own.
-        """
-        arrived = select.poll()
-        arrived.register(self.sock, select.POLLIN)
-        self.data_ready = bool(arrived.poll(min(timeout, FIRST_BYTE_SECONDS) * 1000))
-        return self.data_ready
-
-    def has_next_request(self, *, within: float) -> bool:
-        """Its beginning may have come along with the one before: then the socket does not show."""
-        return bool(self.parser.unreader.buf.getvalue()) or self.wait_for_data(within)
-
-    def close(self, graceful: bool = False) -> None:  # noqa: ARG002
-        """Called in the loop, which must not wait: `linger` was called before."""
-        util.close(self.sock)
-
-    def linger(self) -> None:
-        """End the sending side and let the client take what was sent (RFC 9112, 9.6)."""
-        util.close_graceful(self.sock, timeout=LINGER_SECONDS, max_drain=LINGER_BYTES)
+    def take_read_ahead(self) -> bytes:
+        """The beginning of the next request, as far as it was read along with the last one."""
+        return bytes(self.parser.unreader.take_buffered())
 
 
-gthread.TConn = Connection  # the worker makes its connections by this name
+class Unreader(SocketUnreader):
+    """Reads bodies from the socket. Heads are there before a thread reads them."""
+
+    exchange: ServerExchange | None = None
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        size = min(max(size_hint or 0, self.mxchunk), self.max_body_chunk)
+        try:
+            return bytes(self.sock.recv(size, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            if self.exchange is None:
+                raise NoMoreData from None
+        return self.exchange.wait_and_receive(size)
+
+
+class RequestBody(Body):
+    """gunicorn's `wsgi.input`, which is boot.exchange.Body as well."""
+
+    exchange: ServerExchange
+
+    def __init__(self, reader: Any, unreader: Unreader) -> None:
+        super().__init__(reader)
+        self._unreader = unreader
+
+    def _read_reader(self, size: int) -> bytes:
+        try:
+            return bytes(super()._read_reader(size))
+        except ParseException as exc:
+            raise UnreadableBodyError(str(exc)) from exc
+
+    def announced_bytes_left(self) -> int | None:
+        if isinstance(self.reader, LengthReader):
+            return int(self.reader.length)
+        return 0 if self.reader.parser is None else None
+
+    def is_untouched(self) -> bool:
+        return not self.buf.tell()
+
+    def bytes_read_ahead(self) -> int:
+        return int(self._unreader.buf.getbuffer().nbytes)
+
+    def take_read_ahead(self, buffer: memoryview) -> int:
+        """What came along with the head; the rest of it may be the next request."""
+        ahead = self._unreader.take_buffered()
+        count = min(len(ahead), len(buffer))
+        buffer[:count] = ahead[:count]
+        self._unreader.unread(ahead[count:])
+        self.count_read(count)
+        return count
+
+    def count_read(self, count: int) -> None:
+        self.reader.length -= count
+
+
+class MissingHost(InvalidHeader):
+    def __str__(self) -> str:
+        return "An HTTP/1.1 request needs a Host header (RFC 9112, 3.2)."
+
+
+def _begin_exchange(request: Any, conn: Connection, places: Places) -> ServerExchange:
+    unreader = request.unreader
+    request.body = RequestBody(request.body.reader, unreader)
+    exchange = ServerExchange(
+        conn.sock,
+        request.body,
+        places=places,
+        pace=_pace(),
+        stall=settings.PORTAL_STALL_TIMEOUT_SECONDS,
+        deadline=conn.body_deadline,
+        awaits_continue=request._expected_100_continue,
+    )
+    request._expected_100_continue = False  # gunicorn would ask for what may not be wanted
+    request.body.exchange = unreader.exchange = exchange
+    return exchange
+
+
+def _with_exchange(application: Any) -> Any:
+    def serve(environ: dict[str, Any], start_response: Any) -> Any:
+        environ[ENVIRON_KEY] = environ["wsgi.input"].exchange
+        return application(environ, start_response)
+
+    return serve
+
+
+# --- Answers --------------------------------------------------------------------------------------
 
 
 def write_problem(sock: Any, status: int, reason: str, message: str) -> None:
@@ -145,75 +188,56 @@ def write_problem(sock: Any, status: int, reason: str, message: str) -> None:
     util.write_nonblock(sock, "\r\n".join((*head, "", body)).encode("latin1"))
 
 
-util.write_error = write_problem  # the worker calls it by this name
-
-
-def send_all(sock: socket.socket, data: bytes, chunked: bool = False) -> None:
-    """As gunicorn's write, whose sendall(2) has one time limit for all of `data`."""
-    left = memoryview(b"%X\r\n%b\r\n" % (len(data), data) if chunked else data)
-    while left:
-        _wait_for_room(sock)
-        left = left[sock.send(left) :]
-
-
-util.write = send_all  # responses call it by this name
-
-
 class Response(wsgi.Response):
+    """gunicorn's, which sends within limits."""
+
+    headers_sent: bool
+
+    def __init__(self, req: Any, sock: socket.socket, cfg: Any) -> None:
+        super().__init__(req, sock, cfg)
+        # gunicorn makes one for its log, too, of a request that was not served.
+        self._exchange: ServerExchange | None = getattr(req.body, "exchange", None)
+        self._sender = Sender(
+            sock,
+            stall=settings.PORTAL_STALL_TIMEOUT_SECONDS,
+            pace=_pace(),
+            before_waiting=self._exchange.before_waiting if self._exchange else lambda: None,
+        )
+
     def start_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Announces the end of the connection where much of a refused body is still to come."""
-        if _unread_bytes(self.req) > DRAIN_BYTES:
+        """Announces the end of the connection where the rest of a refused body is in the way."""
+        if self._exchange and not self._exchange.leaves_connection_usable():
             self.force_close()
         return super().start_response(*args, **kwargs)
 
+    def send_headers(self) -> None:
+        if not self.headers_sent:
+            lines = [*self.default_headers(), *(f"{k}: {v}\r\n" for k, v in self.headers), "\r\n"]
+            self._sender.send("".join(lines).encode("latin-1"))
+            self.headers_sent = True
+
+    def _emit_body(self, data: bytes) -> None:
+        self._sender.send(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+
     def sendfile(self, respiter: Any) -> bool:
-        """As gunicorn's, with the same time limit as `send_all`."""
-        file = respiter.filelike
-        if self._omits_body or self.response_length is None or not util.has_fileno(file):
+        if self._omits_body:
             return bool(super().sendfile(respiter))
+        file = respiter.filelike
+        if self.response_length is None or not util.has_fileno(file):
+            return False
         self.send_headers()
-        offset = file.tell()
-        end = offset + self.response_length
-        while offset < end:
-            _wait_for_room(self.sock)
-            try:
-                count = os.sendfile(self.sock.fileno(), file.fileno(), offset, end - offset)
-            except BlockingIOError:
-                continue
-            if count == 0:
-                break
-            offset += count
+        self._sender.send_file(file, offset=file.tell(), count=self.response_length)
         return True
 
-
-wsgi.Response = Response  # requests are given theirs by this name
-
-
-def _unread_bytes(request: Any) -> int:
-    reader = getattr(request.body, "reader", None)
-    return reader.length if isinstance(reader, LengthReader) else 0
+    def close(self) -> None:
+        self.send_headers()
+        if self.chunked:
+            self._sender.send(b"0\r\n\r\n")
 
 
-def _wait_for_room(sock: socket.socket) -> None:
-    """Until more can be sent. Raises TimeoutError if the client takes nothing for its time limit.
-
-    That it takes something does not show as room: the kernel tells of room once a third of its
-    buffer is free, which grows to 4 MiB, and a slow reader needs longer than the limit for that.
-    """
-    limit = sock.gettimeout()
-    room = select.poll()
-    room.register(sock, select.POLLOUT)
-    left = _bytes_under_way(sock)
-    while not room.poll(None if limit is None else limit * 1000):
-        before, left = left, _bytes_under_way(sock)
-        if left >= before:
-            raise TimeoutError("The client takes nothing of the answer.")
-
-
-def _bytes_under_way(sock: socket.socket) -> int:
-    """What the kernel holds to be sent, or acknowledged (tcp(7), SIOCOUTQ)."""
-    (count,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
-    return int(count)
+# gunicorn makes its responses, and writes its own answers, by these names.
+wsgi.Response = Response
+util.write_error = write_problem
 
 
 class Logger(glogging.Logger):
@@ -225,20 +249,92 @@ class Logger(glogging.Logger):
             handler.setFormatter(MaskingFormatter(self.error_fmt, self.datefmt))
 
 
+# --- The worker: one loop, many threads -----------------------------------------------------------
+
+
+@cache
+def _shared_file() -> Any:
+    """One for all workers: their parent, which makes them, opens it."""
+    return tempfile.TemporaryFile(buffering=0)
+
+
 class ThreadWorker(gthread.ThreadWorker):
-    _next_accept_warning = 0.0  # monotonic
+    wsgi: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        shares = Shares(_shared_file().fileno(), per_account=settings.PORTAL_TRANSFERS_PER_ACCOUNT)
+        self._places = Places(threads=self.cfg.threads, shares=shares)
+        self._in_threads = 0  # connections that a thread serves, or will
+        self._next_accept_warning = 0.0  # monotonic
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.wsgi = _with_exchange(self.wsgi)
+
+    def run(self) -> None:
+        self._lobby: Lobby[Connection] = Lobby(
+            self.poller,
+            serve=self.enqueue_req,
+            closed=self._forget_connection,
+            keep_alive=self.cfg.keepalive,
+            stall=settings.PORTAL_STALL_TIMEOUT_SECONDS,
+        )
+        super().run()
+
+    # In the loop
 
     def accept(self, listener: socket.socket) -> None:
         """Where the system has no descriptor left, wait until a connection has ended."""
         try:
-            super().accept(listener)
+            sock, address = listener.accept()
         except OSError as exc:
-            if exc.errno not in _NO_DESCRIPTORS:
+            if exc.errno in _NO_DESCRIPTORS:
+                self._pause_accepting(exc)
+            elif exc.errno not in _NO_CONNECTION:
                 raise
-            if time.monotonic() >= self._next_accept_warning:
-                self._next_accept_warning = time.monotonic() + _ACCEPT_WARNING_SECONDS
-                self.log.warning("New connections have to wait: %s", exc)
-            time.sleep(_ACCEPT_PAUSE_SECONDS)  # the listener stays readable: do not spin
+            return
+        self.nr_conns += 1
+        if self.nr_conns >= self.worker_connections:
+            self._lobby.make_room()
+        self._lobby.collect(Connection(self.cfg, sock, address, listener.getsockname()))
+
+    def enqueue_req(self, conn: Connection) -> None:
+        self._in_threads += 1
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: Connection, fs: Any) -> None:
+        self._in_threads -= 1
+        keeps_alive = False if fs.cancelled() or fs.exception() else fs.result()
+        if conn.is_stuck:
+            self._forget_connection()
+            conn.reset()
+        elif keeps_alive:
+            self._lobby.collect(conn, conn.take_read_ahead())
+        else:
+            self._lobby.linger(conn)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Called every second, and with `force` in the end."""
+        if force:
+            self._lobby.close_all()
+        else:
+            self._lobby.end_overdue()
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Called when the worker stops."""
+        self._lobby.end_by(deadline)
+
+    def _pause_accepting(self, reason: OSError) -> None:
+        if time.monotonic() >= self._next_accept_warning:
+            self._next_accept_warning = time.monotonic() + _ACCEPT_WARNING_SECONDS
+            self.log.warning("New connections have to wait: %s", reason)
+        time.sleep(_ACCEPT_PAUSE_SECONDS)  # the listener stays readable: do not spin
+
+    def _forget_connection(self) -> None:
+        self.nr_conns -= 1
+
+    # In a thread
 
     def handle(self, conn: Connection) -> Any:
         """Serve a connection as long as its requests follow each other at once.
@@ -251,30 +347,28 @@ class ThreadWorker(gthread.ThreadWorker):
         while (
             outcome is True
             and self.alive
-            and self.nr_conns <= self.cfg.threads
-            and conn.has_next_request(within=NEXT_REQUEST_SECONDS)
+            and self._in_threads <= self.cfg.threads
+            and conn.next_request_is_here(conn.take_read_ahead(), within=NEXT_REQUEST_SECONDS)
         ):
             outcome = super().handle(conn)
-        if outcome is False:
-            conn.linger()
         return outcome
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
         """Raises StopIteration, by which gunicorn ends a connection without a traceback."""
+        exchange = _begin_exchange(req, conn, self._places)
         try:
+            if req.version >= (1, 1) and all(name != "HOST" for name, _ in req.headers):
+                raise MissingHost("HOST", req=req)
             return bool(super().handle_request(req, conn))
-        except TimeoutError as exc:  # nobody read the answer (see StalledClientMiddleware)
+        except (TimeoutError, NoPlaceError) as exc:  # nobody takes the answer
+            conn.is_stuck = True
             raise StopIteration from exc
+        finally:
+            exchange.end()
+            req.unreader.exchange = None
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         if not keepalive:
             return False
-        conn.parser.unreader.expect_body(within=DRAIN_SECONDS)  # gunicorn's is for 1 KiB each
-        deadline = time.monotonic() + DRAIN_SECONDS
+        deadline = time.monotonic() + DRAIN_SECONDS  # gunicorn's is longer
         return bool(conn.parser.finish_body(deadline=deadline, max_bytes=DRAIN_BYTES))
-
-
-def head_was_read(_worker: ThreadWorker, request: Any) -> None:
-    """gunicorn's hook `pre_request`."""
-    if isinstance(request.unreader, DeadlineUnreader):
-        request.unreader.expect_body(within=settings.PORTAL_STALL_TIMEOUT_SECONDS)

@@ -16,7 +16,7 @@ from configurations import Configuration
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-from boot import embedded_postgres, env_file, values
+from boot import embedded_postgres, env_file, logs, outage, values
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -24,8 +24,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 class Base(Configuration):
     ENV_FILE = BASE_DIR / ".env"
     DEBUG = False
+    IS_PRODUCTION = False
     BASE_DIR = BASE_DIR
     DOORITO_DATA_DIR = values.Directory(BASE_DIR / ".doorito")
+    WEB_HOST = values.Text("127.0.0.1")
     WEB_PORT = values.Integer(8000)
     WEB_WORKERS = values.Integer(2)
     WEB_THREADS = values.Integer(256)
@@ -53,6 +55,9 @@ class Base(Configuration):
     PORTAL_MAX_TTL_HOURS = values.Integer(24 * 30)  # how far a file's expiry can be extended
     PORTAL_CONSUME_GRACE_SECONDS = values.Integer(300)  # how long the consumer may still read
     PORTAL_STALL_TIMEOUT_SECONDS = values.Integer(30)  # a client that is silent for so long is cut
+    PORTAL_TRANSFER_MIN_RATE = values.Size(2**10)  # bytes a second of bodies and answers; 0: any
+    PORTAL_TRANSFER_RATE_SECONDS = values.Integer(60)  # ... on average over so long
+    PORTAL_TRANSFERS_PER_ACCOUNT = values.Integer(256)  # under way at once
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
 
@@ -106,6 +111,8 @@ class Base(Configuration):
     ALLOWED_HOSTS = values.TextList(
         ["localhost", "127.0.0.1", "[::1]"], environ_name="DJANGO_ALLOWED_HOSTS"
     )
+    # Earlier secret keys, whose sessions, links and secrets stay good.
+    SECRET_KEY_FALLBACKS = values.TextList([], environ_name="DJANGO_SECRET_KEY_FALLBACKS")
     CSRF_TRUSTED_ORIGINS = values.TextList([], environ_name="DJANGO_CSRF_TRUSTED_ORIGINS")
 
     _APPS = [
@@ -126,21 +133,22 @@ class Base(Configuration):
         "frontend",
     ]
     MIDDLEWARE = [
-        "common.middleware.StalledClientMiddleware",
-        "common.middleware.DatabaseRestartMiddleware",
+        "common.middleware.DatabaseProblemMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "boot.health.HealthMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "django.middleware.csp.ContentSecurityPolicyMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
+        "common.http.middleware.ApiCachingMiddleware",
         "common.http.problems.BodyLengthMiddleware",
+        "common.http.middleware.ContentEncodingMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "accounts.middleware.RefusedFormMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
-        "common.http.problems.ApiMethodNotAllowedMiddleware",
+        "common.http.middleware.ApiMethodNotAllowedMiddleware",
     ]
     TEMPLATES = [
         {
@@ -252,9 +260,17 @@ class Base(Configuration):
         database: dict[str, Any] = dict(dj_database_url.parse(self.DATABASE_URL))
         # Connections are lent per query block, not kept per thread: with hundreds of threads
         # held by slow clients, only those that talk to the database own a connection.
+        database["ENGINE"] = "boot.postgresql"
         database["OPTIONS"] = {
+            "connect_timeout": 3,  # seconds
             **database.get("OPTIONS", {}),
-            "pool": {"min_size": 0, "max_size": 16, "timeout": 20},
+            "pool": {
+                "min_size": 0,
+                "max_size": 16,
+                "timeout": outage.FIRST_WAIT,
+                "reconnect_timeout": outage.RECONNECT_SECONDS,
+                "reconnect_failed": outage.outage.begin,
+            },
         }
         return {"default": database}
 
@@ -341,26 +357,7 @@ class Base(Configuration):
             },
         }
 
-    LOGGING = {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "plain": {
-                "()": "common.masking.MaskingFormatter",
-                "format": "{asctime} {levelname} {name}: {message}",
-                "style": "{",
-            },
-        },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-        "root": {"handlers": ["console"], "level": "INFO"},
-        # Answers of 4xx are the client's news, and the addresses of signed links are secrets.
-        "loggers": {
-            "django.request": {"level": "ERROR"},
-            "django.security.DisallowedHost": {"level": "CRITICAL"},  # they are of 4xx too
-            "httpx": {"level": "WARNING"},
-            "httpcore": {"level": "WARNING"},
-        },
-    }
+    LOGGING = logs.LOGGING
 
 
 class Dev(Base):
@@ -389,6 +386,7 @@ class Local(Base):
 class Production(Base):
     """A server behind TLS. Secrets come from the environment, never from a generated file."""
 
+    IS_PRODUCTION = True
     ALLOWED_HOSTS = values.TextList([], environ_name="DJANGO_ALLOWED_HOSTS")
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
@@ -396,7 +394,7 @@ class Production(Base):
     SECURE_HSTS_SECONDS = values.Integer(31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = values.Boolean(False)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^healthz/?$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)/?$"]
     # What holds for other hosts of the domain, and for browsers' lists, is its owner's decision.
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 

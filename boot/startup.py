@@ -24,12 +24,15 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from accounts.models import User
 from accounts.services import create_user
-from boot import embedded_postgres
+from boot import embedded_postgres, lifeline
 from boot.errors import CannotRunError
+from common.db import DATABASE_GONE
 from common.version import VERSION
 from uploads.workflows.builtin import install_builtin
 
 DEFAULT_ADMIN_EMAIL = "admin@doorito.local"
+PREPARE = "run `./doorito prepare`"  # what the operator is told
+_PREPARING = 0xD0012170  # PostgreSQL's advisory lock
 _OFFERED = ("boot", "builtin_workflows")  # recorded as a migration is: done, once per database
 
 
@@ -79,15 +82,32 @@ def only_one(data_dir: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def refuse_used_port(port: int) -> None:
-    with socket.socket() as listener:
+def listening_address() -> str:
+    """Where the web server listens, such as 127.0.0.1:8000 or [::1]:8000."""
+    return _joined(settings.WEB_HOST)
+
+
+def reachable_address() -> str:
+    """The same as this machine reaches it."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (nothing is bound here)
+    return _joined(everywhere.get(settings.WEB_HOST, settings.WEB_HOST))
+
+
+def _joined(host: str) -> str:
+    return f"[{host}]:{settings.WEB_PORT}" if ":" in host else f"{host}:{settings.WEB_PORT}"
+
+
+def refuse_used_port() -> None:
+    family = socket.AF_INET6 if ":" in settings.WEB_HOST else socket.AF_INET
+    with socket.socket(family) as listener:
         # As the web server does: connections of its last run, not yet forgotten, do not count.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", port))
+            listener.bind((settings.WEB_HOST, settings.WEB_PORT))
         except OSError as exc:
             raise CannotRunError(
-                f"Cannot listen on 127.0.0.1:{port}: {exc.strerror}. Set WEB_PORT to another port."
+                f"Cannot listen on {listening_address()}: {exc.strerror}. "
+                "Set WEB_PORT to another port, or WEB_HOST to an address of this machine."
             ) from exc
 
 
@@ -107,9 +127,8 @@ def database() -> Iterator[None]:
 
 def _refuse_unreachable_database() -> None:
     """At once: the pool of connections would try for a while, and complain meanwhile."""
-    parameters = {"connect_timeout": 10, **connection.get_connection_params()}
     try:
-        psycopg.connect(**parameters).close()
+        psycopg.connect(**connection.get_connection_params()).close()
     except psycopg.ProgrammingError as exc:
         raise CannotRunError(f"DATABASE_URL cannot be used: {exc}") from exc
     except psycopg.OperationalError as exc:
@@ -136,13 +155,22 @@ def migrate() -> None:
 
 def collect_static() -> None:
     """Collect, compress and hash the static files, unless they are those of the last time."""
-    collected = Path(str(settings.STATIC_ROOT))
-    stamp = collected.with_suffix(".stamp")
-    fingerprint = _static_fingerprint()
-    if collected.is_dir() and stamp.exists() and stamp.read_text() == fingerprint:
-        return
-    call_command("collectstatic", interactive=False, clear=True, verbosity=0)
-    stamp.write_text(fingerprint)
+    if not _is_static_collected():
+        call_command("collectstatic", interactive=False, clear=True, verbosity=0)
+        _static_stamp().write_text(_static_fingerprint())
+
+
+def _is_static_collected() -> bool:
+    stamp = _static_stamp()
+    return (
+        Path(str(settings.STATIC_ROOT)).is_dir()
+        and stamp.exists()
+        and stamp.read_text() == _static_fingerprint()
+    )
+
+
+def _static_stamp() -> Path:
+    return Path(str(settings.STATIC_ROOT)).with_suffix(".stamp")
 
 
 def _static_fingerprint() -> str:
@@ -180,6 +208,47 @@ def create_first_admin() -> None:
     click.echo(f"Created the administrator {email}.")
     if not settings.DOORITO_ADMIN_PASSWORD:
         click.echo(f"Password of {email}, shown this once only: {password}")
+
+
+@contextmanager
+def only_preparer() -> Iterator[None]:
+    """Wait until no other machine prepares the same database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_PREPARING])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_PREPARING])
+
+
+def refuse_unprepared() -> None:
+    """Of a process that nobody has prepared the portal for. `doorito up` has.
+
+    A database that does not answer now may do so later; only the embedded one starts for nobody
+    but `doorito up`.
+    """
+    if lifeline.supervisor() is not None:
+        return
+    try:
+        is_prepared = _is_prepared()
+    except DATABASE_GONE as exc:
+        if settings.EMBEDDED_POSTGRES:
+            raise CannotRunError(
+                "The embedded database runs together with `./doorito up` only: set DATABASE_URL."
+            ) from exc
+        return
+    finally:
+        release_connections()  # a process that forks must not pass them on
+    if not is_prepared:
+        raise CannotRunError(f"The portal is not prepared: {PREPARE}.")
+
+
+def _is_prepared() -> bool:
+    return (
+        not pending_migrations()
+        and _OFFERED in MigrationRecorder(connection).applied_migrations()
+        and _is_static_collected()
+    )
 
 
 PREPARATIONS = (migrate, collect_static, offer_workflows, create_first_admin)  # in this order

@@ -1,4 +1,4 @@
-"""Every address of the portal but /healthz/, which `boot.health` answers before."""
+"""Every address of the portal but /healthz/ and /readyz/, which `boot.health` answers before."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -9,7 +9,8 @@ DooritoError
 ├── RequestTimeout 408          ├── ServiceUnavailable 503
 ├── Conflict 409                └── InsufficientStorage 507
 ├── Gone 410
-└── LengthRequired 411
+├── LengthRequired 411
+└── PreconditionFailed 412
 
 Services raise these; the API turns them into RFC 9457 problem details, pages and the CLI print
 the message. Adapters translate what their backend raises into one of these.
@@ -80,6 +81,11 @@ class Gone(DooritoError):
 class LengthRequired(DooritoError):
     status = 411
     title = "Length required"
+
+
+class PreconditionFailed(DooritoError):
+    status = 412
+    title = "Precondition failed"
 
 
 class PayloadTooLarge(DooritoError):

@@ -1,42 +1,42 @@
 """What applies to every request."""
 
+import logging
 from collections.abc import Callable
 
-from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 
-from common.db import DATABASE_GONE, renew_connections
+from common.db import DATABASE_GONE, database_problem, renew_connections
+from common.masking import mask
+
+logger = logging.getLogger(__name__)
 
 
-class StalledClientMiddleware:
-    """Lets a request fail once its client has not moved for PORTAL_STALL_TIMEOUT_SECONDS.
+class DatabaseProblemMiddleware:
+    """A page that needs a database that is gone, or cannot do it, answers 503 and says so.
 
-    Otherwise one that announces a body and goes silent, or asks for a file and reads nothing of
-    it, holds a thread for ever. A body that is no upload has to arrive in this time altogether
-    (see boot.gunicorn_worker). The limit stays with the socket while the response is sent, and
-    ends with it: the server sets its own for the next request's head.
+    (The API has its own answer.) After a restart of the database one request finds its connection
+    dead, not all in turn.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        socket = request.META.get("gunicorn.socket")
-        if socket is not None:
-            socket.settimeout(settings.PORTAL_STALL_TIMEOUT_SECONDS)
         return self._get_response(request)
 
-
-class DatabaseRestartMiddleware:
-    """After a restart of the database one request finds its connection dead, not all in turn."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self._get_response(request)
-
-    def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
-        if isinstance(exception, DATABASE_GONE):
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, DATABASE_GONE):
+            return None
+        logger.error(
+            "%s %s: the database failed: %s", request.method, mask(request.path), exception
+        )
+        problem = database_problem(exception)
+        if problem.code == "database_unavailable":
             renew_connections()
+        # Without the request, whose user and messages would need the database.
+        page = render_to_string("503.html", {"status": problem.status, "message": problem.message})
+        return HttpResponse(
+            page, status=problem.status, headers={"Retry-After": str(problem.retry_after)}
+        )

@@ -1,6 +1,7 @@
 """Markdown that somebody else wrote, as HTML that is safe to put into a page.
 
-Two fences: the parser lets no HTML of the text through, and what it makes is sanitised.
+Two fences: the parser lets no HTML of the text through, and what it makes is sanitised. And a
+bound: a text that would take long to lay out is not laid out.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,16 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block.table import table
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-# Characters. Parsing takes a second or so for the worst of this length.
-LONGEST = 65_536
+LONGEST = 65_536  # characters
+# Steps of the parser, about 10 microseconds each. The densest of real texts, a table of 2,600
+# lines, takes 37,000; one that is made to be slow would take 130,000 and more.
+_MOST_STEPS = 40_000
+_STEPS_OF_BLOCK = 3
 _LEVELS_DOWN = 2  # below the page's h1 and the h2 of the text's own section
 
 _TAGS = {
@@ -32,9 +39,30 @@ _ATTRIBUTES = {
 }
 
 
-def render(text: str) -> SafeString:
-    """Its HTML, without what is beyond `LONGEST` characters, and with words in place of images."""
-    tokens = _parser.parse(text[:LONGEST])
+class _TooManyStepsError(Exception):
+    pass
+
+
+class _Steps:
+    """Counted instead of timed, so that a text looks the same each time."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_STEPS
+
+    def take(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise _TooManyStepsError
+
+
+def render(text: str) -> SafeString | None:
+    """Its HTML, with words in place of images; None where it is too much to be laid out."""
+    if len(text) > LONGEST:
+        return None
+    try:
+        tokens = _parser.parse(text, {"steps": _Steps()})
+    except _TooManyStepsError:
+        return None
     for token in tokens:
         _adapt(token)
     html: str = _parser.renderer.render(tokens, _parser.options, {})
@@ -76,10 +104,41 @@ def _table_close(*_: Any) -> str:
     return "</table></div>"
 
 
+def _count_block(state: StateBlock, _line: int, _end: int, _silent: bool) -> bool:
+    state.env["steps"].take(_STEPS_OF_BLOCK)
+    return False
+
+
+def _count_inline(state: StateInline, _silent: bool) -> bool:
+    state.env["steps"].take(1)
+    return False
+
+
+def _count_tokens(state: StateInline) -> None:
+    """Of a run of asterisks, each becomes a token in a single step."""
+    state.env["steps"].take(len(state.tokens) // 2)
+
+
+def _counted_table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+    """A table is made in one step; few characters can make many cells of it."""
+    if not table(state, line, end, True):
+        return False
+    if silent:
+        return True
+    columns = state.getLines(line + 1, line + 2, 0, False).count("|") + 1
+    last = next((after for after in range(line, end) if state.isEmpty(after)), end)
+    state.env["steps"].take(columns * (last - line))
+    return table(state, line, end, False)
+
+
 def _make_parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     # A definition that is long and used often would make megabytes out of kilobytes.
     parser.disable("reference")
+    parser.block.ruler.at("table", _counted_table, {"alt": ["paragraph", "reference"]})
+    parser.block.ruler.before("table", "steps", _count_block)
+    parser.inline.ruler.before("text", "steps", _count_inline)
+    parser.inline.ruler2.before("balance_pairs", "steps", _count_tokens)
     parser.add_render_rule("image", _image)
     parser.add_render_rule("table_open", _table_open)
     parser.add_render_rule("table_close", _table_close)

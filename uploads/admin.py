@@ -3,7 +3,7 @@
 Parts are not listed: a session says how many it has received.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
@@ -11,16 +11,24 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
+from accounts import principals
+from accounts.models import User
+from accounts.principals import Actor
+from common.admin_records import ListsNamesOnly
 from uploads.admin_records import UploadRecordAdmin
-from uploads.files import lifecycle
-from uploads.models import IngestFile, UploadBatch, UploadSession
+from uploads.files import grants, lifecycle
+from uploads.models import IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.workflows import admin_runs, admin_workflows  # noqa: F401  # Django looks for this module only
 
 _MOST_AT_ONCE = 500  # the confirmation page sends each as a form field: Django accepts 1,000
 
 
+def _acting(request: HttpRequest) -> Actor:
+    return principals.administrator(cast(User, request.user))
+
+
 @admin.register(IngestFile)
-class IngestFileAdmin(UploadRecordAdmin):
+class IngestFileAdmin(ListsNamesOnly, UploadRecordAdmin):
     owner = "uploaded_by"
     id_fields = ("id", "batch_id")
     search_help_text = "The id of a file or batch, or the beginning of an e-mail address."
@@ -39,6 +47,7 @@ class IngestFileAdmin(UploadRecordAdmin):
         "original_filename",
         "relative_path",
         "uploaded_by",
+        "grant",
         "batch",
         "status",
         "error_code",
@@ -76,21 +85,12 @@ class IngestFileAdmin(UploadRecordAdmin):
             return None
         return delete_selected(self, request, removable)
 
-    def get_deleted_objects(
-        self,
-        objs: Any,
-        request: HttpRequest,  # noqa: ARG002
-    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
-        """What the confirmation lists: files only, for their rows and sessions stay."""
-        names = [str(file) for file in objs]
-        return names, {self.opts.verbose_name_plural: len(names)}, set(), []
+    def delete_model(self, request: HttpRequest, obj: IngestFile) -> None:
+        lifecycle.remove_file(file_id=obj.id, actor=_acting(request))
 
-    def delete_model(self, request: HttpRequest, obj: IngestFile) -> None:  # noqa: ARG002
-        lifecycle.remove_file(file_id=obj.id)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[IngestFile]) -> None:  # noqa: ARG002
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[IngestFile]) -> None:
         for file in queryset:
-            lifecycle.remove_file(file_id=file.id)
+            lifecycle.remove_file(file_id=file.id, actor=_acting(request))
 
 
 @admin.register(UploadBatch)
@@ -153,3 +153,49 @@ class UploadSessionAdmin(UploadRecordAdmin):
     @admin.display(description="received parts")
     def received_parts(self, session: UploadSession) -> str:
         return f"{session.received_parts_count} of {session.total_parts}"
+
+
+@admin.register(UploadGrant)
+class UploadGrantAdmin(UploadRecordAdmin):
+    """To look at grants and end them. They are made where their token can be shown once."""
+
+    owner = "owner"
+    search_help_text = "The id of a grant, or the beginning of an e-mail address."
+    list_display = [
+        "hint",
+        "name",
+        "owner",
+        "files_begun",
+        "bytes_begun",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+    ]
+    list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["owner"]
+    fields = [
+        "id",
+        "owner",
+        "name",
+        "hint",
+        "scopes",
+        "max_files",
+        "max_bytes",
+        "max_file_size",
+        "allowed_types",
+        "batch",
+        "files_begun",
+        "bytes_begun",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+    ]
+    actions = ["revoke_selected"]
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("uploads.change_uploadgrant")
+
+    @admin.action(description="Revoke the selected grants", permissions=["revoke"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[UploadGrant]) -> None:
+        count = grants.revoke(queryset)
+        self.message_user(request, f"{count} grant(s) revoked.", messages.SUCCESS)

@@ -9,7 +9,13 @@ from uploads import events
 
 FILE_ID = UUID("019ceb9a-f1d0-7c3a-9d52-4be07a6c1f28")
 _BATCH_ID = UUID("019ceb9a-e0a4-7b11-8c6f-35d9f02e7b64")
-ACTOR = events.Actor(user_id=UUID("019ceb80-0c10-7e55-b2f4-91a6c3d8e70f"), email="ada@example.org")
+ACTOR = events.Actor(
+    user_id=UUID("019ceb80-0c10-7e55-b2f4-91a6c3d8e70f"),
+    email="ada@example.org",
+    kind="token",
+    id=UUID("019ceb81-3b2c-7a90-8f17-5d0e6c4b9a21"),
+    label="the nightly export",
+)
 FILE = events.FileSnapshot(
     id=FILE_ID,
     original_filename="report.pdf",

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from accounts import principals
 from accounts.models import User
+from accounts.principals import ActorKind
 from common.outbox.payloads import READERS_ONLY, Payload
 from uploads.models import IngestFile, UploadBatch
 
@@ -45,10 +47,19 @@ class FileSnapshot(Payload):
 
 
 class Actor(Payload):
-    """Whose file, batch or run it is; nobody's once the account is gone."""
+    """Whose file, batch or run it is, and who did this."""
 
     user_id: UUID | None
+    """The owner's account; null once it is gone."""
     email: str | None
+    """The owner's address."""
+    kind: str = ActorKind.SYSTEM
+    """Who did it: `user` (somebody logged in), `token` (a script), `grant` (a guest with an upload
+    grant), `staff` (an administrator) or `system` (the portal itself)."""
+    id: UUID | None = None
+    """Of that account, token or grant."""
+    label: str = ""
+    """Its e-mail address or name, for people."""
 
 
 class FailureReason(Payload):
@@ -121,12 +132,18 @@ def file_snapshot(file: IngestFile, *, url: str) -> FileSnapshot:
     )
 
 
-def actor(owner: User | None) -> Actor:
-    return Actor(user_id=owner.id if owner else None, email=owner.email if owner else None)
+def actor(owner: User | None, acting: principals.Actor) -> Actor:
+    return Actor(
+        user_id=owner.id if owner else None,
+        email=owner.email if owner else None,
+        kind=acting.kind,
+        id=acting.id,
+        label=acting.label,
+    )
 
 
-def batch_event(batch: UploadBatch) -> BatchEvent:
+def batch_event(batch: UploadBatch, acting: principals.Actor) -> BatchEvent:
     return BatchEvent(
         batch=BatchSnapshot.model_validate(batch, from_attributes=True),
-        actor=actor(batch.created_by),
+        actor=actor(batch.created_by, acting),
     )

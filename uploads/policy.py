@@ -4,17 +4,16 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from mimetypes import guess_type
 from typing import Any
 
 from django.conf import settings
 
-from common import content_types
+from common import content_types, lengths
 from common.errors import InvalidInput, PayloadTooLarge, UnsupportedType
 
 MAX_PARTS = 10_000
-MAX_NAME_BYTES = 255
-MAX_PATH_BYTES = 4096
 MAX_BATCH_FILES = 2**31 - 1  # what the database's counters hold
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 32
@@ -26,7 +25,7 @@ _STEP = 64 * 1024  # chunk sizes are rounded up to a multiple of this
 
 def check_filename(name: str) -> str:
     """The name as given, when it is one: no path, no control character, at most 255 bytes."""
-    _check_text(name, "filename", "invalid_filename", MAX_NAME_BYTES)
+    _check_text(name, "filename", "invalid_filename", lengths.FILE_NAME)
     if not name.strip() or name in {".", ".."} or "/" in name or "\\" in name:
         raise InvalidInput(
             "invalid_filename", "filename must be a file's name without any folder in it."
@@ -38,17 +37,17 @@ def check_relative_path(path: str) -> str:
     """The path as given ("" for none): folders and name, relative, without "..", "\\" or NUL."""
     if not path:
         return ""
-    _check_text(path, "relative_path", "invalid_relative_path", MAX_PATH_BYTES)
+    _check_text(path, "relative_path", "invalid_relative_path", lengths.FILE_PATH)
     segments = path.split("/")
     if "\\" in path or any(segment in {"", ".", ".."} for segment in segments):
         raise InvalidInput(
             "invalid_relative_path",
             "relative_path must be relative, with / between names and no empty, . or .. segment.",
         )
-    if any(len(segment.encode()) > MAX_NAME_BYTES for segment in segments):
+    if any(len(segment.encode()) > lengths.FILE_NAME for segment in segments):
         raise InvalidInput(
             "invalid_relative_path",
-            f"every name in relative_path may have at most {MAX_NAME_BYTES} bytes.",
+            f"every name in relative_path may have at most {lengths.FILE_NAME} bytes.",
         )
     return path
 
@@ -56,7 +55,7 @@ def check_relative_path(path: str) -> str:
 def check_content_type(declared: str) -> str:
     """The media type without its parameters, in lower case; "" for none."""
     essence = declared.split(";", 1)[0].strip().lower()
-    if essence and (len(essence) > 255 or not _MEDIA_TYPE.fullmatch(essence)):
+    if essence and (len(essence) > lengths.CONTENT_TYPE or not _MEDIA_TYPE.fullmatch(essence)):
         raise InvalidInput(
             "invalid_content_type", "content_type must be a media type such as application/pdf."
         )
@@ -88,13 +87,13 @@ def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 def check_idempotency_key(key: str | None) -> str | None:
     if key is None:
         return None
-    _check_text(key, "idempotency_key", "invalid_idempotency_key", 255)
+    _check_text(key, "idempotency_key", "invalid_idempotency_key", lengths.IDEMPOTENCY_KEY)
     return key
 
 
 def check_batch_name(name: str) -> str:
     if name:
-        _check_text(name, "name", "invalid_name", 255)
+        _check_text(name, "name", "invalid_name", lengths.BATCH_NAME)
     return name
 
 
@@ -141,28 +140,40 @@ def single_part_size(size_bytes: int) -> int:
 
 
 def check_declared_type(declared: str, filename: str) -> None:
-    """Refuse, before its bytes are sent, what calls itself a type that is not allowed.
+    """Refuse, before its bytes are sent, what FILE_UPLOAD_ALLOWED_TYPES plainly does not list."""
+    require_declared_type(
+        settings.FILE_UPLOAD_ALLOWED_TYPES, declared, filename, taker="this portal"
+    )
+
+
+def require_declared_type(
+    allowed: Sequence[str], declared: str, filename: str, *, taker: str
+) -> None:
+    """Refuse what calls itself a type that is not in `allowed` (none: all are).
 
     Browsers name types by what is installed (CSV is a spreadsheet to some), so the file's name
-    must say the same. The content decides in the end: `check_detected_type`.
+    must say the same. The content decides in the end: `require_detected_type`.
     """
-    allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
     named, _ = guess_type(filename)
     if not allowed or declared in _SAYS_NOTHING or content_types.matches(allowed, declared):
         return
     if not content_types.matches(allowed, named or declared):
         raise UnsupportedType(
-            "type_not_allowed", f"The file is {declared}; this portal takes {', '.join(allowed)}."
+            "type_not_allowed", f"The file is {declared}; {taker} takes {', '.join(allowed)}."
         )
 
 
 def check_detected_type(detected: str) -> None:
     """Refuse what FILE_UPLOAD_ALLOWED_TYPES does not list ("image/*" is a pattern)."""
-    allowed = settings.FILE_UPLOAD_ALLOWED_TYPES
+    require_detected_type(settings.FILE_UPLOAD_ALLOWED_TYPES, detected, taker="this portal")
+
+
+def require_detected_type(allowed: Sequence[str], detected: str, *, taker: str) -> None:
+    """Refuse a content that is not in `allowed` (none: all are)."""
     if allowed and not content_types.matches(allowed, detected):
         raise UnsupportedType(
             "type_not_allowed",
-            f"The file's content is {detected}; this portal takes {', '.join(allowed)}.",
+            f"The file's content is {detected}; {taker} takes {', '.join(allowed)}.",
         )
 
 

@@ -1,7 +1,8 @@
 """Reads, always scoped to a principal: what is not theirs does not exist.
 
-A principal sees its owner's objects. Accounts with the permission `uploads.access_all_files`
-(superusers, and the accounts of AI runners) also reach single files of others by id.
+A principal sees its owner's objects; a guest, of these, what came under the grant. Accounts with
+the permission `uploads.access_all_files` (superusers, and the accounts of AI runners) also reach
+single files of others by id.
 """
 
 import unicodedata
@@ -11,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import F, Func, QuerySet, Sum, TextField
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts.models import TokenScope
 from accounts.principals import Principal
@@ -61,7 +62,7 @@ def files_page(
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    files = IngestFile.objects.filter(uploaded_by=principal.owner, is_result=False)
+    files = _own_files(principal).filter(is_result=False)
     if status:
         if status not in FileStatus.values:
             raise InvalidInput("invalid_status", f"status is one of {', '.join(FileStatus.values)}")
@@ -89,7 +90,7 @@ def get_file(*, principal: Principal, file_id: UUID) -> IngestFile:
 
 
 def get_own_file(*, principal: Principal, file_id: UUID) -> IngestFile:
-    return _file(IngestFile.objects.filter(id=file_id, uploaded_by=principal.owner))
+    return _file(_own_files(principal).filter(id=file_id))
 
 
 def get_linked_file(file_id: UUID) -> IngestFile:
@@ -100,23 +101,19 @@ def get_linked_file(file_id: UUID) -> IngestFile:
 def may_read_file_of(principal: Principal, event: OutboxEvent) -> bool:
     """Whether an event is about a file, or what became of one, that `get_file` would give.
 
-    A token for webhooks alone reads no files, not even its owner's.
+    A token that may not read files sees nothing of them here, not even of its owner's.
     """
-    is_own = event.user_id == principal.owner.id and principal.grant_id is None
-    return (is_own and _has_file_scope(principal)) or reaches_all_files(principal)
+    is_own = event.user_id == principal.owner.id and not principal.is_guest
+    return principal.may_read_contents and (is_own or reaches_all_files(principal))
 
 
 def reaches_all_files(principal: Principal) -> bool:
     """Whether others' files can be read and consumed: by permission, with a scope for files."""
-    return _has_file_scope(principal) and principal.has_permission(ACCESS_ALL)
-
-
-def _has_file_scope(principal: Principal) -> bool:
-    return bool(principal.scopes & _FILE_SCOPES)
+    return bool(principal.scopes & _FILE_SCOPES) and principal.has_permission(ACCESS_ALL)
 
 
 def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
-    batch = UploadBatch.objects.filter(id=batch_id, created_by=principal.owner).first()
+    batch = _own_batches(principal).filter(id=batch_id).first()
     if batch is None:
         raise batch_not_found()
     return batch
@@ -125,9 +122,7 @@ def get_batch(*, principal: Principal, batch_id: UUID) -> UploadBatch:
 def batches_page(
     *, principal: Principal, cursor: str | None = None, limit: int = 50
 ) -> Page[UploadBatch]:
-    return paginate(
-        UploadBatch.objects.filter(created_by=principal.owner), cursor=cursor, limit=limit
-    )
+    return paginate(_own_batches(principal), cursor=cursor, limit=limit)
 
 
 def batch_files_page(
@@ -138,11 +133,7 @@ def batch_files_page(
 
 
 def get_session(*, principal: Principal, session_id: UUID) -> UploadSession:
-    session = (
-        UploadSession.objects.select_related("file")
-        .filter(id=session_id, created_by=principal.owner)
-        .first()
-    )
+    session = _own_sessions(principal).select_related("file").filter(id=session_id).first()
     if session is None:
         raise session_not_found()
     return session
@@ -167,9 +158,9 @@ def missing_ranges(session: UploadSession) -> str:
 
 def dashboard(*, principal: Principal) -> Dashboard:
     """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
-    files = IngestFile.objects.filter(uploaded_by=principal.owner, is_result=False)
+    files = _own_files(principal).filter(is_result=False)
     stored = files.filter(status=FileStatus.STORED)
-    soon = timezone.now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
+    soon = Now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
     newest_stored = stored.order_by("-id")[:COUNT_CAP]
     return Dashboard(
         **{value: files.filter(status=value)[:COUNT_CAP].count() for value in FileStatus.values},
@@ -185,6 +176,23 @@ def batch_not_found() -> NotFound:
 
 def session_not_found() -> NotFound:
     return NotFound("session_not_found", "There is no such upload session.")
+
+
+def _own_files(principal: Principal) -> QuerySet[IngestFile]:
+    if principal.is_guest:  # all of one owner: asking for that too misleads the planner
+        return IngestFile.objects.filter(grant=principal.grant_id)
+    return IngestFile.objects.filter(uploaded_by=principal.owner)
+
+
+def _own_batches(principal: Principal) -> QuerySet[UploadBatch]:
+    """None of a guest's: a batch tells of files that others have sent."""
+    batches = UploadBatch.objects.filter(created_by=principal.owner)
+    return batches.none() if principal.is_guest else batches
+
+
+def _own_sessions(principal: Principal) -> QuerySet[UploadSession]:
+    sessions = UploadSession.objects.filter(created_by=principal.owner)
+    return sessions.filter(grant_id=principal.grant_id) if principal.is_guest else sessions
 
 
 def _file(files: QuerySet[IngestFile]) -> IngestFile:

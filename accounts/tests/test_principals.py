@@ -48,7 +48,7 @@ def test_an_administrator_at_the_shell_acts_for_an_owner():
     principal = principals.at_the_shell(user)
 
     assert (principal.owner, principal.scopes) == (user, frozenset(TokenScope))
-    assert (principal.actor.kind, principal.actor.id) == (ActorKind.SYSTEM, None)
+    assert (principal.actor.kind, principal.actor.id) == (ActorKind.STAFF, None)
 
 
 def test_permissions_are_those_of_the_account():

@@ -35,6 +35,15 @@ def test_what_follows_a_token_counts():
     assert not tokens.looks_valid(" " + text)
 
 
+def test_each_kind_of_token_has_its_prefix():
+    text = tokens.generate(prefix="drg_")
+
+    assert re.fullmatch(r"drg_[0-9A-Za-z]{33}", text)
+    assert tokens.looks_valid(text, prefix="drg_")
+    assert not tokens.looks_valid(text)
+    assert not tokens.looks_valid(tokens.generate(), prefix="drg_")
+
+
 def test_the_format_is_frozen():
     # Tokens in use must stay valid: this one was made when the format was fixed.
     assert tokens.looks_valid("drt_aWgEPTl1tmebfsQzFP4bxwgy80V0pL5X7")

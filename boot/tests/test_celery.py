@@ -1,4 +1,3 @@
-import logging
 import subprocess
 from threading import Thread
 
@@ -47,24 +46,3 @@ def test_a_process_by_itself_refuses_bad_settings_in_one_line(command, environme
     assert refused.returncode == 1
     assert f"Error: {told}" in refused.stderr
     assert "Traceback" not in refused.stderr
-
-
-def test_a_lost_broker_is_told_of_once_in_a_while_and_other_news_at_once(caplog):
-    logger = logging.getLogger("celery.worker.consumer.consumer")
-    for number in range(9):
-        logger.warning("%s (%r)", "consumer: Connection to broker lost. Trying ...", number)
-        logger.critical("Frequent restarts detected: %r", number)
-        logger.error("Received an unknown task %r", number)
-    told = [record.getMessage() for record in caplog.records]
-    assert len([line for line in told if "unknown task" in line]) == 9
-    assert len(told) == 10
-
-
-def test_a_lost_database_is_no_traceback_of_beat(caplog):
-    try:
-        raise OSError("the database is gone")
-    except OSError as exc:
-        logger = logging.getLogger("django_celery_beat.schedulers")
-        logger.exception("Database gave error: %r", exc)
-    assert "the database is gone" in caplog.text
-    assert "Traceback" not in caplog.text

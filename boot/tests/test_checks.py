@@ -1,6 +1,8 @@
+import secrets
+
 import pytest
 
-from boot.checks import _RANGES, check_settings
+from boot.checks import _RANGES, check_host_names, check_settings
 
 
 def refused():
@@ -14,6 +16,8 @@ def test_the_defaults_are_fine():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("WEB_HOST", "localhost"),
+        ("WEB_HOST", "127.0.0.1:8000"),
         ("WEB_PORT", 0),
         ("WEB_PORT", 65536),
         ("WEB_WORKERS", 0),
@@ -22,6 +26,9 @@ def test_the_defaults_are_fine():
         ("FILE_UPLOAD_MAX_SIZE", 0),
         ("FILE_UPLOAD_TTL_HOURS", 0),
         ("FILE_UPLOAD_EXPIRY_NOTIFY_HOURS", -1),
+        ("FILE_UPLOAD_ALLOWED_TYPES", [".pdf"]),
+        ("FILE_UPLOAD_ALLOWED_TYPES", ["image/*", "*.pdf"]),
+        ("FILE_UPLOAD_ALLOWED_TYPES", ["application/vnd.*"]),
         ("PORTAL_MAX_FILE_SIZE", 0),
         ("PORTAL_CHUNK_SIZE", 1),
         ("PORTAL_CHUNK_SIZE", 2**40),
@@ -65,3 +72,36 @@ def test_no_host_names_are_refused_by_the_name_of_the_variable(settings):
 def test_an_empty_secret_key_is_refused_by_the_name_of_the_variable(settings):
     settings.SECRET_KEY = ""
     assert any(message.startswith("DJANGO_SECRET_KEY") for message in refused())
+
+
+@pytest.fixture
+def production(settings):
+    settings.IS_PRODUCTION = True
+    settings.PORTAL_BASE_URL = settings.PUBLIC_URL = "https://files.example.com"
+    settings.ALLOWED_HOSTS = [".example.com"]
+    settings.SECRET_KEY = secrets.token_hex(16)
+    return settings
+
+
+@pytest.mark.parametrize("key", ["short", "x" * 50, "abcdefghijklmnopqrstuvwxyz"])
+def test_a_secret_key_that_can_be_guessed_is_refused_in_production_only(production, key):
+    assert refused() == []
+    production.SECRET_KEY = key
+    (message,) = refused()
+    assert message.startswith("DJANGO_SECRET_KEY is too easy to guess")
+    assert key not in message
+    production.IS_PRODUCTION = False
+    assert refused() == []
+
+
+def test_production_needs_a_public_address(production):
+    production.PORTAL_BASE_URL = ""
+    (message,) = refused()
+    assert message.startswith("PORTAL_BASE_URL must be set in Production")
+
+
+def test_an_address_that_the_portal_does_not_answer_is_warned_of(production):
+    assert check_host_names() == []
+    production.PUBLIC_URL = "https://portal.example.org:8443"
+    (warning,) = check_host_names()
+    assert "Links lead to portal.example.org" in warning.msg

@@ -88,7 +88,7 @@ def test_check_and_other_commands_say_that_the_database_is_not_prepared():
         for command in (("check",), ("token", "list")):
             refused = fresh.run(*command)
             assert refused.returncode == 1
-            assert "run `make migrate`" in refused.stderr
+            assert "run `./doorito prepare`" in refused.stderr
             assert refused.stderr.count("\n") == 1
 
 

@@ -1,8 +1,6 @@
-import httpx
 import pytest
 from django.db import connection
 
-from boot.tests.portal import Portal
 from common.version import VERSION
 
 pytestmark = pytest.mark.django_db
@@ -40,20 +38,3 @@ def test_an_unreachable_database_is_503_and_no_detail_leaks(client, settings, ca
     assert answer.status_code == 503
     assert answer.json()["database"] == "unreachable"
     assert "does not answer" in caplog.text
-
-
-def test_production_answers_plain_http_probes():
-    production = {
-        "DJANGO_CONFIGURATION": "Production",
-        "DJANGO_SECRET_KEY": "of the test, long enough to be taken for a secret key",
-        "DJANGO_ALLOWED_HOSTS": "files.example.com",
-    }
-    with Portal(environment=production) as portal:
-        portal.start()
-        assert httpx.get(f"{portal.url}/healthz/").status_code == 200
-        assert httpx.get(f"{portal.url}/admin/").status_code == 400
-        ours = {"Host": "files.example.com"}
-        assert httpx.get(f"{portal.url}/admin/", headers=ours).status_code == 301
-        assert "Doorito is ready" in portal.logs()
-        assert "Traceback" not in portal.logs()
-        assert "Invalid HTTP_HOST" not in portal.logs()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from boot import values
-from boot.tests.portal import ROOT, clean_environment
+from boot.tests.portal import PRODUCTION, ROOT, clean_environment
 
 _TREE = ast.parse((ROOT / "boot" / "settings.py").read_text())
 _ENTRY = re.compile(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
@@ -145,6 +145,10 @@ def test_env_file_counts_and_the_environment_wins(clone):
         ("PORTAL_CURRENCY=E#$R", "E#$R"),
         ("PORTAL_CURRENCY = EUR # of invoices", "EUR"),
         ("PORTAL_CURRENCY=", "USD"),
+        ("PORTAL_CURRENCY= # of invoices", "USD"),
+        ("PORTAL_CURRENCY=# of invoices", "USD"),
+        ("PORTAL_CURRENCY='# of invoices'", "# of invoices"),
+        ("PORTAL_CURRENCY=#E", "#E"),
     ],
 )
 def test_env_file_is_read_as_a_shell_would(clone, line, value):
@@ -249,8 +253,7 @@ def test_a_data_directory_that_cannot_be_made_is_refused_in_one_line(folder, con
     refused = check_with(
         DOORITO_DATA_DIR=folder,
         DJANGO_CONFIGURATION=configuration,
-        DJANGO_ALLOWED_HOSTS="x.example",
-        **({"DJANGO_SECRET_KEY": "x"} if configuration == "Production" else {}),
+        **(PRODUCTION if configuration == "Production" else {}),
     )
     assert refused.returncode == 1
     assert f"the data directory {folder}: " in refused.stderr
@@ -258,8 +261,9 @@ def test_a_data_directory_that_cannot_be_made_is_refused_in_one_line(folder, con
     assert refused.stderr.count("\n") == 1
 
 
-def test_production_needs_a_secret_key_and_host_names():
+def test_production_needs_a_secret_key_host_names_and_an_address():
     refused = check_with(DJANGO_CONFIGURATION="Production")
     assert refused.returncode == 1
     assert "DJANGO_SECRET_KEY must be set" in refused.stderr
     assert "DJANGO_ALLOWED_HOSTS must list" in refused.stderr
+    assert "PORTAL_BASE_URL must be set" in refused.stderr

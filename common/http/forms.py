@@ -1,38 +1,50 @@
 # ruff: noqa: ARG002, N803  (Django names and passes the arguments)
-"""Forms: fields everywhere, a file to `POST /api/v1/files` and nowhere else.
+"""Forms: fields everywhere, a file only where a view reads it with `read_form`.
 
-That one is read as it was sent: nothing renamed, lost, or taken for whole where it was cut off.
+That form is read as it was sent: nothing renamed, skipped, or taken for whole where it was cut off.
 """
 
-import errno
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, Self, cast
+from typing import Any
 
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
-from django.http import HttpRequest, QueryDict
-from django.http.multipartparser import MultiPartParser, MultiPartParserError
-from django.utils.datastructures import MultiValueDict
+from django.http import HttpRequest
+from django.http.multipartparser import MultiPartParserError
 
-from common.errors import InsufficientStorage, InvalidInput
-from common.http.bodies import content_length, expect_upload
+from common.errors import InvalidInput, PayloadTooLarge
+from common.http.aside import Aside, set_aside
+from common.http.bodies import body_blocks, body_length
+from common.http.multipart import Part, invalid_form, read_parts
 
 _OVERHEAD_BYTES = 64 * 1024  # boundaries and the other fields
 _CSRF_FIELD = "csrfmiddlewaretoken"
 
 
 @dataclass(frozen=True)
-class Form:
-    """The field `file`, its name as the client gave it, and the other fields."""
+class FormFile:
+    """A form's file, set aside; its name is as the client gave it, without folders."""
 
-    file: UploadedFile
     filename: str
+    content_type: str
+    content: Aside
+
+    @property
+    def size_bytes(self) -> int:
+        return self.content.size_bytes
+
+    def blocks(self) -> Iterator[memoryview]:
+        """Its bytes from the beginning; each block is valid until the one after the next."""
+        return self.content.blocks()
+
+
+@dataclass(frozen=True)
+class Form:
+    """The field `file`, and the other fields."""
+
+    file: FormFile
     fields: dict[str, str]
 
 
@@ -40,19 +52,20 @@ class Form:
 def read_form(request: HttpRequest, *, check_size: Callable[[int], object]) -> Iterator[Form]:
     """A multipart form, whose file can be read within the block.
 
-    `check_size` raises for more bytes than its file may have, before any of them is read.
-    Raises InvalidInput `body_incomplete`, `file_missing`, `several_files`, `repeated_field` or
-    `unknown_field` (another file), PayloadTooLarge, InsufficientStorage `no_room`.
+    `check_size` raises for more bytes than its file may have, before they are read where the
+    length of the body says so. Raises InvalidInput `form_invalid`, `body_incomplete`,
+    `file_missing`, `several_files`, `repeated_field` or `unknown_field` (another file),
+    UnsupportedType `encoding_unsupported`, PayloadTooLarge, and what `set_aside` raises.
     """
-    length = content_length(request)
-    check_size(length - _OVERHEAD_BYTES)
-    expect_upload(request)
-    with FileAside(request) as aside:
-        body = cast(Any, _Body(request, length=length))
-        with _cut_bodies_told(body), _full_disk_told():
-            fields, files = _Parser(request.META, body, [aside], request.encoding).parse()
-        file = _only_file(files)
-        yield Form(file=file, filename=aside.sent_name, fields=_single_values(fields))
+    length = body_length(request)
+    if length is not None:
+        check_size(length - _OVERHEAD_BYTES)
+    boundary = (request.content_params or {}).get("boundary", "").encode()
+    with set_aside(expected_bytes=length or 0) as aside:
+        form = _FormSoFar(aside, check_size=check_size)
+        for part in read_parts(_whole(body_blocks(request), length=length), boundary=boundary):
+            form.add(part)
+        yield form.finished()
 
 
 class FieldsOnlyUploadHandler(FileUploadHandler):
@@ -66,117 +79,80 @@ class FieldsOnlyUploadHandler(FileUploadHandler):
         raise MultiPartParserError("This address takes no files.")
 
 
-class FileAside(FileUploadHandler):
-    """Puts a form's files aside in the data directory, under no name: no kill leaves them behind.
+class _FormSoFar:
+    """What of a form was read: its fields in memory, its file in `aside`."""
 
-    Used as a context manager: Django does not close the file that a form broke off in.
-    """
+    def __init__(self, aside: Aside, *, check_size: Callable[[int], object]) -> None:
+        self._aside = aside
+        self._check_size = check_size
+        self._fields: dict[str, str] = {}
+        self._fields_bytes = 0
+        self._file: FormFile | None = None
 
-    sent_name = ""  # Django's file objects shorten or refuse theirs
+    def add(self, part: Part) -> None:
+        if part.filename is None:
+            self._add_field(part)
+        elif part.name != "file":
+            raise InvalidInput(
+                "unknown_field",
+                f"The form has a file in a field that means nothing here: {part.name}. "
+                "Send one file, in the field `file`.",
+            )
+        elif self._file:
+            raise InvalidInput("several_files", "The form has several files; send one a request.")
+        else:
+            self._add_file(part, filename=part.filename)
 
-    def __enter__(self) -> Self:
-        self._opened = ExitStack()
-        return self
+    def finished(self) -> Form:
+        # Browsers send an empty file without a name where none was chosen.
+        if self._file is None or not (self._file.filename or self._file.size_bytes):
+            raise InvalidInput(
+                "file_missing", "The form must have one field `file` with a file in it."
+            )
+        return Form(file=self._file, fields=self._fields)
 
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
+    def _add_field(self, part: Part) -> None:
+        if part.name == "file":
+            raise InvalidInput(
+                "file_missing", "The field `file` is text here; a file has a `filename` beside it."
+            )
+        value = b"".join(self._limited(part.blocks))
+        if part.name == _CSRF_FIELD:
+            return
+        if part.name in self._fields:
+            raise InvalidInput("repeated_field", f"The form has a field twice: {part.name}.")
+        try:
+            self._fields[part.name] = value.decode()
+        except UnicodeDecodeError as exc:
+            raise invalid_form(f"the field {part.name} is not UTF-8") from exc
 
-    def handle_raw_input(self, input_data: Any, META: Any, content_length: int, *rest: Any) -> None:
-        self._folder = Path(settings.DOORITO_DATA_DIR)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self._folder).free
-        if content_length > free - settings.PORTAL_DISK_RESERVE:
-            raise _no_room()
+    def _limited(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            self._fields_bytes += len(block)
+            if self._fields_bytes > _OVERHEAD_BYTES:
+                raise PayloadTooLarge(
+                    "body_too_large",
+                    f"The fields of a form have at most {_OVERHEAD_BYTES} bytes together.",
+                    max_bytes=_OVERHEAD_BYTES,
+                )
+            yield block
 
-    def new_file(self, *args: Any, **kwargs: Any) -> None:
-        super().new_file(*args, **kwargs)
-        self.sent_name = self.file_name or ""
-        unnamed = TemporaryFile(dir=self._folder)  # noqa: SIM115  (open(2), O_TMPFILE)
-        self.file = UploadedFile(
-            self._opened.enter_context(unnamed),
-            "file",
-            self.content_type,
-            charset=self.charset,
-            content_type_extra=self.content_type_extra,
+    def _add_file(self, part: Part, *, filename: str) -> None:
+        for block in part.blocks:
+            self._check_size(self._aside.size_bytes + len(block))
+            self._aside.write(block)
+        self._file = FormFile(
+            filename=filename.replace("\\", "/").rsplit("/", 1)[-1],  # RFC 7578, 4.2
+            content_type=part.content_type,
+            content=self._aside,
         )
 
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        self.file.write(raw_data)
 
-    def file_complete(self, file_size: int) -> UploadedFile:
-        self.file.size = file_size
-        self.file.seek(0)
-        return self.file
-
-
-class _Parser(MultiPartParser):
-    def sanitize_file_name(self, file_name: str) -> str:
-        """Without folders (RFC 7578, 4.2). Django would drop what it cannot print, too."""
-        return file_name.replace("\\", "/").rsplit("/", 1)[-1]
-
-
-class _Body:
-    """Django takes the end of a connection for the end of the form: who counts knows better."""
-
-    def __init__(self, request: HttpRequest, *, length: int) -> None:
-        self._request = request
-        self._missing = length
-        self.is_cut = False
-
-    def read(self, size: int = -1, /) -> bytes:
-        block = self._request.read(size)
-        self._missing -= len(block)
-        self.is_cut = not block and self._missing > 0
-        return block
-
-
-@contextmanager
-def _cut_bodies_told(body: _Body) -> Iterator[None]:
-    try:
-        yield
-    except MultiPartParserError:
-        if not body.is_cut:
-            raise
-    if body.is_cut:
+def _whole(blocks: Iterable[memoryview], *, length: int | None) -> Iterator[memoryview]:
+    """The blocks of a body. Raises InvalidInput `body_incomplete` where the connection ended."""
+    received = 0
+    for block in blocks:
+        received += block.nbytes
+        yield block
+    if length is not None and received < length:
         raise InvalidInput("body_incomplete", "The connection ended early; send it again.")
-
-
-@contextmanager
-def _full_disk_told() -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise _no_room() from exc
-
-
-def _no_room() -> InsufficientStorage:
-    return InsufficientStorage(
-        "no_room", "The portal's disk has no room for this file.", retry_after=3600
-    )
-
-
-def _only_file(files: "MultiValueDict[str, UploadedFile]") -> UploadedFile:
-    if others := sorted(set(files) - {"file"}):
-        raise InvalidInput(
-            "unknown_field",
-            f"The form has files in fields that mean nothing here: {', '.join(others)}. "
-            "Send one file, in the field `file`.",
-        )
-    sent = files.getlist("file")
-    if len(sent) != 1:
-        raise InvalidInput(
-            "several_files" if sent else "file_missing",
-            f"The form must have one field `file` with a file in it, not {len(sent)}.",
-        )
-    return sent[0]
-
-
-def _single_values(fields: QueryDict) -> dict[str, str]:
-    repeated = sorted(name for name, values in fields.lists() if len(values) > 1)
-    if repeated:
-        raise InvalidInput(
-            "repeated_field", f"The form has fields more than once: {', '.join(repeated)}."
-        )
-    return {name: str(value) for name, value in fields.items() if name != _CSRF_FIELD}

@@ -15,25 +15,20 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Schema
 from ninja.errors import HttpError, ValidationError
 
-from common.db import renew_connections
+from common.db import database_problem, renew_connections
 from common.errors import (
     DooritoError,
     InvalidInput,
-    LengthRequired,
-    MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
     RangeNotSatisfiable,
-    ServiceUnavailable,
 )
-from common.http.bodies import interrupted
+from common.http.bodies import interrupted, no_length
+from common.http.hints import hint_for
+from common.http.requests import has_unknown_length, is_chunked
 from common.masking import mask
 
 logger = logging.getLogger(__name__)
-
-# Of a database that works: deadlock_detected, serialization_failure, query_canceled (a time limit),
-# lock_not_available.
-_PASSING = {"40P01", "40001", "57014", "55P03"}
 
 NOT_FOUND = NotFound("endpoint_not_found", "There is no such address in the API.")
 
@@ -49,7 +44,9 @@ class Problem(Schema):
 
 
 PROBLEMS: dict[Any, Any] = {
-    frozenset({400, 401, 403, 404, 405, 408, 409, 410, 411, 413, 415, 416, 422, 503, 507}): Problem
+    frozenset(
+        {400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 415, 416, 422, 429, 500, 503, 507}
+    ): Problem
 }
 
 
@@ -64,6 +61,7 @@ def problem_response(error: DooritoError) -> HttpResponse:
     response = JsonResponse(
         document | error.extra, status=error.status, content_type="application/problem+json"
     )
+    response["Cache-Control"] = "no-store"  # some errors may be kept otherwise (RFC 9111, 4.2.2)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
     if isinstance(error, RangeNotSatisfiable):  # RFC 9110, 15.5.17
@@ -141,53 +139,29 @@ def answers_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., Htt
     return answered
 
 
-def _of_database(
-    request: HttpRequest, error: OperationalError | InterfaceError
-) -> ServiceUnavailable:
+def _of_database(request: HttpRequest, error: OperationalError | InterfaceError) -> DooritoError:
     """What the database could not do, in the answer's words; the log has its own."""
     logger.error("%s %s: the database failed: %s", request.method, mask(request.path), error)
-    if getattr(error.__cause__, "sqlstate", None) in _PASSING:
-        return ServiceUnavailable(
-            "database_busy", "The database could not do it just now; try again.", retry_after=1
-        )
-    renew_connections()
-    return ServiceUnavailable(
-        "database_unavailable", "The database does not answer; try again.", retry_after=5
-    )
+    problem = database_problem(error)
+    if problem.code == "database_unavailable":
+        renew_connections()
+    return problem
 
 
 class BodyLengthMiddleware:
-    """A body without an announced length is refused: Django would take it for no body at all."""
+    """Refuses a body whose end cannot be found: Django would take it for no body at all."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "HTTP_TRANSFER_ENCODING" in request.META:
-            return problem_response(
-                LengthRequired("length_required", "Send the body with a Content-Length.")
-            )
+        if is_chunked(request) and not has_unknown_length(request):
+            return problem_response(no_length())
         return self._get_response(request)
 
 
-class ApiMethodNotAllowedMiddleware:
-    """django-ninja answers a wrong method in plain text; the API answers in problem documents."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self._get_response(request)
-        if response.status_code != 405 or not request.path.startswith(("/api/", "/f/", "/c/")):
-            return response
-        allowed = response.get("Allow", "")
-        problem = problem_response(
-            MethodNotAllowed("method_not_allowed", f"This address takes {allowed}.")
-        )
-        problem["Allow"] = allowed
-        return problem
-
-
 @csrf_exempt
-def endpoint_not_found(_request: HttpRequest) -> HttpResponse:
-    return problem_response(NOT_FOUND)
+def endpoint_not_found(request: HttpRequest) -> HttpResponse:
+    return problem_response(
+        NotFound(NOT_FOUND.code, NOT_FOUND.message + hint_for(request)),
+    )

@@ -3,11 +3,12 @@
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
+from common import lengths
 from common.models.base import TimeStampedModel
 
 
 class DeliveryStatus(models.TextChoices):
-    """Of a delivery; an event's is the roll-up of its deliveries'."""
+    """The state of a delivery. The state of an event sums up those of its deliveries."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -18,7 +19,7 @@ class DeliveryStatus(models.TextChoices):
 class OutboxEvent(TimeStampedModel):
     """An immutable fact. Its id is the `webhook-id` of every attempt; `created_at` its time."""
 
-    event_type = models.CharField(max_length=64)
+    event_type = models.CharField(max_length=lengths.EVENT_TYPE)
     schema_version = models.PositiveSmallIntegerField(default=1)
     aggregate_type = models.CharField(max_length=64)
     aggregate_id = models.UUIDField()
@@ -27,7 +28,7 @@ class OutboxEvent(TimeStampedModel):
     # What endpoints filter by; null or empty where it does not apply.
     user_id = models.UUIDField(null=True, blank=True)
     batch_id = models.UUIDField(null=True, blank=True)
-    content_type = models.CharField(max_length=255, blank=True)
+    content_type = models.CharField(max_length=lengths.CONTENT_TYPE, blank=True)
     status = models.CharField(max_length=16, choices=DeliveryStatus, default=DeliveryStatus.PENDING)
 
     class Meta:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from common import lengths
 from common.fields import EncryptedJSONField, EncryptedTextField
 from common.models.base import TimeStampedModel
 from common.models.outbox import DeliveryStatus, OutboxEvent
@@ -30,8 +31,8 @@ class HealthNotice(models.TextChoices):
 class WebhookEndpoint(TimeStampedModel):
     """A receiver of events: where, which, how, and how it fares."""
 
-    description = models.CharField(max_length=255, blank=True)
-    url = models.URLField(max_length=2048)
+    description = models.CharField(max_length=lengths.DESCRIPTION, blank=True)
+    url = models.URLField(max_length=lengths.URL)
     secret = EncryptedTextField()  # the current one; see RetiredSecret
     headers = EncryptedJSONField(default=dict, blank=True)  # sent with every attempt, name → value
     created_by = models.ForeignKey(
@@ -39,8 +40,12 @@ class WebhookEndpoint(TimeStampedModel):
     )
 
     # Which events it gets: those that pass every filter that is set. Empty or null takes all.
-    event_types = ArrayField(models.CharField(max_length=64), default=list, blank=True)
-    content_types = ArrayField(models.CharField(max_length=255), default=list, blank=True)
+    event_types = ArrayField(
+        models.CharField(max_length=lengths.EVENT_TYPE), default=list, blank=True
+    )
+    content_types = ArrayField(
+        models.CharField(max_length=lengths.CONTENT_TYPE), default=list, blank=True
+    )
     # Ids without a foreign key: once that user or batch is gone, nothing matches, not everything.
     user_id = models.UUIDField(null=True, blank=True)
     batch_id = models.UUIDField(null=True, blank=True)
@@ -118,7 +123,7 @@ class WebhookDelivery(TimeStampedModel):
     lease_id = models.UUIDField(null=True, blank=True)
     attempt_count = models.PositiveIntegerField(default=0)
     schedule_step = models.PositiveIntegerField(default=0)
-    last_error = models.CharField(max_length=500, blank=True)
+    last_error = models.CharField(max_length=lengths.ERROR_MESSAGE, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -173,7 +178,7 @@ class WebhookAttempt(TimeStampedModel):
     response_status = models.PositiveSmallIntegerField(null=True, blank=True)
     response_headers = models.JSONField(null=True, blank=True)
     response_body = models.TextField(blank=True)  # the first 4 KiB
-    error = models.CharField(max_length=500, blank=True)
+    error = models.CharField(max_length=lengths.ERROR_MESSAGE, blank=True)
 
     class Meta:
         db_table = "webhook_attempt"

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from common import lengths
 from common.errors import InvalidInput
 from common.net import guarded_http
 from common.version import VERSION
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 SECRET_PREFIX = "whsec_"  # noqa: S105
 SECRET_BYTES = 32
-ERROR_LENGTH = 500  # characters, as the database keeps
 HEADERS_KEPT = 8192  # characters
 HIDDEN = "(hidden)"
 USER_AGENT = f"Doorito/{VERSION}"
@@ -171,13 +171,13 @@ def failure(
     return Result(
         started_at=started_at,
         duration_ms=duration_ms,
-        error=_storable(error)[:ERROR_LENGTH],
+        error=_storable(error)[: lengths.ERROR_MESSAGE],
         request_headers=request_headers or {},
     )
 
 
 def internal_error(fault: BaseException) -> str:
-    """What an attempt says of a fault of ours; the log says the rest."""
+    """The error of an attempt that failed by a fault of ours; the log has the details."""
     return f"Internal error: {type(fault).__name__}"
 
 
@@ -186,7 +186,7 @@ def _milliseconds_since(start: float) -> int:
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """What is kept of a response's headers: the first 8 KiB of them."""
+    """The first 8 KiB of a response's headers, which are kept."""
     kept: dict[str, str] = {}
     room = HEADERS_KEPT
     for name, value in headers.items():

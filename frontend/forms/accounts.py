@@ -8,13 +8,14 @@ from django.core.exceptions import ValidationError
 
 from accounts.forms import ThrottledAuthenticationForm, ThrottledForm
 from accounts.models import User
+from common import lengths
 
 
 class LoginForm(ThrottledAuthenticationForm):
     # Django calls the log-in name "username", whatever it is.
     username = forms.EmailField(
         label="E-mail address",
-        max_length=254,
+        max_length=lengths.EMAIL,
         widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
     )
 
@@ -28,7 +29,7 @@ class LoginForm(ThrottledAuthenticationForm):
 class RegistrationForm(ThrottledForm):
     email = forms.EmailField(
         label="E-mail address",
-        max_length=254,
+        max_length=lengths.EMAIL,
         widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
     )
     password = forms.CharField(
@@ -55,6 +56,6 @@ class RegistrationForm(ThrottledForm):
 class PasswordResetForm(ThrottledForm):
     email = forms.EmailField(
         label="E-mail address",
-        max_length=254,
+        max_length=lengths.EMAIL,
         widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
     )

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from common import lengths
 from uploads.files.expiry import latest_expiry
 from uploads.models import FileStatus, IngestFile
 
@@ -15,7 +16,7 @@ _DAYS = (1, 3, 7, 14, 30, 90)
 class FilterForm(forms.Form):
     search = forms.CharField(
         label="Search by name",
-        max_length=255,
+        max_length=lengths.FILE_NAME,
         required=False,
         widget=forms.TextInput(attrs={"type": "search", "placeholder": "Search by name"}),
     )

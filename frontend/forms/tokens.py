@@ -6,12 +6,13 @@ from django import forms
 from django.utils import timezone
 
 from accounts.models import TokenScope
+from common import lengths
 
 
 class TokenForm(forms.Form):
     name = forms.CharField(
         label="Name",
-        max_length=100,
+        max_length=lengths.TOKEN_NAME,
         help_text="What will use it, for example “nightly backup”.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )

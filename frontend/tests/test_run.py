@@ -189,6 +189,14 @@ def test_an_output_that_is_no_markdown_is_only_text(ada: Client, user: User):
     assert response.context["output"] == {"text": "# no"}
 
 
+def test_an_output_that_would_take_long_to_lay_out_is_only_text(ada: Client, user: User):
+    text = "![" * 32_000
+    response = ada.get(page_of(make_completed(user=user, output_text=text)))
+    assert response.context["output"] == {"text": text, "html": None}
+    assert b"output-as-page" not in response.content
+    assert text in response.content.decode()
+
+
 def test_json_is_indented_and_escaped(ada: Client, user: User):
     run = make_completed(user=user, output_text='{"a":["<b>"]}')
     response = ada.get(page_of(run))

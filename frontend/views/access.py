@@ -1,6 +1,7 @@
-"""Who may open a page."""
+"""Who may open a page, and what becomes of what they may not do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Concatenate, cast
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from accounts.authentication import require_account_of_page
 from accounts.models import User
 from accounts.permissions import require
 from accounts.principals import Principal
-from common.errors import Conflict, Forbidden, NotFound
+from common.errors import Conflict, DooritoError, Forbidden, NotFound
 
 
 class SignedInRequest(HttpRequest):
@@ -76,6 +77,22 @@ def permitted[**P](
         return checked
 
     return decorate
+
+
+@contextmanager
+def refusals(tell: Callable[[DooritoError], object]) -> Iterator[None]:
+    """Hand what a service refuses to `tell`; what is not there stays a 404."""
+    try:
+        yield
+    except NotFound:
+        raise
+    except DooritoError as error:
+        tell(error)
+
+
+def refusals_shown(request: HttpRequest) -> AbstractContextManager[None]:
+    """Show what a service refuses at the top of the next page."""
+    return refusals(lambda error: messages.error(request, error.message))
 
 
 def is_fragment(request: HttpRequest) -> bool:

@@ -13,8 +13,19 @@ from common.webhooks import replay, selectors
 from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from frontend.forms.webhooks import EventFilterForm, RedeliverForm
 from frontend.views.access import SignedInRequest, is_fragment, permitted
-from frontend.views.lists import chosen, pace, page_of, template_of
+from frontend.views.lists import Listing, chosen, pace, page_of
 from uploads.selectors import may_read_file_of
+
+_LISTING = Listing(
+    noun="event",
+    url_name="frontend:events",
+    name="Event",
+    about="About",
+    time="Happened",
+    filter_hint="Try another type or another state.",
+    rows="partials/event_rows.html",
+    none="partials/event_none.html",
+)
 
 
 @require_safe
@@ -24,18 +35,13 @@ def events(request: SignedInRequest) -> HttpResponse:
     filters = chosen(form)
     context = {
         "section": "events",
+        "listing": _LISTING,
         "form": form,
         "filtered": bool(filters),
         "fragment": is_fragment(request),
         "page": page_of(request, selectors.events_page, **filters),
     }
-    template = template_of(
-        request,
-        page="pages/events.html",
-        listing="partials/event_list.html",
-        rows="partials/event_rows.html",
-    )
-    return render(request, template, context)
+    return render(request, _LISTING.template(request, page="pages/events.html"), context)
 
 
 @require_safe

@@ -9,10 +9,9 @@ from django.shortcuts import redirect, render
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST, require_safe
 
-from common.errors import DooritoError, NotFound
 from common.outbox.events import events_of
 from frontend.forms.files import ExtendForm, FilterForm
-from frontend.views.access import SignedInRequest, is_fragment, signed_in
+from frontend.views.access import SignedInRequest, is_fragment, refusals_shown, signed_in
 from frontend.views.lists import chosen, pace, page_of, template_of
 from frontend.views.runs import file_context
 from uploads import selectors
@@ -75,13 +74,8 @@ def extend(request: SignedInRequest, file_id: UUID) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, "Choose a later time from the list.")
         return redirect("frontend:file", file_id)
-    try:
+    with refusals_shown(request):
         extend_file(principal=request.principal, file_id=file_id, expires_at=form.expires_at())
-    except NotFound:
-        raise
-    except DooritoError as error:
-        messages.error(request, error.message)
-    else:
         messages.success(request, "The file is kept longer.")
     return redirect("frontend:file", file_id)
 
@@ -90,15 +84,11 @@ def extend(request: SignedInRequest, file_id: UUID) -> HttpResponse:
 @signed_in
 def delete(request: SignedInRequest, file_id: UUID) -> HttpResponse:
     name = selectors.get_file(principal=request.principal, file_id=file_id).original_filename
-    try:
+    with refusals_shown(request):
         delete_file(principal=request.principal, file_id=file_id)
-    except NotFound:
-        raise
-    except DooritoError as error:
-        messages.error(request, error.message)
-        return redirect("frontend:file", file_id)
-    messages.success(request, format_html("<bdi>{}</bdi> is deleted.", name))
-    return redirect("frontend:uploads")
+        messages.success(request, format_html("<bdi>{}</bdi> is deleted.", name))
+        return redirect("frontend:uploads")
+    return redirect("frontend:file", file_id)
 
 
 def _events_context(found: IngestFile) -> dict[str, Any]:

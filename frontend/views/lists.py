@@ -1,6 +1,7 @@
 """Lists that are filtered and paged: the whole page, its list, or only more rows of it."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,23 @@ from frontend.views.access import is_fragment
 BUSY_PACE = 2
 IDLE_PACE = 30
 SOON = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What `partials/record_list.html` says of the records that it lists."""
+
+    noun: str
+    url_name: str
+    name: str  # heading of the column that leads to the record
+    about: str  # ... of what the record is about
+    time: str  # ... of when it was made
+    filter_hint: str  # what to do when nothing matches
+    rows: str  # template of the rows
+    none: str  # template of what is said when there are none at all
+
+    def template(self, request: HttpRequest, *, page: str) -> str:
+        return template_of(request, page=page, listing="partials/record_list.html", rows=self.rows)
 
 
 def chosen(form: forms.Form) -> dict[str, Any]:

@@ -16,8 +16,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from common.errors import DooritoError, NotFound
 from frontend import markdown
 from frontend.forms.runs import ConfigForm, RunFilterForm
-from frontend.views.access import SignedInRequest, is_fragment, signed_in
-from frontend.views.lists import BUSY_PACE, SOON, chosen, page_of, template_of
+from frontend.views.access import (
+    SignedInRequest,
+    is_fragment,
+    refusals,
+    refusals_shown,
+    signed_in,
+)
+from frontend.views.lists import BUSY_PACE, SOON, Listing, chosen, page_of
 from uploads import selectors
 from uploads.models import FileStatus, IngestFile, RunStatus, Workflow, WorkflowRun
 from uploads.workflows import registry, starting
@@ -29,6 +35,16 @@ SLOW_PACE = 10  # seconds between two looks at what an external runner does
 RUNS_LISTED = 10  # on a file's page
 _MARKDOWN_NAMES = (".md", ".markdown", ".txt")
 _PRETTY_MAX = 1_000_000  # characters: indentation can make much of little
+_LISTING = Listing(
+    noun="run",
+    url_name="frontend:runs",
+    name="Workflow",
+    about="File",
+    time="Started",
+    filter_hint="Try another workflow or another state.",
+    rows="partials/run_rows.html",
+    none="partials/run_none.html",
+)
 
 
 @require_safe
@@ -38,19 +54,14 @@ def runs(request: SignedInRequest) -> HttpResponse:
     filters = chosen(form)
     context = {
         "section": "runs",
+        "listing": _LISTING,
         "form": form,
         "filtered": bool(filters),
         "fragment": is_fragment(request),
         "page": page_of(request, run_selectors.runs_page, principal=request.principal, **filters),
         "may_start": bool(form.fields["workflow"].choices[1:]),  # type: ignore[attr-defined]
     }
-    template = template_of(
-        request,
-        page="pages/runs.html",
-        listing="partials/run_list.html",
-        rows="partials/run_rows.html",
-    )
-    return render(request, template, context)
+    return render(request, _LISTING.template(request, page="pages/runs.html"), context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -129,13 +140,8 @@ def run(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
 @signed_in
 def cancel(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
     _run_of(request, file_id, run_id)
-    try:
+    with refusals_shown(request):
         ended = services.cancel_run(principal=request.principal, run_id=run_id)
-    except NotFound:
-        raise
-    except DooritoError as error:
-        messages.error(request, error.message)
-    else:
         is_over = ended.status == RunStatus.CANCELLED
         messages.success(
             request, "The run is cancelled." if is_over else "The run is being cancelled."
@@ -147,13 +153,8 @@ def cancel(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpRespons
 @signed_in
 def retry(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
     _run_of(request, file_id, run_id)
-    try:
+    with refusals_shown(request):
         services.retry_run(principal=request.principal, run_id=run_id)
-    except NotFound:
-        raise
-    except DooritoError as error:
-        messages.error(request, error.message)
-    else:
         messages.success(request, "The run is tried again.")
     return redirect("frontend:run", file_id, run_id)
 
@@ -225,14 +226,14 @@ def _details(request: SignedInRequest, run: WorkflowRun) -> dict[str, Any]:
     }
 
 
-def _output(run: WorkflowRun) -> dict[str, str]:
+def _output(run: WorkflowRun) -> dict[str, str | None]:
     """The output as text, which is indented if it is JSON, and as HTML if it is Markdown."""
     text = run.output_text
     pretty = _indented(text)
     if pretty is not None:
         return {"text": pretty}
     name = run.result_file.original_filename.lower() if run.result_file else _MARKDOWN_NAMES[0]
-    if not text or not name.endswith(_MARKDOWN_NAMES) or len(text) > markdown.LONGEST:
+    if not text or not name.endswith(_MARKDOWN_NAMES):
         return {"text": text}
     return {"text": text, "html": markdown.render(text)}
 
@@ -282,12 +283,8 @@ def _start_with(
     form: ConfigForm, request: SignedInRequest, file: IngestFile, workflow: Workflow
 ) -> WorkflowRun | None:
     """The new run, or None with the reason in the form."""
-    try:
+    with refusals(form.refuse):
         return starting.start(
             principal=request.principal, file_id=file.id, slug=workflow.slug, changes=form.changes()
         )
-    except NotFound:
-        raise
-    except DooritoError as error:
-        form.refuse(error)
-        return None
+    return None

@@ -16,20 +16,22 @@ from django.utils.http import urlencode
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from common.errors import DooritoError, InvalidInput, NotFound
+from common.errors import DooritoError, InvalidInput
 from common.models import WebhookDelivery, WebhookEndpoint
 from common.outbox.events import OPEN
 from common.pagination import paginate
 from common.webhooks import dispatch, endpoints, recovery, selectors
+from common.webhooks.endpoint_settings import readable_headers, write_user
+from common.webhooks.forms import EndpointForm
 from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
-from frontend.forms.webhooks import (
-    DeliveryFilterForm,
-    EndpointForm,
-    RecoverForm,
-    email_of,
-    readable_headers,
+from frontend.forms.webhooks import DeliveryFilterForm, RecoverForm
+from frontend.views.access import (
+    SignedInRequest,
+    is_fragment,
+    permitted,
+    refusals,
+    refusals_shown,
 )
-from frontend.views.access import SignedInRequest, is_fragment, permitted
 from frontend.views.lists import BUSY_PACE, chosen, pace, page_of, template_of
 
 
@@ -143,7 +145,7 @@ def _endpoint_page(
         **_deliveries_context(request, endpoint),
         **_secret_context(endpoint),
         "header_names": None if headers is None else list(headers),
-        "user_email": email_of(endpoint.user_id),
+        "user_email": write_user(endpoint.user_id),
         "schedule": settings.PORTAL_RETRY_SCHEDULE,
         "timeout": settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS,
         "recover_form": RecoverForm(since=since),
@@ -185,12 +187,9 @@ def _deliveries_context(request: SignedInRequest, endpoint: WebhookEndpoint) -> 
 @permitted(CHANGE_WEBHOOKS)
 def test(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
     """Send a test event and show what came of it."""
-    try:
-        outcome: dict[str, Any] = {"attempt": dispatch.send_test(endpoint_id=endpoint_id)}
-    except NotFound:
-        raise
-    except DooritoError as error:
-        outcome = {"problem": error.message}
+    outcome: dict[str, Any] = {}
+    with refusals(lambda error: outcome.update(problem=error.message)):
+        outcome["attempt"] = dispatch.send_test(endpoint_id=endpoint_id)
     if not is_fragment(request):
         return _endpoint_page(request, endpoints.get(endpoint_id=endpoint_id), **outcome)
     response = render(request, "partials/webhook_test.html", outcome | {"fragment": True})
@@ -209,14 +208,11 @@ def secret(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
 @require_POST
 @permitted(CHANGE_WEBHOOKS)
 def rotate(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
-    try:
+    problem: dict[str, Any] = {}
+    with refusals(lambda error: problem.update(secret_problem=error.message)):
         endpoint = endpoints.rotate_secret(endpoint_id=endpoint_id)
-    except NotFound:
-        raise
-    except DooritoError as error:
-        endpoint = endpoints.get(endpoint_id=endpoint_id)
-        return _secret_part(request, endpoint, {"secret_problem": error.message})
-    return _secret_part(request, endpoint, {**_shown(endpoint), "secret_is_new": True})
+        return _secret_part(request, endpoint, {**_shown(endpoint), "secret_is_new": True})
+    return _secret_part(request, endpoints.get(endpoint_id=endpoint_id), problem)
 
 
 @require_POST
@@ -294,13 +290,8 @@ def recover(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
     form = RecoverForm(request.POST, since=_since(request))
     if not form.is_valid():
         return _endpoint_page(request, endpoint, recover_form=form, since=True)
-    try:
+    with refusals_shown(request):
         recovery.start(endpoint_id=endpoint_id, since=form.since())
-    except NotFound:
-        raise
-    except DooritoError as error:
-        messages.error(request, error.message)
-    else:
         messages.success(request, "What failed or was missed is being sent again.")
     return redirect("frontend:webhook", endpoint_id)
 

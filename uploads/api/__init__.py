@@ -2,6 +2,7 @@
 
 from accounts.authentication import Authenticator
 from common.http import problems
+from common.http.hints import Hint, add_hints
 from uploads.api import batches, events, files, sessions, webhooks
 from uploads.api.openapi import DescribedAPI, read_only
 from uploads.workflows.api import runs, workflows
@@ -29,3 +30,11 @@ api.add_router("/webhooks", webhooks.router)
 api.add_router("/deliveries", webhooks.deliveries_router)
 api.add_router("/events", events.router)
 problems.install(api)
+add_hints(
+    Hint(
+        "PUT",
+        r"/api/v1/files(/[^/]*)?",
+        "Send a file with POST /api/v1/files?filename=…, or a large one in parts: "
+        "POST /api/v1/uploads/sessions.",
+    ),
+)

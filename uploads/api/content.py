@@ -1,18 +1,24 @@
 """Serving what users uploaded, so that no browser runs it."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import BinaryIO, Self
 from urllib.parse import quote
 
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.http import http_date
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from common import content_types
 from common.db import release_connection
-from common.errors import RangeNotSatisfiable
+from common.errors import PreconditionFailed, RangeNotSatisfiable
+from common.http.bodies import expect_download
 from common.http.problems import answers_problems
 from uploads import selectors
 from uploads.files import lifecycle
@@ -22,29 +28,58 @@ from uploads.storage import open_object
 
 _BLOCK_BYTES = 256 * 2**10  # of a range
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)  # 64 bits: more is no range
+# What needs an escape that clients read in different ways (RFC 6266, appendix D).
+_NOT_PLAIN = re.compile(r"""[^\x20-\x7e]|["\\/]|%(?=[0-9A-Fa-f]{2})""")
 # Types that a browser only shows: no script, no markup. Never SVG, HTML or PDF.
-_PASSIVE = {"text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"}
-_PASSIVE_FAMILIES = ("audio/", "video/")
+_PASSIVE = {
+    *("text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"),
+    *("audio/*", "video/*"),
+}
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What a client remembers of the bytes that it has. A stored file never changes."""
+
+    etag: str
+    modified_at: int  # seconds since the epoch
+
+    @classmethod
+    def of(cls, file: IngestFile) -> Self:
+        stored_at = file.stored_at or file.created_at
+        return cls(f'"{file.sha256}"', int(stored_at.timestamp()))
+
+    @property
+    def last_modified(self) -> str:
+        return http_date(self.modified_at)
 
 
 def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
     """The file, a range of it (206), or 304. `?inline=1` shows passive types in the browser.
 
-    Raises RangeNotSatisfiable `range_not_satisfiable`, Gone `file_purged`.
+    Raises PreconditionFailed `precondition_failed`, RangeNotSatisfiable `range_not_satisfiable`,
+    Gone `file_purged`, TooManyRequests `too_many_transfers`, ServiceUnavailable `server_busy`.
     """
     release_connection()  # a slow reader must not own a connection
-    etag = f'"{file.sha256}"'
-    known = request.headers.get("If-None-Match", "")
-    if etag in known or known.strip() == "*":
-        response: HttpResponseBase = HttpResponse(status=304)
-        response["Content-Length"] = str(file.size_bytes)  # of what it stands for (RFC 9110, 8.6)
-        return _with_headers(response, request, file, etag)
-    span = _span(request, size=file.size_bytes, etag=etag)
+    version = _Version.of(file)
+    unchanged = get_conditional_response(
+        request, etag=version.etag, last_modified=version.modified_at
+    )
+    if unchanged is not None:
+        if unchanged.status_code != 304:
+            raise PreconditionFailed(
+                "precondition_failed", "The file is not the one that the request asks for."
+            )
+        unchanged["Content-Length"] = str(file.size_bytes)  # of what it stands for (RFC 9110, 8.6)
+        return _with_headers(unchanged, request, file, version)
+    span = _span(request, size=file.size_bytes, version=version)
     start, end = span or (0, file.size_bytes)
+    if request.method != "HEAD":
+        expect_download(request, size_bytes=end - start)
     with ExitStack() as stack:
         content = stack.enter_context(open_object(file))
         if request.method == "HEAD":
-            response = HttpResponse()
+            response: HttpResponseBase = HttpResponse()
         elif span is None:
             response = FileResponse(content)
         else:
@@ -56,7 +91,7 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
         response.status_code = 206
         response["Content-Range"] = f"bytes {start}-{end - 1}/{file.size_bytes}"
     response["Content-Length"] = str(end - start)
-    return _with_headers(response, request, file, etag)
+    return _with_headers(response, request, file, version)
 
 
 @csrf_exempt
@@ -79,10 +114,12 @@ def claimed_file(request: HttpRequest, token: str) -> HttpResponseBase:
     return file_response(request, file)
 
 
-def _span(request: HttpRequest, *, size: int, etag: str) -> tuple[int, int] | None:
+def _span(request: HttpRequest, *, size: int, version: _Version) -> tuple[int, int] | None:
     """First byte and end (exclusive) of a single range (RFC 9110, 14.1.2); None for the whole."""
     match = _RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
-    if not match or match[0] == "bytes=-" or request.headers.get("If-Range", etag) != etag:
+    if not match or match[0] == "bytes=-":
+        return None
+    if request.headers.get("If-Range", version.etag) not in {version.etag, version.last_modified}:
         return None
     if match[1]:
         start = int(match[1])
@@ -99,23 +136,34 @@ def _span(request: HttpRequest, *, size: int, etag: str) -> tuple[int, int] | No
 
 
 def _with_headers(
-    response: HttpResponseBase, request: HttpRequest, file: IngestFile, etag: str
+    response: HttpResponseBase, request: HttpRequest, file: IngestFile, version: _Version
 ) -> HttpResponseBase:
-    inline = request.GET.get("inline") == "1" and _is_passive(file.detected_type)
-    disposition = "inline" if inline else "attachment"
-    name = quote(file.original_filename, safe="")
+    inline = request.GET.get("inline") == "1" and content_types.matches(
+        _PASSIVE, file.detected_type
+    )
+    kind = "inline" if inline else "attachment"
     response["Content-Type"] = file.detected_type if inline else "application/octet-stream"
-    response["Content-Disposition"] = f"{disposition}; filename*=UTF-8''{name}"
+    response["Content-Disposition"] = f"{kind}; {_names(file.original_filename)}"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response["X-Content-Type-Options"] = "nosniff"
     response["Cache-Control"] = "private, no-cache"
     response["Accept-Ranges"] = "bytes"
-    response["ETag"] = etag
+    response["ETag"] = version.etag
+    response["Last-Modified"] = version.last_modified
     return response
 
 
-def _is_passive(media_type: str) -> bool:
-    return media_type in _PASSIVE or media_type.startswith(_PASSIVE_FAMILIES)
+def _names(name: str) -> str:
+    """The name twice (RFC 6266, appendix D): ASCII for who knows only that, and as it is.
+
+    Without an ASCII name curl, for one, saves the file under the last part of the address.
+    """
+    letters = unicodedata.normalize("NFKD", name)
+    plain = "".join(each for each in letters if not unicodedata.combining(each))
+    plain = _NOT_PLAIN.sub("_", plain)
+    if not plain.strip(". "):
+        plain = "file"
+    return f"filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _limited(content: BinaryIO, length: int) -> Iterator[bytes]:

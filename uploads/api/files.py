@@ -3,17 +3,20 @@
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.http.response import HttpResponseBase
 from ninja import Query, Router, Schema, Status
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
-from common.http.bodies import body_blocks, content_length, file_blocks
 from common.http.digests import content_digest
 from common.http.forms import read_form
+from common.http.headers import refuse_content_range
 from common.http.problems import PROBLEMS
+from common.http.schemas import BINARY
+from common.http.sized import sized_body
 from uploads import policy, selectors
 from uploads.api.content import file_response
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
@@ -34,6 +37,7 @@ class OneRequestQuery(Schema):
     relative_path: str = ""
     batch_id: UUID | None = None
     sha256: str = ""
+    metadata: str = Field("", description="A JSON object, as text.")
     idempotency_key: str | None = None
 
 
@@ -54,17 +58,28 @@ _BODY = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {
-                        "file": {"type": "string", "format": "binary"},
+                        "file": BINARY,
                         "filename": {"type": "string"},
                         "relative_path": {"type": "string"},
                         "batch_id": {"type": "string", "format": "uuid"},
                         "sha256": {"type": "string"},
+                        "metadata": {"type": "string", "description": "A JSON object, as text."},
                         "idempotency_key": {"type": "string"},
                     },
                 }
             },
-            "application/octet-stream": {"schema": {"format": "binary"}},
+            "application/octet-stream": {"schema": BINARY},
         },
+    }
+}
+
+
+_BYTES = {"application/octet-stream": {"schema": BINARY}}
+_CONTENT = {
+    "responses": {
+        200: {"content": _BYTES},
+        206: {"description": "Partial Content", "content": _BYTES},
+        304: {"description": "Not Modified"},
     }
 }
 
@@ -72,11 +87,13 @@ _BODY = {
 @router.post("", response={201: FileOut} | PROBLEMS, auth=may_upload, openapi_extra=_BODY)
 def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> Status:
     """Send a small file in one request: the field `file` of a form, or the raw body."""
-    length = content_length(request)
+    refuse_content_range(
+        request, instead="Send a file in parts through POST /api/v1/uploads/sessions."
+    )
     if request.content_type == "multipart/form-data":
         file = _store_form(request, query)
     else:
-        file = _store_raw(request, query, length=length)
+        file = _store_raw(request, query)
     return Status(201, FileOut.of(file))
 
 
@@ -91,23 +108,29 @@ def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
     return FileOut.of(selectors.get_file(principal=request.principal, file_id=file_id))
 
 
-@router.api_operation(
-    ["GET", "HEAD"],
+@router.get(
     "/{uuid:file_id}/content",
     response={200: None} | PROBLEMS,
     url_name="file_content",
     auth=may_read,
-    openapi_extra={
-        "responses": {
-            200: {"content": {"application/octet-stream": {"schema": {"format": "binary"}}}}
-        }
-    },
+    openapi_extra=_CONTENT,
 )
 def get_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBase:
-    """The bytes. Honours Range, If-None-Match and If-Range; the ETag is the SHA-256."""
+    """The bytes. Honours Range and conditional headers; the ETag is the SHA-256, quoted."""
     file = selectors.get_file(principal=request.principal, file_id=file_id)
     lifecycle.require_readable(file)
     return file_response(request, file)
+
+
+@router.api_operation(
+    ["HEAD"],
+    "/{uuid:file_id}/content",
+    response={200: None} | PROBLEMS,
+    auth=may_read,
+    include_in_schema=False,
+)
+def head_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBase:
+    return get_content(request, file_id)
 
 
 @router.delete("/{uuid:file_id}", response={204: None} | PROBLEMS, auth=may_consume)
@@ -145,11 +168,11 @@ def _store_form(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
             principal=request.principal,
             request=_request(
                 query,
-                filename=query.filename or form.filename,
-                size_bytes=form.file.size or 0,
-                content_type=form.file.content_type or "",
+                filename=query.filename or form.file.filename,
+                size_bytes=form.file.size_bytes,
+                content_type=form.file.content_type,
             ),
-            blocks=file_blocks(form.file),
+            blocks=form.file.blocks(),
         )
 
 
@@ -170,18 +193,25 @@ def _with_fields(fields: dict[str, str], query: OneRequestQuery) -> OneRequestQu
         raise InvalidInput("invalid_request", f"{said}.") from exc
 
 
-def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery, *, length: int) -> Any:
-    return store_in_one_request(
-        principal=request.principal,
-        request=_request(
-            query,
-            filename=query.filename,
-            size_bytes=length,
-            content_type=_declared_type(request),
-        ),
-        blocks=body_blocks(request),
-        declared=content_digest(request),
-    )
+def _store_raw(request: AuthenticatedRequest, query: OneRequestQuery) -> Any:
+    if not query.filename:
+        raise InvalidInput(
+            "invalid_filename",
+            "The file needs a name: POST /api/v1/files?filename=report.pdf, or send a form "
+            "(multipart/form-data) with the file in the field `file`.",
+        )
+    with sized_body(request, check_size=policy.check_single_request_size) as body:
+        return store_in_one_request(
+            principal=request.principal,
+            request=_request(
+                query,
+                filename=query.filename,
+                size_bytes=body.size_bytes,
+                content_type=_declared_type(request),
+            ),
+            blocks=body.blocks,
+            declared=content_digest(request),
+        )
 
 
 def _declared_type(request: AuthenticatedRequest) -> str:
@@ -194,8 +224,19 @@ def _request(
     query: OneRequestQuery, *, filename: str, size_bytes: int, content_type: str
 ) -> UploadRequest:
     return UploadRequest(
-        **query.model_dump(exclude={"filename"}),
+        **query.model_dump(exclude={"filename", "metadata"}),
+        metadata=_json_object(query.metadata),
         filename=filename,
         size_bytes=size_bytes,
         content_type=content_type,
     )
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError as exc:
+        raise InvalidInput("invalid_metadata", f"metadata is not valid JSON: {exc}.") from exc
+    if not isinstance(value, dict):
+        raise InvalidInput("invalid_metadata", 'metadata must be a JSON object: {"name": …}.')
+    return value

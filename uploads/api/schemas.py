@@ -6,9 +6,9 @@ from uuid import UUID
 
 from django.urls import reverse
 from ninja import Schema
-from pydantic import AwareDatetime, Field, StrictInt
+from pydantic import Field, StrictInt
 
-from common.http.schemas import ErrorOut, RequestBody
+from common.http.schemas import BodyWithNulls, ErrorOut, Moment, RequestBody
 from common.pagination import Page
 from uploads import selectors
 from uploads.files.expiry import session_expiry
@@ -18,7 +18,7 @@ from uploads.receiving.layout import grid_of
 from uploads.receiving.requests import UploadRequest
 
 
-class SessionIn(RequestBody):
+class SessionIn(BodyWithNulls):
     filename: str
     size_bytes: StrictInt
     content_type: str = ""
@@ -135,10 +135,10 @@ class ConsumptionOut(FileOut):
 
 
 class ExtendIn(RequestBody):
-    expires_at: AwareDatetime
+    expires_at: Moment
 
 
-class BatchIn(RequestBody):
+class BatchIn(BodyWithNulls):
     name: str = ""
     expected_files: StrictInt | None = None
 

@@ -7,9 +7,10 @@ from ninja import Router, Status
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
-from common.http.bodies import body_blocks, content_length
+from common.http.bodies import body_blocks, body_length
 from common.http.digests import content_digest
 from common.http.problems import PROBLEMS
+from common.http.schemas import BINARY
 from uploads import selectors
 from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut
 from uploads.receiving import finalizing, sessions
@@ -39,19 +40,19 @@ def get_session(request: AuthenticatedRequest, session_id: UUID) -> SessionOut:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+            "content": {"application/octet-stream": {"schema": BINARY}},
         }
     },
 )
 def put_part(
     request: AuthenticatedRequest, session_id: UUID, part_number: int
 ) -> dict[str, object]:
-    """Send one part as the raw body, with Content-Length and optionally Content-Digest."""
+    """Send one part as the raw body, optionally with Content-Digest."""
     receipt = receive_part(
         principal=request.principal,
         session_id=session_id,
         part_number=part_number,
-        length=content_length(request),
+        length=body_length(request),
         declared=content_digest(request),
         blocks=body_blocks(request),
     )

@@ -6,10 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import AwareDatetime, Field, StrictInt
+from pydantic import Field, StrictInt
 
-from common.errors import DooritoError
-from common.http.schemas import RequestBody
+from common.http.schemas import Moment, RequestBody
 from common.models import (
     DeliveryStatus,
     OutboxEvent,
@@ -18,7 +17,7 @@ from common.models import (
     WebhookEndpoint,
 )
 from common.pagination import Page
-from common.webhooks.endpoints import EndpointSettings
+from common.webhooks.endpoint_settings import EndpointSettings, readable_headers
 from common.webhooks.selectors import Health
 
 _EVENT_TYPES = "Types, or `file.*` for all of a kind. Empty takes all."
@@ -131,10 +130,10 @@ class RevokedOut(Schema):
 
 
 class RecoverIn(RequestBody):
-    since: AwareDatetime
+    since: Moment
 
 
-class AttemptOut(Schema):
+class DeliveryAttemptOut(Schema):
     """One HTTP request. Headers and body are null and empty once they were purged."""
 
     number: int
@@ -148,11 +147,11 @@ class AttemptOut(Schema):
     response_body: str = Field(description="Its first 4 KiB.")
 
     @classmethod
-    def of(cls, attempt: WebhookAttempt) -> "AttemptOut":
+    def of(cls, attempt: WebhookAttempt) -> "DeliveryAttemptOut":
         return cls(**_attempt_values(attempt))
 
 
-class TestOut(AttemptOut):
+class TestOut(DeliveryAttemptOut):
     """What came of a test event."""
 
     __test__ = False  # nothing for pytest to collect
@@ -183,13 +182,13 @@ class DeliveryOut(Schema):
 
 
 class DeliveryDetailOut(DeliveryOut):
-    attempts: list[AttemptOut] = Field(description="The latest 100, newest first.")
+    attempts: list[DeliveryAttemptOut] = Field(description="The latest 100, newest first.")
 
     @classmethod
     def of_attempts(
         cls, delivery: WebhookDelivery, attempts: Sequence[WebhookAttempt]
     ) -> "DeliveryDetailOut":
-        made = [AttemptOut.of(attempt) for attempt in attempts]
+        made = [DeliveryAttemptOut.of(attempt) for attempt in attempts]
         return cls(**_delivery_values(delivery), attempts=made)
 
 
@@ -273,14 +272,13 @@ def _webhook_values(endpoint: WebhookEndpoint, health: Health) -> dict[str, Any]
 
 
 def _header_names(endpoint: WebhookEndpoint) -> list[str] | None:
-    try:
-        return sorted(endpoint.headers)
-    except DooritoError:  # the key is lost: that must not hide the endpoint, nor the others
-        return None
+    """A key that is lost must not hide the endpoint, nor the others."""
+    headers = readable_headers(endpoint)
+    return None if headers is None else sorted(headers)
 
 
 def _attempt_values(attempt: WebhookAttempt) -> dict[str, Any]:
-    same = set(AttemptOut.model_fields) - {"succeeded"}
+    same = set(DeliveryAttemptOut.model_fields) - {"succeeded"}
     return {name: getattr(attempt, name) for name in same} | {"succeeded": not attempt.error}
 
 

@@ -1,5 +1,6 @@
 """Writes the events of files and batches. Call inside the transaction of the change."""
 
+from accounts.principals import Actor
 from common.models import OutboxEvent
 from common.outbox.events import Subject, emit_event
 from uploads import events
@@ -7,7 +8,7 @@ from uploads.files.links import LinkKind, link
 from uploads.models import FileStatus, IngestFile, UploadBatch
 
 
-def announce_file(event_type: str, file: IngestFile) -> OutboxEvent | None:
+def announce_file(event_type: str, file: IngestFile, *, actor: Actor) -> OutboxEvent | None:
     """One event per file and type (and expiry, for `file.expiring`), however often asked for.
 
     None of a workflow's result: its run tells of it. Raises ValueError for `file.uploaded` of a
@@ -22,11 +23,11 @@ def announce_file(event_type: str, file: IngestFile) -> OutboxEvent | None:
     if file.status == FileStatus.FAILED:
         payload = events.FileFailed(
             file=snapshot,
-            actor=events.actor(file.uploaded_by),
+            actor=events.actor(file.uploaded_by, actor),
             error=events.FailureReason(code=file.error_code, message=file.error_message),
         )
     else:
-        payload = events.FileEvent(file=snapshot, actor=events.actor(file.uploaded_by))
+        payload = events.FileEvent(file=snapshot, actor=events.actor(file.uploaded_by, actor))
     return emit_event(
         event_type=event_type,
         idempotency_key=_fact(event_type, file),
@@ -41,13 +42,13 @@ def announce_file(event_type: str, file: IngestFile) -> OutboxEvent | None:
     )
 
 
-def announce_batch_completed(batch: UploadBatch) -> OutboxEvent:
+def announce_batch_completed(batch: UploadBatch, *, actor: Actor) -> OutboxEvent:
     return emit_event(
         event_type="batch.completed",
         idempotency_key=str(batch.id),
         aggregate_type="batch",
         aggregate_id=batch.id,
-        payload=events.batch_event(batch).to_json(),
+        payload=events.batch_event(batch, actor).to_json(),
         subject=Subject(user_id=batch.created_by_id, batch_id=batch.id),
     )
 

@@ -4,11 +4,10 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Case, F, IntegerField, Q, Value, When
-from django.db.models.functions import Coalesce, Greatest
-from django.utils import timezone
+from django.db.models.functions import Coalesce, Greatest, Now
 
-from accounts.principals import Principal
-from common.errors import Conflict
+from accounts.principals import PORTAL, Actor, Principal
+from common.errors import Conflict, Forbidden
 from common.models import TimeStampedQuerySet
 from uploads import policy, selectors
 from uploads.files.announce import announce_batch_completed
@@ -21,6 +20,13 @@ _OPEN = Q(status__in=UploadBatch.OPEN)
 def create_batch(
     *, principal: Principal, name: str = "", expected_files: int | None = None
 ) -> UploadBatch:
+    """Raises InvalidInput for what makes no sense, Forbidden `batch_by_guest`."""
+    if principal.is_guest:
+        raise Forbidden(
+            "batch_by_guest",
+            "Files that are sent with an upload grant join the batch of the grant, if it has one. "
+            "Leave batch_id out.",
+        )
     return UploadBatch.objects.create(
         created_by=principal.owner,
         name=policy.check_batch_name(name),
@@ -42,7 +48,7 @@ def close_batch(
         UploadBatch.objects.filter(id=batch.id, closed_at__isnull=True).update(
             expected_files=expected
         )
-    _close(UploadBatch.objects.filter(id=batch.id), batch.id)
+    _close(UploadBatch.objects.filter(id=batch.id), batch.id, actor=principal.actor)
     return selectors.get_batch(principal=principal, batch_id=batch_id)
 
 
@@ -51,13 +57,13 @@ def idle_batches() -> TimeStampedQuerySet:
     return UploadBatch.objects.filter(
         closed_at__isnull=True,
         total_files=F("stored_count") + F("failed_count"),
-        updated_at__lt=batch_idle_before(timezone.now()),
+        updated_at__lt=batch_idle_before(),
     )
 
 
 def close_if_idle(batch_id: UUID) -> bool:
     """Close a batch whose maker went away; not one that a file has joined meanwhile."""
-    return _close(idle_batches().filter(id=batch_id), batch_id)
+    return _close(idle_batches().filter(id=batch_id), batch_id, actor=PORTAL)
 
 
 def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
@@ -70,24 +76,24 @@ def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
         return
     if not batches.exists():
         raise selectors.batch_not_found()
-    raise Conflict("batch_closed", "The batch is closed; open a new one for more files.")
+    raise Conflict("batch_closed", "The batch is closed; more files need a new one.")
 
 
-def remove_file(batch_id: UUID) -> None:
+def remove_file(batch_id: UUID, *, actor: Actor) -> None:
     """Count a file out that is neither stored nor failed."""
     UploadBatch.objects.filter(id=batch_id).update(total_files=F("total_files") - 1)
-    complete_if_final(batch_id)
+    complete_if_final(batch_id, actor=actor)
 
 
-def count_stored(batch_id: UUID | None) -> None:
-    _count(batch_id, "stored_count")
+def count_stored(batch_id: UUID | None, *, actor: Actor) -> None:
+    _count(batch_id, "stored_count", actor=actor)
 
 
-def count_failed(batch_id: UUID | None) -> None:
-    _count(batch_id, "failed_count")
+def count_failed(batch_id: UUID | None, *, actor: Actor) -> None:
+    _count(batch_id, "failed_count", actor=actor)
 
 
-def complete_if_final(batch_id: UUID) -> None:
+def complete_if_final(batch_id: UUID, *, actor: Actor) -> None:
     """Settle a closed batch whose every file is final; exactly one caller announces it."""
     settled = UploadBatch.objects.filter(
         _OPEN,
@@ -102,25 +108,26 @@ def complete_if_final(batch_id: UUID) -> None:
         )
     )
     if settled:
-        announce_batch_completed(UploadBatch.objects.select_related("created_by").get(id=batch_id))
+        batch = UploadBatch.objects.select_related("created_by").get(id=batch_id)
+        announce_batch_completed(batch, actor=actor)
 
 
-def _close(found: TimeStampedQuerySet, batch_id: UUID) -> bool:
+def _close(found: TimeStampedQuerySet, batch_id: UUID, *, actor: Actor) -> bool:
     """Close the batch if it is among those `found`; files that never came count as failed."""
     expected = Coalesce(F("expected_files"), Value(0), output_field=IntegerField())
     with transaction.atomic():
         closed = found.filter(closed_at__isnull=True).change(
-            closed_at=timezone.now(),
+            closed_at=Now(),
             total_files=Greatest(F("total_files"), expected),
             failed_count=F("failed_count") + Greatest(expected - F("total_files"), Value(0)),
         )
-        complete_if_final(batch_id)
+        complete_if_final(batch_id, actor=actor)
     return closed
 
 
-def _count(batch_id: UUID | None, counter: str) -> None:
+def _count(batch_id: UUID | None, counter: str, *, actor: Actor) -> None:
     """Count one file as final; the row's lock makes concurrent counts exact."""
     if batch_id is None:
         return
     UploadBatch.objects.filter(id=batch_id).update(**{counter: F(counter) + 1})
-    complete_if_final(batch_id)
+    complete_if_final(batch_id, actor=actor)

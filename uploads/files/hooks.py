@@ -10,12 +10,13 @@ from uuid import UUID
 
 from django.db.models import Exists
 
+from accounts.principals import Actor
 from common.errors import DooritoError
 from uploads.models import IngestFile
 
 
 class GiveUpUpload(Protocol):
-    def __call__(self, *, file_id: UUID, error: DooritoError) -> bool:
+    def __call__(self, *, file_id: UUID, error: DooritoError, actor: Actor) -> bool:
         """End a file's upload for `error` and free its space; False when it had ended before."""
 
 
@@ -39,5 +40,5 @@ def install_give_up_upload(give_up: GiveUpUpload) -> None:
     _give_up_upload[:] = [give_up]
 
 
-def give_up_upload(*, file_id: UUID, error: DooritoError) -> bool:
-    return _give_up_upload[0](file_id=file_id, error=error)
+def give_up_upload(*, file_id: UUID, error: DooritoError, actor: Actor) -> bool:
+    return _give_up_upload[0](file_id=file_id, error=error, actor=actor)

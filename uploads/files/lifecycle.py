@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from accounts.principals import Principal
+from accounts.principals import Actor, Principal
 from common.errors import Conflict, DooritoError, Gone, InvalidInput
 from uploads import selectors
 from uploads.files import states
@@ -34,12 +34,12 @@ def consume_file(*, principal: Principal, file_id: UUID) -> Consumption:
     Raises NotFound, Conflict `already_consumed` or `file_not_stored`, Gone `file_deleted`.
     """
     found = selectors.get_file(principal=principal, file_id=file_id)
-    purge_at = purge_after_consumption(timezone.now())
-    file = states.consume(found.id, purge_at=purge_at)
-    if file is None:
+    purge_at = purge_after_consumption()
+    file = states.consume(found.id, purge_at=purge_at, actor=principal.actor)
+    if file is None or file.purge_at is None:
         raise _not_available(selectors.get_file(principal=principal, file_id=file_id))
     return Consumption(
-        file=file, claim_url=link(LinkKind.CLAIM, file.id), claim_expires_at=purge_at
+        file=file, claim_url=link(LinkKind.CLAIM, file.id), claim_expires_at=file.purge_at
     )
 
 
@@ -73,20 +73,21 @@ def delete_file(*, principal: Principal, file_id: UUID) -> None:
     The row stays as a tombstone. Repeating it is harmless.
     """
     file = selectors.get_own_file(principal=principal, file_id=file_id)
+    error = Gone("aborted", "The upload was aborted.")
     if file.status != FileStatus.UPLOADING:
-        states.delete(file.id)
-    elif not give_up_upload(file_id=file.id, error=Gone("aborted", "The upload was aborted.")):
+        states.delete(file.id, actor=principal.actor)
+    elif not give_up_upload(file_id=file.id, error=error, actor=principal.actor):
         _require_given_up(selectors.get_own_file(principal=principal, file_id=file_id))
 
 
-def remove_file(*, file_id: UUID) -> None:
+def remove_file(*, file_id: UUID, actor: Actor) -> None:
     """For administrators: as `delete_file`, whoever's file it is."""
     file = IngestFile.objects.get(id=file_id)
     if file.status != FileStatus.UPLOADING:
-        states.delete(file.id)
+        states.delete(file.id, actor=actor)
         return
     error = Gone("aborted", "An administrator aborted the upload.")
-    give_up_upload(file_id=file.id, error=error)
+    give_up_upload(file_id=file.id, error=error, actor=actor)
 
 
 def _require_given_up(file: IngestFile) -> None:

@@ -1,8 +1,13 @@
 """The ledger of files: here, and nowhere else, a file's row is made and changes.
 
 A change of state is one conditional UPDATE whose row count says whether it happened, in one short
-transaction with all that goes with it: the event, the batch's count, and what the rooms above add
-(`uploads.files.hooks`). A caller that has more to change opens the transaction itself.
+transaction with all that goes with it: the event, the batch's count, what the rooms above add
+(`uploads.files.hooks`), and the owner's usage. A caller that has more to change opens the
+transaction itself. The event says who did it: `actor`, or the portal itself.
+
+Locks are taken in one order: the session's row, the file's, those of its runs, the grant's, the
+batch's, the owner's usage. Whoever changes several files in one transaction locks all of them
+first.
 """
 
 from dataclasses import dataclass, field
@@ -11,16 +16,22 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 from django.db.transaction import Atomic
-from django.utils import timezone
 
+from accounts.principals import PORTAL, Actor
+from common import lengths
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
-from uploads.files import batches, hooks
+from uploads.files import batches, grants, hooks, usage
 from uploads.files.announce import announce_file
 from uploads.files.expiry import first_expiry
 from uploads.models import FileStatus, IngestFile
 from uploads.storage import StoredObject
+
+ALWAYS = Q()
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class NewFile:
     content_type: str = ""  # as declared
     relative_path: str = ""
     batch_id: UUID | None = None
+    grant_id: UUID | None = None  # under which a guest sends it
     metadata: dict[str, Any] = field(default_factory=dict)
     is_result: bool = False  # made by a workflow
 
@@ -50,82 +62,98 @@ class Proof:
 def begin(new: NewFile) -> IngestFile:
     """A file whose upload begins; the caller opens a session for it in the same transaction.
 
-    Raises NotFound `batch_not_found`, Conflict `batch_closed`.
+    Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
     """
     with _one_transaction():
-        return _insert(new, status=FileStatus.UPLOADING)
+        file = _insert(new, status=FileStatus.UPLOADING)
+        usage.charge(file, was=None)
+    return file
 
 
 def declare_size(file_id: UUID, *, size_bytes: int) -> bool:
     """The size of a file whose upload began without one. (Until then it counts as 0 bytes.)"""
-    uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
-    return uploading.change(size_bytes=size_bytes)
+    unsized = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING, size_bytes=0)
+    with _one_transaction():
+        declared = unsized.change(size_bytes=size_bytes)
+        if declared:
+            file = _changed(file_id)
+            if file.grant_id:
+                grants.charge_size(file.grant_id, size_bytes=size_bytes)
+            usage.charge_size(file)
+    return declared
 
 
-def store(file_id: UUID, proof: Proof) -> IngestFile:
+def store(file_id: UUID, proof: Proof, *, actor: Actor) -> IngestFile:
     """The upload is whole. Raises Conflict `file_not_uploading`."""
     uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
     with _one_transaction():
         if not uploading.change(status=FileStatus.STORED, **_stored_values(proof)):
             raise Conflict("file_not_uploading", "The file is not being uploaded any more.")
         file = _changed(file_id)
-        _tell_stored(file)
+        _tell_stored(file, actor)
+        usage.charge(file, was=FileStatus.UPLOADING)
     return file
 
 
-def store_new(new: NewFile, proof: Proof) -> IngestFile:
+def store_new(new: NewFile, proof: Proof, *, actor: Actor) -> IngestFile:
     """A file whose bytes are stored before it has a row, without a session.
 
-    Raises NotFound `batch_not_found`, Conflict `batch_closed`.
+    Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
     """
     with _one_transaction():
         file = _insert(new, status=FileStatus.STORED, **_stored_values(proof))
-        _tell_stored(file)
+        _tell_stored(file, actor)
+        usage.charge(file, was=None)
     return file
 
 
-def fail(file_id: UUID, error: DooritoError) -> bool:
+def fail(file_id: UUID, error: DooritoError, *, actor: Actor) -> bool:
     """The upload ended without a stored file, for `error`."""
     uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
     with _one_transaction():
         failed = uploading.change(
-            status=FileStatus.FAILED, error_code=error.code, error_message=error.message[:500]
+            status=FileStatus.FAILED,
+            error_code=error.code,
+            error_message=error.message[: lengths.ERROR_MESSAGE],
         )
         if failed:
             file = _changed(file_id)
-            announce_file("file.failed", file)
-            batches.count_failed(file.batch_id)
+            announce_file("file.failed", file, actor=actor)
+            if file.grant_id:
+                grants.give_back(file.grant_id, size_bytes=file.size_bytes)
+            batches.count_failed(file.batch_id, actor=actor)
+            usage.charge(file, was=FileStatus.UPLOADING)
     return failed
 
 
-def leave_batch(file_id: UUID, *, batch_id: UUID) -> None:
+def leave_batch(file_id: UUID, *, batch_id: UUID, actor: Actor) -> None:
     """Another upload of the same file takes this one's place: its batch forgets it."""
     uploading = IngestFile.objects.filter(
         id=file_id, batch_id=batch_id, status=FileStatus.UPLOADING
     )
     with _one_transaction():
         if uploading.change(batch=None):
-            batches.remove_file(batch_id)
+            batches.remove_file(batch_id, actor=actor)
 
 
-def consume(file_id: UUID, *, purge_at: datetime) -> IngestFile | None:
+def consume(file_id: UUID, *, purge_at: Combinable, actor: Actor) -> IngestFile | None:
     """For a caller who asks for a file to process: exactly one gets it, before it expires.
 
     Its bytes stay until `purge_at`.
     """
-    unexpired = _stored(file_id).filter(expires_at__gt=timezone.now())
-    return _consume(unexpired, file_id, purge_at=purge_at)
+    unexpired = _stored(file_id).filter(expires_at__gt=Now())
+    return _consume(unexpired, file_id, purge_at=purge_at, actor=actor)
 
 
-def consume_after_runs(file_id: UUID, *, purge_at: datetime) -> IngestFile | None:
+def consume_after_runs(file_id: UUID, *, purge_at: Combinable) -> IngestFile | None:
     """For runs that are done with a file, which may have expired while they kept it."""
-    return _consume(_stored(file_id), file_id, purge_at=purge_at)
+    return _consume(_stored(file_id), file_id, purge_at=purge_at, actor=PORTAL)
 
 
-def delete(file_id: UUID) -> bool:
+def delete(file_id: UUID, *, actor: Actor) -> bool:
     """Remove a stored or consumed file before its time."""
-    return _delete(
-        IngestFile.objects.filter(id=file_id, status__in=IngestFile.WITH_POINTER), file_id
+    return _delete(file_id, was=FileStatus.STORED, actor=actor) or _delete(
+        file_id, was=FileStatus.PROCESSED, actor=actor
     )
 
 
@@ -135,29 +163,27 @@ def expire(file_id: UUID) -> bool:
         # Who begins to work on a file holds its row meanwhile: it can be seen from here on.
         IngestFile.objects.select_for_update().get(id=file_id)
         unused = (~condition for condition in hooks.keeps_file)
-        expired = _stored(file_id).filter(*unused, expires_at__lte=timezone.now())
-        return _delete(expired, file_id)
+        expired = Q(*unused, expires_at__lte=Now())
+        return _delete(file_id, expired, was=FileStatus.STORED, actor=PORTAL)
 
 
 def extend(file_id: UUID, *, expires_at: datetime) -> bool:
     """Keep a stored file longer; False when it is kept as long already, or is gone."""
-    now = timezone.now()
     return (
         _stored(file_id)
-        .filter(expires_at__gt=now, expires_at__lt=expires_at)
+        .filter(expires_at__gt=Now(), expires_at__lt=expires_at)
         .change(expires_at=expires_at, expiry_notified_at=None)
     )
 
 
-def announce_expiring(*, before: datetime, limit: int) -> int:
+def announce_expiring(*, before: Combinable, limit: int) -> int:
     """Emit `file.expiring`, once each, for up to `limit` files that expire until then."""
-    now = timezone.now()
     with _one_transaction():
         due = list(
             IngestFile.objects.filter(
                 status=FileStatus.STORED,
                 expiry_notified_at__isnull=True,
-                expires_at__gt=now,
+                expires_at__gt=Now(),
                 expires_at__lte=before,
             )
             .select_related("uploaded_by")
@@ -165,15 +191,15 @@ def announce_expiring(*, before: datetime, limit: int) -> int:
             .order_by("expires_at")[:limit]
         )
         for file in due:
-            announce_file("file.expiring", file)
-        IngestFile.objects.filter(id__in=[file.id for file in due]).update(expiry_notified_at=now)
+            announce_file("file.expiring", file, actor=PORTAL)
+        IngestFile.objects.filter(id__in=[file.id for file in due]).update(expiry_notified_at=Now())
     return len(due)
 
 
 def mark_purged(file_id: UUID) -> bool:
     """The bytes of a consumed or deleted file were removed."""
     unpurged = IngestFile.objects.filter(id=file_id, purged_at__isnull=True)
-    return unpurged.change(purged_at=timezone.now())
+    return unpurged.change(purged_at=Now())
 
 
 def _one_transaction() -> Atomic:
@@ -182,12 +208,15 @@ def _one_transaction() -> Atomic:
 
 
 def _insert(new: NewFile, **state: Any) -> IngestFile:
+    if new.grant_id:  # before the batch, wherever both change: no deadlock
+        grants.charge(new.grant_id, size_bytes=new.size_bytes)
     if new.batch_id:
         batches.add_file(owner_id=new.owner_id, batch_id=new.batch_id)
     return IngestFile.objects.create(
         id=new.id,
         uploaded_by_id=new.owner_id,
         batch_id=new.batch_id,
+        grant_id=new.grant_id,
         is_result=new.is_result,
         original_filename=new.filename,
         relative_path=new.relative_path,
@@ -199,49 +228,49 @@ def _insert(new: NewFile, **state: Any) -> IngestFile:
 
 
 def _stored_values(proof: Proof) -> dict[str, Any]:
-    now = timezone.now()
     return {
         "sha256": proof.sha256,
         "detected_type": proof.detected_type,
         "storage_backend": proof.stored.backend,
         "storage_bucket": proof.stored.bucket,
         "storage_key": proof.stored.key,
-        "stored_at": now,
-        "expires_at": first_expiry(now),
+        "stored_at": Now(),
+        "expires_at": first_expiry(),
     }
 
 
-def _tell_stored(file: IngestFile) -> None:
-    announce_file("file.uploaded", file)
+def _tell_stored(file: IngestFile, actor: Actor) -> None:
+    announce_file("file.uploaded", file, actor=actor)
     for call in hooks.on_stored:
         call(file)
-    batches.count_stored(file.batch_id)
+    batches.count_stored(file.batch_id, actor=actor)
 
 
 def _consume(
-    stored: TimeStampedQuerySet, file_id: UUID, *, purge_at: datetime
+    stored: TimeStampedQuerySet, file_id: UUID, *, purge_at: Combinable, actor: Actor
 ) -> IngestFile | None:
     with _one_transaction():
-        consumed = stored.change(
-            status=FileStatus.PROCESSED, processed_at=timezone.now(), purge_at=purge_at
-        )
+        consumed = stored.change(status=FileStatus.PROCESSED, processed_at=Now(), purge_at=purge_at)
         if not consumed:
             return None
         file = _changed(file_id)
-        announce_file("file.processed", file)
+        announce_file("file.processed", file, actor=actor)
+        usage.charge(file, was=FileStatus.STORED)
     return file
 
 
-def _delete(removable: TimeStampedQuerySet, file_id: UUID) -> bool:
+def _delete(file_id: UUID, condition: Q = ALWAYS, *, was: FileStatus, actor: Actor) -> bool:
     """The first step of a removal: the bytes go with the next purge."""
-    now = timezone.now()
     with _one_transaction():
-        deleted = removable.change(status=FileStatus.DELETED, deleted_at=now, purge_at=now)
+        deleted = IngestFile.objects.filter(condition, id=file_id, status=was).change(
+            status=FileStatus.DELETED, deleted_at=Now(), purge_at=Now()
+        )
         if deleted:
             file = _changed(file_id)
             for call in hooks.on_deleted:
                 call(file)
-            announce_file("file.deleted", file)
+            announce_file("file.deleted", file, actor=actor)
+            usage.charge(file, was=was)
     return deleted
 
 

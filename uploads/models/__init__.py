@@ -1,6 +1,8 @@
 from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
+from uploads.models.grants import UploadGrant
 from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
+from uploads.models.usage import UsageShare
 from uploads.models.workflows import (
     AttemptOutcome,
     RunStatus,
@@ -22,8 +24,10 @@ __all__ = [
     "RunTrigger",
     "SessionStatus",
     "UploadBatch",
+    "UploadGrant",
     "UploadPart",
     "UploadSession",
+    "UsageShare",
     "Workflow",
     "WorkflowAttempt",
     "WorkflowLogLine",

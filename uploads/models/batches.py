@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 
+from common import lengths
 from common.models import TimeStampedModel
 
 
@@ -29,7 +30,7 @@ class UploadBatch(TimeStampedModel):
         related_name="+",
         db_index=False,
     )
-    name = models.CharField(max_length=255, blank=True)
+    name = models.CharField(max_length=lengths.BATCH_NAME, blank=True)
     status = models.CharField(max_length=16, choices=BatchStatus, default=BatchStatus.INIT)
     total_files = models.PositiveIntegerField(default=0)
     stored_count = models.PositiveIntegerField(default=0)

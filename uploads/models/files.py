@@ -3,8 +3,10 @@
 from django.conf import settings
 from django.db import models
 
+from common import lengths
 from common.models import TimeStampedModel
 from uploads.models.batches import UploadBatch
+from uploads.models.grants import UploadGrant
 
 
 class FileStatus(models.TextChoices):
@@ -38,13 +40,23 @@ class IngestFile(TimeStampedModel):
         related_name="files",
         db_index=False,
     )
+    # Under which a guest sent it; null: the owner's own.
+    grant = models.ForeignKey(
+        UploadGrant,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="files",
+        db_index=False,
+    )
     # What a workflow made: reached through its run, not listed among what was uploaded, and
     # announced with the run.
     is_result = models.BooleanField(default=False)
-    original_filename = models.CharField(max_length=255)
-    relative_path = models.CharField(max_length=4096, blank=True)
-    content_type = models.CharField(max_length=255, blank=True)  # as declared
-    detected_type = models.CharField(max_length=255, blank=True)  # as the bytes say
+    original_filename = models.CharField(max_length=lengths.FILE_NAME)
+    relative_path = models.CharField(max_length=lengths.FILE_PATH, blank=True)
+    # As the client declared it, and as the bytes say.
+    content_type = models.CharField(max_length=lengths.CONTENT_TYPE, blank=True)
+    detected_type = models.CharField(max_length=lengths.CONTENT_TYPE, blank=True)
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64, blank=True)
     storage_backend = models.CharField(max_length=16, blank=True)
@@ -52,8 +64,8 @@ class IngestFile(TimeStampedModel):
     storage_key = models.CharField(max_length=255, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     status = models.CharField(max_length=16, choices=FileStatus, default=FileStatus.UPLOADING)
-    error_code = models.CharField(max_length=64, blank=True)
-    error_message = models.CharField(max_length=500, blank=True)
+    error_code = models.CharField(max_length=lengths.ERROR_CODE, blank=True)
+    error_message = models.CharField(max_length=lengths.ERROR_MESSAGE, blank=True)
     stored_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     expiry_notified_at = models.DateTimeField(null=True, blank=True)
@@ -96,6 +108,12 @@ class IngestFile(TimeStampedModel):
                 fields=["batch", "id"],
                 condition=models.Q(batch__isnull=False),
                 name="ingest_file_of_batch",
+            ),
+            # A guest's files, newest first.
+            models.Index(
+                fields=["grant", "-id"],
+                condition=models.Q(grant__isnull=False),
+                name="ingest_file_of_grant",
             ),
             # Sweeps: what expires next, and what has not been told so.
             models.Index(

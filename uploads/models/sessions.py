@@ -1,8 +1,12 @@
 """Resumable uploads: a session and the parts it has received."""
 
+from uuid import UUID
+
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Coalesce
 
+from common import lengths
 from common.models import TimeStampedModel
 from uploads.models.files import IngestFile
 
@@ -57,7 +61,9 @@ class UploadSession(TimeStampedModel):
     received_parts_count = models.PositiveIntegerField(default=0)
     received_bytes = models.PositiveBigIntegerField(default=0)
     declared_sha256 = models.CharField(max_length=64, blank=True)
-    idempotency_key = models.CharField(max_length=255, null=True, blank=True)
+    # Of the guest who sends it. Without a foreign key, as it only keeps apart whose keys are whose.
+    grant_id = models.UUIDField(null=True, blank=True)
+    idempotency_key = models.CharField(max_length=lengths.IDEMPOTENCY_KEY, null=True, blank=True)
     # SHA-256 of the values that the session was asked with: tells a repeat from another use.
     request_digest = models.CharField(max_length=64)
     # What the store calls this upload: see `uploads.storage.handle_of`.
@@ -71,8 +77,8 @@ class UploadSession(TimeStampedModel):
     storage_epoch = models.CharField(max_length=36, blank=True, db_column="boot_id")
     # Why the session ended badly; a repeated finalize answers the same.
     error_status = models.PositiveSmallIntegerField(null=True, blank=True)
-    error_code = models.CharField(max_length=64, blank=True)
-    error_message = models.CharField(max_length=500, blank=True)
+    error_code = models.CharField(max_length=lengths.ERROR_CODE, blank=True)
+    error_message = models.CharField(max_length=lengths.ERROR_MESSAGE, blank=True)
     # When the spool of a session that ended badly was removed.
     spool_removed_at = models.DateTimeField(null=True, blank=True)
     # When the rows of an ended session's parts were deleted.
@@ -81,8 +87,12 @@ class UploadSession(TimeStampedModel):
     class Meta:
         db_table = "upload_session"
         constraints = [
+            # An owner's keys and those of each of its guests are different keys.
             models.UniqueConstraint(
-                fields=["created_by", "idempotency_key"], name="upload_session_idempotency"
+                models.F("created_by"),
+                models.F("idempotency_key"),
+                Coalesce("grant_id", models.Value(UUID(int=0), models.UUIDField())),
+                name="upload_session_idempotency",
             ),
             models.CheckConstraint(
                 condition=models.Q(received_parts_count__lte=models.F("total_parts")),

@@ -5,6 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
+from common import lengths
 from common.fields import EncryptedTextField, MoneyField
 from common.models import TimeStampedModel
 from uploads.models.files import IngestFile
@@ -17,7 +18,7 @@ class WorkflowSecret(TimeStampedModel):
     """A key or token that configurations name instead of holding it."""
 
     name = models.CharField(
-        max_length=100,
+        max_length=lengths.SECRET_NAME,
         unique=True,
         validators=[
             RegexValidator(
@@ -26,7 +27,7 @@ class WorkflowSecret(TimeStampedModel):
             )
         ],
     )
-    description = models.CharField(max_length=255, blank=True)
+    description = models.CharField(max_length=lengths.DESCRIPTION, blank=True)
     value = EncryptedTextField()
 
     class Meta:
@@ -39,13 +40,15 @@ class WorkflowSecret(TimeStampedModel):
 class Workflow(TimeStampedModel):
     """A task with its configuration: what is done to which files, when, and within which limits."""
 
-    name = models.CharField(max_length=100)
-    slug = models.SlugField(max_length=100, unique=True)
+    name = models.CharField(max_length=lengths.WORKFLOW_NAME)
+    slug = models.SlugField(max_length=lengths.WORKFLOW_NAME, unique=True)
     description = models.TextField(blank=True)
     task_name = models.CharField(max_length=100)
     config = models.JSONField(default=dict, blank=True)
     # Patterns for the detected type, such as image/*; the task's own unless chosen otherwise.
-    accepted_types = ArrayField(models.CharField(max_length=255), default=list, blank=True)
+    accepted_types = ArrayField(
+        models.CharField(max_length=lengths.CONTENT_TYPE), default=list, blank=True
+    )
     is_active = models.BooleanField("active", default=True)
 
     # Auto-start on every stored file that is accepted, of one uploader or batch if they are set.
@@ -147,7 +150,7 @@ class WorkflowRun(TimeStampedModel):
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
 
     progress_percent = models.FloatField(null=True, blank=True)
-    progress_message = models.CharField(max_length=200, blank=True)
+    progress_message = models.CharField(max_length=lengths.PROGRESS, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)  # of the first attempt
     completed_at = models.DateTimeField(null=True, blank=True)  # whatever the end was
     output_text = models.TextField(blank=True)
@@ -158,8 +161,8 @@ class WorkflowRun(TimeStampedModel):
     result_file = models.ForeignKey(
         IngestFile, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    error_code = models.CharField(max_length=64, blank=True)
-    error_message = models.CharField(max_length=500, blank=True)
+    error_code = models.CharField(max_length=lengths.ERROR_CODE, blank=True)
+    error_message = models.CharField(max_length=lengths.ERROR_MESSAGE, blank=True)
     cost = MoneyField(null=True, blank=True)
 
     class Meta:
@@ -236,14 +239,14 @@ class WorkflowAttempt(TimeStampedModel):
         WorkflowRun, on_delete=models.CASCADE, related_name="attempts", db_index=False
     )
     number = models.PositiveIntegerField()
-    worker = models.CharField(max_length=255)
+    worker = models.CharField(max_length=lengths.WORKER)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(
         max_length=16, choices=AttemptOutcome, default=AttemptOutcome.RUNNING
     )
-    error_code = models.CharField(max_length=64, blank=True)
-    error_message = models.CharField(max_length=500, blank=True)
+    error_code = models.CharField(max_length=lengths.ERROR_CODE, blank=True)
+    error_message = models.CharField(max_length=lengths.ERROR_MESSAGE, blank=True)
     traceback = models.TextField(blank=True)  # for staff
 
     class Meta:
@@ -265,8 +268,8 @@ class WorkflowLogLine(TimeStampedModel):
     )
     attempt = models.PositiveIntegerField()
     at = models.DateTimeField()
-    level = models.CharField(max_length=16)
-    message = models.CharField(max_length=2000)
+    level = models.CharField(max_length=lengths.LOG_LEVEL)
+    message = models.CharField(max_length=lengths.LOG_LINE)
 
     class Meta:
         db_table = "workflow_log_line"

@@ -4,13 +4,13 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
+from django.db.models.functions import Now
 
-from accounts.principals import Principal
+from accounts.principals import Actor, Principal
 from common.db import release_connection
 from common.errors import DooritoError, InvalidInput, UnprocessableContent, UnsupportedType
-from uploads import policy, selectors
-from uploads.files import states
+from uploads import selectors
+from uploads.files import grants, states
 from uploads.files.states import Proof
 from uploads.models import IngestFile, PartOrder, SessionStatus, UploadSession
 from uploads.receiving.endings import missing_spool_explained, original_error
@@ -43,7 +43,8 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
             forget_lost_parts(session)
             session = selectors.get_session(principal=principal, session_id=session_id)
         # Whoever held the upload before may have found some lost.
-        return _finalize(session, size_bytes=_require_whole(session))
+        size_bytes = _require_whole(session)
+        return _finalize(session, size_bytes=size_bytes, actor=principal.actor)
 
 
 def _outcome(session: UploadSession) -> IngestFile:
@@ -53,17 +54,18 @@ def _outcome(session: UploadSession) -> IngestFile:
     raise original_error(session)
 
 
-def _finalize(session: UploadSession, *, size_bytes: int) -> IngestFile:
+def _finalize(session: UploadSession, *, size_bytes: int, actor: Actor) -> IngestFile:
     def check(facts: Facts) -> None:
         _require_declared_sha256(session, facts.sha256)
-        policy.check_detected_type(facts.detected_type)
+        grants.check_detected_type(facts.detected_type, grant_id=session.grant_id)
 
     try:
         facts, stored = prove_and_finish(session, size_bytes=size_bytes, check=check)
     except (UnprocessableContent, UnsupportedType) as error:  # what `check` raises
-        end_session(session, status=SessionStatus.FAILED, error=error)
+        end_session(session, status=SessionStatus.FAILED, error=error, actor=actor)
         raise _why_ended(session) from error
-    file = _mark_stored(session, Proof(facts.sha256, facts.detected_type, stored))
+    proof = Proof(facts.sha256, facts.detected_type, stored)
+    file = _mark_stored(session, proof, actor=actor)
     if file is None:
         remove_spool(session)
         raise _why_ended(session)
@@ -75,13 +77,13 @@ def _why_ended(session: UploadSession) -> DooritoError:
     return original_error(UploadSession.objects.get(id=session.id))
 
 
-def _mark_stored(session: UploadSession, proof: Proof) -> IngestFile | None:
+def _mark_stored(session: UploadSession, proof: Proof, *, actor: Actor) -> IngestFile | None:
     """The session's end and the file's state, together; None when no longer open."""
     with transaction.atomic():
         completed = UploadSession.objects.filter(
             id=session.id, status__in=UploadSession.OPEN, received_bytes=F("length_bytes")
-        ).change(status=SessionStatus.COMPLETE, last_activity_at=timezone.now())
-        return states.store(session.file_id, proof) if completed else None
+        ).change(status=SessionStatus.COMPLETE, last_activity_at=Now())
+        return states.store(session.file_id, proof, actor=actor) if completed else None
 
 
 def _require_whole(session: UploadSession) -> int:

@@ -25,6 +25,7 @@ class UploadLayout:
     """Whose a numbered upload is, where its bytes go, how it is cut."""
 
     owner_id: UUID | None
+    grant_id: UUID | None
     handle: UploadHandle
     grid: Grid
 
@@ -35,7 +36,8 @@ def upload_layout(*, principal: Principal, session_id: UUID) -> UploadLayout:
     Raises NotFound, Conflict `not_numbered` for an upload that is not cut into numbered parts.
     """
     layout = _layout(session_id)
-    if layout.owner_id != principal.owner.pk:
+    is_anothers = principal.is_guest and layout.grant_id != principal.grant_id
+    if layout.owner_id != principal.owner.pk or is_anothers:
         raise selectors.session_not_found()
     return layout
 
@@ -45,7 +47,9 @@ def _layout(session_id: UUID) -> UploadLayout:
     session = UploadSession.objects.filter(id=session_id).first()
     if session is None:
         raise selectors.session_not_found()
-    return UploadLayout(session.created_by_id, handle_of(session), grid_of(session))
+    return UploadLayout(
+        session.created_by_id, session.grant_id, handle_of(session), grid_of(session)
+    )
 
 
 def grid_of(session: UploadSession) -> Grid:

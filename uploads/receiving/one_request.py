@@ -9,7 +9,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts.principals import Principal
 from common.db import release_connection
@@ -17,7 +17,7 @@ from common.errors import Conflict, DooritoError, UnprocessableContent
 from common.http.digests import Digest
 from common.ids import uuid7
 from uploads import policy, selectors
-from uploads.files import states
+from uploads.files import grants, states
 from uploads.files.content_types import detect_type
 from uploads.files.states import NewFile, Proof
 from uploads.models import IngestFile, SessionStatus, UploadSession
@@ -53,21 +53,26 @@ def store_in_one_request(
     """
     size = policy.check_single_request_size(request.size_bytes or 0)
     request = replace(request, chunk_size_bytes=policy.single_part_size(size)).checked()
-    if request.batch_id:  # before the body is taken; the transaction looks again
+    request = request.under_grant(principal)
+    # Before the body is taken; the transaction looks again. A guest's batch is the grant's.
+    if request.batch_id and not principal.is_guest:
         selectors.get_batch(principal=principal, batch_id=request.batch_id)
     known = session_of_key(principal=principal, request=request)
-    if known is not None and (file := _stored_before(known)) is not None:
+    if known is not None and (file := _stored_before(known, principal)) is not None:
         _require_same(file, blocks=blocks, declared=declared)
         return file
+    if request.idempotency_key is None:  # else it may be that of a repeat, which needs no room
+        grants.require_room(principal, size_bytes=size)
     store = storage_for_new()
     file_id = uuid7()
     release_connection()  # the body may take its time
     with store.uploads.put(file_id.hex, size_bytes=request.size_bytes or 0) as writer:
-        proof = _take(request, writer, blocks=blocks, declared=declared)
+        proof = _take(principal, request, writer, blocks=blocks, declared=declared)
         return _insert(principal, request, file_id, proof, store)
 
 
 def _take(
+    principal: Principal,
     request: UploadRequest,
     writer: ObjectWriter,
     *,
@@ -90,7 +95,7 @@ def _take(
             "It was not kept; upload it again.",
         )
     detected = detect_type(bytes(head))
-    policy.check_detected_type(detected)
+    grants.check_detected_type(detected, grant_id=principal.grant_id)
     return Proof(sha256.hexdigest(), detected, writer.commit())
 
 
@@ -103,16 +108,16 @@ def _insert(
     """
     try:
         with transaction.atomic():
-            file = states.store_new(_new_file(principal, request, file_id), proof)
-            if request.idempotency_key is not None:
-                _insert_session(principal, request, file, proof.stored)
-        return file
+            if request.idempotency_key is not None:  # first, as wherever a session begins
+                _insert_session(principal, request, file_id, proof.stored)
+            new = _new_file(principal, request, file_id)
+            return states.store_new(new, proof, actor=principal.actor)
     except IntegrityError:
         _discard(store, proof.stored)
         known = session_of_key(principal=principal, request=request)
         if known is None:
             raise
-        same = _stored_before(known)
+        same = _stored_before(known, principal)
         if same is None or same.sha256 != proof.sha256:
             raise _other_bytes() from None
         return same
@@ -134,43 +139,45 @@ def _new_file(principal: Principal, request: UploadRequest, file_id: UUID) -> Ne
         content_type=request.content_type,
         relative_path=request.relative_path,
         batch_id=request.batch_id,
+        grant_id=principal.grant_id,
         metadata=request.metadata,
     )
 
 
 def _insert_session(
-    principal: Principal, request: UploadRequest, file: IngestFile, stored: StoredObject
+    principal: Principal, request: UploadRequest, file_id: UUID, stored: StoredObject
 ) -> None:
     """What tells a repeat of the idempotency key: a session that was complete when it was made."""
-    parts = 1 if file.size_bytes else 0
-    now = timezone.now()
+    size = request.size_bytes or 0
+    parts = 1 if size else 0
     UploadSession.objects.create(
-        file=file,
+        file_id=file_id,
         created_by=principal.owner,
+        grant_id=principal.grant_id,
         status=SessionStatus.COMPLETE,
-        length_bytes=file.size_bytes,
-        chunk_size_bytes=max(file.size_bytes, 1),
+        length_bytes=size,
+        chunk_size_bytes=max(size, 1),
         total_parts=parts,
         received_parts_count=parts,
-        received_bytes=file.size_bytes,
+        received_bytes=size,
         declared_sha256=request.sha256,
         idempotency_key=request.idempotency_key,
         request_digest=request.digest(),
         storage_backend=stored.backend,
         spool_key=stored.key,
-        last_activity_at=now,
-        parts_purged_at=now,
+        last_activity_at=Now(),
+        parts_purged_at=Now(),
     )
 
 
-def _stored_before(known: UploadSession) -> IngestFile | None:
+def _stored_before(known: UploadSession, principal: Principal) -> IngestFile | None:
     """What the same request stored before; None where it came to nothing, and may try again.
 
     Raises what it was refused for, Conflict `upload_in_progress` while a session of this key
     receives.
     """
     if known.status in UploadSession.OPEN:
-        forget_unless_busy(known)
+        forget_unless_busy(known, actor=principal.actor)
         known.refresh_from_db()
     if known.status in UploadSession.OPEN:
         raise Conflict(

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from accounts.principals import Principal
 from common.errors import InvalidInput
 from uploads import policy
+from uploads.files import grants
 from uploads.models import PartOrder
 
 
@@ -52,6 +54,22 @@ class UploadRequest:
             chunk_size_bytes=self.chunk_size_bytes,
             part_order=self.part_order,
         )
+
+    def under_grant(self, principal: Principal) -> "UploadRequest":
+        """The request as the grant of a guest has it: its limits and its batch.
+
+        Raises PayloadTooLarge, UnsupportedType `type_not_allowed`, NotFound `batch_not_found`.
+        """
+        if principal.grant_id is None:
+            return self
+        grant = grants.get_grant(principal.grant_id)
+        grants.check_file(
+            grant,
+            filename=self.filename,
+            content_type=self.content_type,
+            size_bytes=self.size_bytes,
+        )
+        return replace(self, batch_id=grants.require_batch(grant, self.batch_id))
 
     def digest(self) -> str:
         """Tells a repeat of what was asked from another use of its idempotency key."""

@@ -4,13 +4,14 @@ import math
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
-from accounts.principals import Principal
+from accounts.principals import Actor, Principal
+from common import lengths
 from common.errors import Conflict, DooritoError, Gone
 from common.ids import uuid7
 from uploads import policy, selectors
-from uploads.files import states
+from uploads.files import grants, states
 from uploads.files.states import NewFile
 from uploads.models import PartOrder, SessionStatus, UploadSession
 from uploads.receiving.lost_writes import epoch_of
@@ -26,10 +27,12 @@ def create_session(*, principal: Principal, request: UploadRequest) -> tuple[Upl
     Raises InvalidInput, PayloadTooLarge, UnsupportedType `type_not_allowed`, InsufficientStorage
     `no_room`, NotFound `batch_not_found`, Conflict `batch_closed` or `idempotency_key_reused`.
     """
-    request = request.checked()
+    request = request.checked().under_grant(principal)
     existing = session_of_key(principal=principal, request=request)
     if existing:
         return existing, False
+    if request.idempotency_key is None:  # else it may be that of a repeat, which needs no room
+        grants.require_room(principal, size_bytes=request.size_bytes or 0)
     store = storage_for_new()
     file_id = uuid7()
     handle = store.uploads.create(file_id.hex, size_bytes=request.size_bytes)
@@ -53,11 +56,9 @@ def abort_session(*, principal: Principal, session_id: UUID) -> None:
     Raises NotFound, Conflict `session_complete`.
     """
     session = selectors.get_session(principal=principal, session_id=session_id)
-    _abort(session)
-    if (
-        selectors.get_session(principal=principal, session_id=session_id).status
-        == SessionStatus.COMPLETE
-    ):
+    _abort(session, actor=principal.actor)
+    session = selectors.get_session(principal=principal, session_id=session_id)
+    if session.status == SessionStatus.COMPLETE:
         raise Conflict("session_complete", "The upload is complete; delete the file instead.")
 
 
@@ -67,38 +68,40 @@ def replace_session(*, principal: Principal, session_id: UUID) -> None:
     Raises NotFound, Conflict `session_complete`.
     """
     session = selectors.get_session(principal=principal, session_id=session_id)
-    _leave_batch(session)
+    _leave_batch(session, actor=principal.actor)
     abort_session(principal=principal, session_id=session_id)
 
 
-def forget_unless_busy(session: UploadSession) -> None:
+def forget_unless_busy(session: UploadSession, *, actor: Actor) -> None:
     """Give an upload up that counts as nothing, since its client heard of no session.
 
     Not one that another request is receiving or finalizing.
     """
     with storage_for(session).locks.try_idle(handle_of(session)) as idle:
         if idle:
-            _leave_batch(session)
-            _abort(session)
+            _leave_batch(session, actor=actor)
+            _abort(session, actor=actor)
 
 
-def _leave_batch(session: UploadSession) -> None:
+def _leave_batch(session: UploadSession, *, actor: Actor) -> None:
     if session.file.batch_id:
-        states.leave_batch(session.file_id, batch_id=session.file.batch_id)
+        states.leave_batch(session.file_id, batch_id=session.file.batch_id, actor=actor)
 
 
-def give_up(*, file_id: UUID, error: DooritoError) -> bool:
+def give_up(*, file_id: UUID, error: DooritoError, actor: Actor) -> bool:
     """Abort the upload of a file that is deleted; False when it had ended before."""
     session = UploadSession.objects.get(file_id=file_id)
-    return end_session(session, status=SessionStatus.ABORTED, error=error)
+    return end_session(session, status=SessionStatus.ABORTED, error=error, actor=actor)
 
 
-def _abort(session: UploadSession) -> None:
+def _abort(session: UploadSession, *, actor: Actor) -> None:
     error = Gone("aborted", "The upload was aborted.")
-    end_session(session, status=SessionStatus.ABORTED, error=error)
+    end_session(session, status=SessionStatus.ABORTED, error=error, actor=actor)
 
 
-def end_session(session: UploadSession, *, status: SessionStatus, error: DooritoError) -> bool:
+def end_session(
+    session: UploadSession, *, status: SessionStatus, error: DooritoError, actor: Actor
+) -> bool:
     """Fail the session and its file for `error`, then free the spool; whether it was open.
 
     An aborted session gives its idempotency key back, so that the upload can be begun anew with
@@ -111,10 +114,10 @@ def end_session(session: UploadSession, *, status: SessionStatus, error: Doorito
             status=status,
             error_status=error.status,
             error_code=error.code,
-            error_message=error.message[:500],
+            error_message=error.message[: lengths.ERROR_MESSAGE],
         )
         if ended:
-            states.fail(session.file_id, error)
+            states.fail(session.file_id, error, actor=actor)
     remove_spool(session)
     return ended
 
@@ -129,7 +132,7 @@ def remove_spool(session: UploadSession) -> None:
     )
     if badly_ended.exists():  # for good: nothing leads out of these states
         storage_for(session).uploads.discard(handle_of(session))
-        badly_ended.update(spool_removed_at=timezone.now())
+        badly_ended.update(spool_removed_at=Now())
 
 
 def session_of_key(*, principal: Principal, request: UploadRequest) -> UploadSession | None:
@@ -138,7 +141,11 @@ def session_of_key(*, principal: Principal, request: UploadRequest) -> UploadSes
         return None
     session = (
         UploadSession.objects.select_related("file")
-        .filter(created_by=principal.owner, idempotency_key=request.idempotency_key)
+        .filter(
+            created_by=principal.owner,
+            grant_id=principal.grant_id,
+            idempotency_key=request.idempotency_key,
+        )
         .first()
     )
     if session and session.request_digest != request.digest():
@@ -156,21 +163,12 @@ def _insert_session(
     store: Storage,
     handle: UploadHandle,
 ) -> UploadSession:
-    file = states.begin(
-        NewFile(
-            id=file_id,
-            owner_id=principal.owner.pk,
-            filename=request.filename,
-            size_bytes=request.size_bytes or 0,
-            content_type=request.content_type,
-            relative_path=request.relative_path,
-            batch_id=request.batch_id,
-            metadata=request.metadata,
-        )
-    )
-    return UploadSession.objects.create(
-        file=file,
+    # First, as in every change: a repeated key may have to wait for the session that had it, and
+    # that one's end for the grant, the batch and the usage that come with the file.
+    session = UploadSession.objects.create(
+        file_id=file_id,
         created_by=principal.owner,
+        grant_id=principal.grant_id,
         part_order=request.part_order,
         length_bytes=request.size_bytes,
         **_grid(request, store),
@@ -181,8 +179,22 @@ def _insert_session(
         spool_key=handle.key,
         storage_token=handle.token,
         storage_epoch=epoch_of(store),
-        last_activity_at=timezone.now(),
+        last_activity_at=Now(),
     )
+    session.file = states.begin(
+        NewFile(
+            id=file_id,
+            owner_id=principal.owner.pk,
+            filename=request.filename,
+            size_bytes=request.size_bytes or 0,
+            content_type=request.content_type,
+            relative_path=request.relative_path,
+            batch_id=request.batch_id,
+            grant_id=principal.grant_id,
+            metadata=request.metadata,
+        )
+    )
+    return session
 
 
 def _grid(request: UploadRequest, store: Storage) -> dict[str, int]:

@@ -10,10 +10,10 @@ from common.models import OutboxEvent
 from common.outbox import envelopes
 from common.outbox import schemas as event_schemas
 
-_FORMATS = FormatChecker(["uuid"])
+FORMATS = FormatChecker(["uuid"])
 
 
-@_FORMATS.checks("date-time", ValueError)
+@FORMATS.checks("date-time", ValueError)
 def _is_date_time(value: object) -> bool:
     """RFC 3339: with a zone. (jsonschema checks it with a further package only.)"""
     return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
@@ -21,7 +21,7 @@ def _is_date_time(value: object) -> bool:
 
 @cache
 def validator(event_type: str) -> Draft202012Validator:
-    return Draft202012Validator(event_schemas.schema(event_type), format_checker=_FORMATS)
+    return Draft202012Validator(event_schemas.schema(event_type), format_checker=FORMATS)
 
 
 class Observer:

@@ -12,19 +12,21 @@ from typing import Any
 
 from django.conf import settings
 from django.http.response import HttpResponseBase
-from django.test import Client
 from django.utils import timezone
 
+from accounts import principals
 from accounts.models import User
 from accounts.tests.factories import make_token, make_user, principal_of
 from common.models import OutboxEvent
-from uploads.files import lifecycle
-from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
+from uploads.files import grants, lifecycle
+from uploads.files.grants import NewGrant
+from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.receiving import finalizing, sessions
 from uploads.receiving.parts import receive_part
 from uploads.receiving.requests import UploadRequest
 from uploads.storage import StoredObject, handle_of, open_object, storage_for
 from uploads.storage.base import Receipt
+from uploads.tests.description import DescribedClient
 
 SESSIONS = "/api/v1/uploads/sessions"
 FILES = "/api/v1/files"
@@ -50,8 +52,20 @@ class Api:
 
     def __init__(self, user: User | None = None, *, scopes: tuple[str, ...] | None = None) -> None:
         self.user = user or make_user()
-        _, self.token = make_token(user=self.user, scopes=scopes)
-        self.http = Client(headers={"authorization": f"Bearer {self.token}"})
+        made, self.token = make_token(user=self.user, scopes=scopes)
+        self.principal = principals.of_token(made)
+        self.http = DescribedClient(headers={"authorization": f"Bearer {self.token}"})
+
+    def as_actor(self) -> dict[str, Any]:
+        """As events name who did something of their own files."""
+        actor = self.principal.actor
+        return {
+            "user_id": str(self.user.id),
+            "email": self.user.email,
+            "kind": actor.kind.value,
+            "id": str(actor.id),
+            "label": actor.label,
+        }
 
     def get(self, path: str, **query: Any) -> Any:
         return self.http.get(path, query)
@@ -137,6 +151,21 @@ class Api:
         return self.post(f"{BATCHES}/{batch_id}/close")
 
 
+class Guest(Api):
+    """The calls of somebody who has a grant of `user`, with the values of a NewGrant."""
+
+    def __init__(self, user: User | None = None, **values: Any) -> None:
+        self.user = user or make_user()
+        self.grant, self.token = make_grant(user=self.user, **values)
+        self.principal = grants.principal_of(self.grant)
+        self.http = DescribedClient(headers={"authorization": f"Bearer {self.token}"})
+
+    def begun(self) -> tuple[int, int]:
+        """Files and bytes, as the grant counts them."""
+        self.grant.refresh_from_db()
+        return self.grant.files_begun, self.grant.bytes_begun
+
+
 class CutStream(io.BytesIO):
     """A body whose connection fails with `error` after its bytes."""
 
@@ -169,6 +198,12 @@ def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
 
 
 # --- Without HTTP ---------------------------------------------------------------------------------
+
+
+def make_grant(*, user: User | None = None, **values: Any) -> tuple[UploadGrant, str]:
+    """A grant and its token's text."""
+    new = NewGrant(**{"name": "the suppliers"} | values)
+    return grants.create_grant(principal=principal_of(user or make_user()), new=new)
 
 
 def make_session(
@@ -291,6 +326,14 @@ def on_disk() -> set[str]:
         for folder in ("spool", "files")
         for path in (root / folder).glob("??/*")
     }
+
+
+def assert_nothing_is_left() -> None:
+    """No bytes, no rows, no events."""
+    assert on_disk() == set()
+    assert not UploadSession.objects.exists()
+    assert not IngestFile.objects.exists()
+    assert events() == []
 
 
 def repeated(call: Callable[[], Any], times: int) -> list[Callable[[], Any]]:

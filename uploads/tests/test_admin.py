@@ -6,17 +6,25 @@ from accounts.models import User
 from accounts.tests.factories import PASSWORD, make_user
 from common.admin_records import BoundedPaginator
 from uploads.files.retention import purge_files
-from uploads.models import FileStatus, IngestFile, SessionStatus, UploadBatch, UploadSession
+from uploads.models import (
+    FileStatus,
+    IngestFile,
+    SessionStatus,
+    UploadBatch,
+    UploadGrant,
+)
 from uploads.tests.factories import (
+    Guest,
     events,
     make_consumed,
+    make_grant,
     make_rows,
     make_session,
     make_stored,
     on_disk,
 )
 
-MODELS = ["ingestfile", "uploadbatch", "uploadsession"]
+MODELS = ["ingestfile", "uploadbatch", "uploadgrant", "uploadsession"]
 
 
 @pytest.fixture
@@ -48,7 +56,13 @@ def make_batch(**values) -> UploadBatch:
 def test_every_list_and_page_opens(staff, model):
     batch = make_batch()
     file = make_stored(user=batch.created_by, batch_id=batch.id)
-    row = {"ingestfile": file, "uploadbatch": batch, "uploadsession": file.session}[model]
+    grant, _ = make_grant(user=batch.created_by, batch_id=batch.id)
+    row = {
+        "ingestfile": file,
+        "uploadbatch": batch,
+        "uploadgrant": grant,
+        "uploadsession": file.session,
+    }[model]
     assert listed(staff, model) == [row]
     assert staff.get(address(model, f"{row.pk}/change/")).status_code == 200
 
@@ -65,20 +79,27 @@ def test_a_session_shows_how_much_it_received_and_no_hash_state(staff):
 def test_nothing_is_added_or_changed_by_hand(staff, model):
     batch = make_batch()
     file = make_stored(user=batch.created_by, batch_id=batch.id)
-    row = {"ingestfile": file, "uploadbatch": batch, "uploadsession": file.session}[model]
+    grant, _ = make_grant(user=batch.created_by, batch_id=batch.id)
+    row = {
+        "ingestfile": file,
+        "uploadbatch": batch,
+        "uploadgrant": grant,
+        "uploadsession": file.session,
+    }[model]
     assert staff.get(address(model, "add/")).status_code == 403
     assert staff.post(address(model, f"{row.pk}/change/"), {"status": "failed"}).status_code == 403
     row.refresh_from_db()
-    assert row.status != "failed"
+    assert getattr(row, "status", "") != "failed"
 
 
-@pytest.mark.parametrize("model", ["uploadbatch", "uploadsession"])
-def test_batches_and_sessions_are_not_deleted_here(staff, model):
+@pytest.mark.parametrize("model", ["uploadbatch", "uploadgrant", "uploadsession"])
+def test_only_files_are_deleted_here(staff, model):
     batch = make_batch()
     session = make_session(user=batch.created_by, batch_id=batch.id)
-    row = batch if model == "uploadbatch" else session
+    grant, _ = make_grant(user=batch.created_by)
+    row = {"uploadbatch": batch, "uploadgrant": grant, "uploadsession": session}[model]
     assert staff.post(address(model, f"{row.pk}/delete/"), {"post": "yes"}).status_code == 403
-    assert UploadBatch.objects.count() == UploadSession.objects.count() == 1
+    row.refresh_from_db()
 
 
 def test_files_are_found_by_their_id_their_batch_and_their_owners_address(staff):
@@ -112,6 +133,7 @@ def test_a_list_costs_as_many_queries_for_many_rows_as_for_one(
     for _ in range(5):
         batch = make_batch()
         make_stored(user=batch.created_by, batch_id=batch.id)
+        make_grant(user=batch.created_by, batch_id=batch.id)
     with django_assert_max_num_queries(6):
         listed(staff, model)
 
@@ -175,3 +197,45 @@ def test_deleting_needs_its_own_permission(client, db):
     choose_to_delete(client, file, post="yes")
     file.refresh_from_db()
     assert file.status == FileStatus.STORED
+
+
+# --- Grants --------------------------------------------------------------------------------------
+
+
+def test_grants_are_shown_with_what_was_sent_and_without_their_digest(staff):
+    guest = Guest(name="the suppliers")
+    guest.upload(b"0123456789")
+
+    page = staff.get(address("uploadgrant", f"{guest.grant.id}/change/")).content.decode()
+
+    assert "the suppliers" in page
+    assert guest.grant.hint in page
+    assert guest.token not in page
+    assert guest.grant.digest not in page
+
+
+def revoke_grants(client: Client, *chosen: UploadGrant):
+    form = {"action": "revoke_selected", "_selected_action": [str(grant.id) for grant in chosen]}
+    return client.post(address("uploadgrant"), form, follow=True)
+
+
+def test_selected_grants_are_revoked_at_once(staff):
+    chosen, spared = [Guest() for _ in range(2)], Guest()
+
+    answer = revoke_grants(staff, *(guest.grant for guest in chosen))
+
+    assert b"2 grant(s) revoked." in answer.content
+    assert [guest.create_session().status_code for guest in (*chosen, spared)] == [401, 401, 201]
+
+
+def test_who_may_only_look_revokes_nothing(client, db):
+    viewer = make_user()
+    User.objects.filter(id=viewer.id).update(is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_uploadgrant"))
+    client.force_login(viewer)
+    grant, _ = make_grant()
+
+    assert listed(client, "uploadgrant") == [grant]
+    revoke_grants(client, grant)
+
+    assert not UploadGrant.objects.exclude(revoked_at=None).exists()

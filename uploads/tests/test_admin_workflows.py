@@ -10,6 +10,7 @@ from django.contrib.auth.models import Permission
 from pydantic import BaseModel, Field, JsonValue
 
 from accounts.models import User
+from accounts.principals import PORTAL
 from accounts.tests.factories import PASSWORD, make_user
 from uploads.files import lifecycle
 from uploads.models import RunStatus, Workflow, WorkflowSecret
@@ -605,7 +606,7 @@ def test_failed_and_cancelled_runs_are_retried_and_others_refused(root):
 def test_a_run_on_a_file_that_is_gone_is_not_retried(root):
     file = make_stored()
     run = make_failed(file=file)
-    lifecycle.remove_file(file_id=file.id)
+    lifecycle.remove_file(file_id=file.id, actor=PORTAL)
     messages = said(act(root, "workflowrun", "retry", run))
     assert "0 started." in messages
     run.refresh_from_db()

@@ -9,7 +9,7 @@ from uploads.tests.workflow_factories import RUNS, WORKFLOWS
 
 ID = "01900000-0000-7000-8000-000000000000"
 
-# method, address, scope that it needs, code for an object that does not exist
+# method, address, scopes that it needs, code for an object that does not exist
 CALLS = [
     ("POST", SESSIONS, "upload", None),
     ("GET", f"{SESSIONS}/{ID}", "upload", "session_not_found"),
@@ -35,7 +35,7 @@ CALLS = [
     ("GET", RUNS, "workflows", None),
     ("GET", f"{RUNS}/{ID}", "workflows", "run_not_found"),
     ("GET", f"{RUNS}/{ID}/log", "workflows", "run_not_found"),
-    ("GET", f"{RUNS}/{ID}/output", "workflows", "run_not_found"),
+    ("GET", f"{RUNS}/{ID}/output", "workflows read", "run_not_found"),
     ("POST", f"{RUNS}/{ID}/cancel", "workflows", "run_not_found"),
     ("POST", f"{RUNS}/{ID}/retry", "workflows", "run_not_found"),
 ]
@@ -81,10 +81,11 @@ def test_an_unknown_token_is_not_accepted(db, method, path, scope, code):
 
 
 @pytest.mark.parametrize(("method", "path", "scope", "code"), CALLS)
-def test_a_token_needs_the_scope_of_the_call(db, method, path, scope, code):
-    others = tuple(value for value in TokenScope.values if value != scope)
-    assert_problem(call(Api(scopes=others).http, method, path), 403, "scope_missing")
-    reply = call(Api(scopes=(scope,)).http, method, path)
+def test_a_token_needs_the_scopes_of_the_call(db, method, path, scope, code):
+    for missing in scope.split():
+        others = tuple(value for value in TokenScope.values if value != missing)
+        assert_problem(call(Api(scopes=others).http, method, path), 403, "scope_missing")
+    reply = call(Api(scopes=tuple(scope.split())).http, method, path)
     assert reply.status_code not in {401, 403}
 
 

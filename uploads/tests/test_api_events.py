@@ -101,7 +101,15 @@ def test_a_token_without_a_scope_for_files_sees_no_link_to_those_of_others(staff
         return api.get(f"{EVENTS}/{event.id}").json()["envelope"]["data"]["file"]["url"]
 
     assert link(Api(staff.user, scopes=("webhooks", "read"))) == event.payload["file"]["url"]
-    assert link(Api(staff.user, scopes=("webhooks", "upload"))) == "(hidden)"
+    for others in ("upload", "consume", "workflows"):
+        assert link(Api(staff.user, scopes=("webhooks", others))) == "(hidden)"
+
+
+def test_a_token_that_may_not_read_files_sees_no_link_to_its_owners_either(staff):
+    event = OutboxEvent.objects.get(aggregate_id=make_stored(user=staff.user).id)
+    shown = Api(staff.user, scopes=("webhooks",)).get(f"{EVENTS}/{event.id}").json()
+    assert shown["envelope"]["data"]["file"]["url"] == "(hidden)"
+    assert event.payload["file"]["url"] not in str(shown)
 
 
 @pytest.mark.usefixtures("no_run_kicks")

@@ -1,6 +1,7 @@
 """GET and HEAD /api/v1/files/{id}/content"""
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
 import pytest
@@ -91,6 +92,8 @@ def test_a_range_outside_the_file_cannot_be_satisfied(api, url, asked):
 def test_a_range_is_honoured_only_while_if_range_agrees(api, url):
     same = fetch(api, url, Range="bytes=0-9", If_Range=ETAG)
     assert (same.status_code, body(same)) == (206, DATA[:10])
+    dated = fetch(api, url, Range="bytes=0-9", If_Range=same["Last-Modified"])
+    assert (dated.status_code, body(dated)) == (206, DATA[:10])
     for validator in ('"other"', f"W/{ETAG}", "Wed, 21 Oct 2026 07:28:00 GMT", ""):
         reply = fetch(api, url, Range="bytes=0-9", If_Range=validator)
         assert (reply.status_code, body(reply)) == (200, DATA), validator
@@ -106,6 +109,60 @@ def test_a_client_that_has_the_bytes_gets_304(api, url, header):
 def test_a_client_that_has_other_bytes_gets_these(api, url):
     reply = fetch(api, url, If_None_Match='"other"')
     assert (reply.status_code, body(reply)) == (200, DATA)
+
+
+STORED_AT = datetime(2026, 5, 4, 12, 30, 59, 900_000, tzinfo=UTC)
+LAST_MODIFIED = "Mon, 04 May 2026 12:30:59 GMT"
+EARLIER, LATER = "Mon, 04 May 2026 12:30:58 GMT", "Mon, 04 May 2026 12:31:00 GMT"
+
+
+@pytest.fixture
+def dated(url) -> str:
+    IngestFile.objects.update(stored_at=STORED_AT)
+    return url
+
+
+def test_content_tells_when_it_was_stored(api, dated):
+    for reply in (fetch(api, dated), api.head(dated), fetch(api, dated, Range="bytes=0-9")):
+        body(reply)
+        assert reply["Last-Modified"] == LAST_MODIFIED
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": ETAG}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": f'"a", {ETAG}'}, 200),
+        ({"If-Match": '"other"'}, 412),
+        ({"If-Match": f"W/{ETAG}"}, 412),  # RFC 9110, 13.1.1: strong comparison
+        ({"If-Match": '"other"', "Range": "bytes=0-9"}, 412),
+        ({"If-Unmodified-Since": LAST_MODIFIED}, 200),
+        ({"If-Unmodified-Since": LATER}, 200),
+        ({"If-Unmodified-Since": EARLIER}, 412),
+        ({"If-Unmodified-Since": "yesterday"}, 200),
+        ({"If-Unmodified-Since": EARLIER, "If-Match": ETAG}, 200),
+        ({"If-Modified-Since": EARLIER}, 200),
+        ({"If-Modified-Since": LAST_MODIFIED}, 304),
+        ({"If-Modified-Since": LATER}, 304),
+        ({"If-Modified-Since": "yesterday"}, 200),
+        ({"If-Modified-Since": LATER, "If-None-Match": '"other"'}, 200),
+        ({"If-Modified-Since": EARLIER, "If-None-Match": ETAG}, 304),
+        ({"If-None-Match": ETAG, "If-Match": '"other"'}, 412),
+    ],
+)
+def test_preconditions_are_judged_in_the_order_of_the_specification(api, dated, headers, status):
+    """RFC 9110, 13.2.2."""
+    for method in (api.http.get, api.http.head):
+        reply = method(dated, headers=headers)
+        assert reply.status_code == status
+        if status == 412:
+            assert reply["Content-Type"] == "application/problem+json"
+        else:
+            assert (reply["ETag"], reply["Last-Modified"]) == (ETAG, LAST_MODIFIED)
+            body(reply)
+    if status == 412:
+        assert_problem(api.http.get(dated, headers=headers), 412, "precondition_failed")
 
 
 def test_head_says_the_same_without_the_bytes(api, url):
@@ -130,18 +187,32 @@ def test_an_empty_file_is_empty(api):
 
 
 @pytest.mark.parametrize(
-    "name", ["a b.txt", 'słońce "quoted".txt', "x\u202ey", "a;filename=b.exe", "100%'", "名"]
+    ("name", "plain"),
+    [
+        ("report.pdf", "report.pdf"),
+        ("a b;c=d.txt", "a b;c=d.txt"),
+        (".profile", ".profile"),
+        ("résumé.txt", "resume.txt"),
+        ('słońce "quoted".txt', "s_once _quoted_.txt"),
+        ("x\u202ey", "x_y"),
+        ("a;filename=b.exe", "a;filename=b.exe"),
+        ('a"; filename="b.exe', "a_; filename=_b.exe"),
+        ("100%' 100%41.txt", "100%' 100_41.txt"),
+        ("名", "_"),
+        ("\u0301\u0301", "file"),
+        (".\u0301.", "file"),
+    ],
 )
-def test_the_original_name_survives_in_the_header_and_cannot_break_it(api, name):
+def test_the_name_is_told_to_old_clients_in_ascii_and_to_others_as_it_is(api, name, plain):
     reply = fetch(api, api.upload(b"text\n", filename=name)["content_url"])
     body(reply)
-    prefix = "attachment; filename*=UTF-8''"
-    assert reply["Content-Disposition"].startswith(prefix)
-    encoded = reply["Content-Disposition"].removeprefix(prefix)
-    assert unquote(encoded) == name
-    assert set(encoded) <= set(
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%.-_~"
+    match = re.fullmatch(
+        r"""attachment; filename="([ !#-\[\]-~]*)"; filename\*=UTF-8''([\w.~%-]+)""",
+        reply["Content-Disposition"],
+        re.ASCII,
     )
+    assert match, reply["Content-Disposition"]
+    assert (match[1], unquote(match[2])) == (plain, name)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,10 @@ def test_a_time_outside_what_is_possible_is_refused(api, value):
     assert_problem(extend(api, api.upload(), value), 400, "invalid_expiry")
 
 
-@pytest.mark.parametrize("value", ["2099-01-01T00:00:00", "tomorrow", "", None, [], "2099-01-01"])
+@pytest.mark.parametrize(
+    "value",
+    ["2099-01-01T00:00:00", "tomorrow", "", None, [], "2099-01-01", 4_070_908_800, "4070908800", 0],
+)
 def test_what_is_no_time_with_a_zone_is_refused(api, value):
     assert_problem(extend(api, api.upload(), value), 400, "invalid_request")
 

@@ -1,6 +1,5 @@
 """POST /api/v1/files: a form or a raw body."""
 
-import errno
 import io
 import os
 from pathlib import Path
@@ -10,14 +9,14 @@ from django.conf import settings as configured
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 
-from common.http import forms
 from uploads import tasks
-from uploads.models import FileStatus, IngestFile, UploadSession
+from uploads.models import FileStatus, IngestFile
 from uploads.receiving import one_request
 from uploads.tests.factories import (
     FILES,
     Api,
     CutStream,
+    assert_nothing_is_left,
     assert_problem,
     content_digest,
     events,
@@ -32,37 +31,6 @@ TEXT = b"Some plain text.\n"
 
 def form_file(name: str = "note.txt", data: bytes = TEXT, content_type: str = "text/markdown"):
     return SimpleUploadedFile(name, data, content_type)
-
-
-def test_a_form_stores_its_file(api):
-    reply = api.post_form({"file": form_file("słońce.txt")})
-    assert reply.status_code == 201
-    file = reply.json()
-    assert (file["status"], file["sha256"], file["size_bytes"]) == (
-        "stored",
-        sha256(TEXT),
-        len(TEXT),
-    )
-    assert (file["original_filename"], file["content_type"]) == ("słońce.txt", "text/markdown")
-    assert stored_bytes(IngestFile.objects.get()) == TEXT
-    assert [event.event_type for event in events()] == ["file.uploaded"]
-
-
-def test_a_form_may_say_what_a_query_may(api):
-    batch = api.create_batch()
-    fields = {"batch_id": batch["id"], "filename": "b.txt", "sha256": sha256(TEXT)}
-    reply = api.post_form({"file": form_file("a.txt"), "csrfmiddlewaretoken": "x"} | fields)
-    assert reply.status_code == 201
-    assert (reply.json()["batch_id"], reply.json()["original_filename"]) == (batch["id"], "b.txt")
-
-
-@pytest.mark.parametrize(
-    ("field", "code"), [({"batch": "x"}, "unknown_field"), ({"batch_id": "x"}, "invalid_request")]
-)
-def test_a_field_that_means_nothing_is_refused(api, field, code):
-    problem = assert_problem(api.post_form({"file": form_file()} | field), 400, code)
-    assert next(iter(field)) in problem["detail"]
-    assert_nothing_is_left()
 
 
 def test_a_raw_body_is_stored_under_the_name_in_the_query(api):
@@ -111,52 +79,6 @@ def test_a_raw_body_needs_a_name(api):
     assert_nothing_is_left()
 
 
-def test_a_form_without_a_file_is_refused(api):
-    assert_problem(api.post_form({"note": "text only"}), 400, "file_missing")
-    assert_problem(api.post_form({"other": form_file()}), 400, "unknown_field")
-    assert_problem(api.post_form({"file": "not a file"}), 400, "file_missing")
-    assert_nothing_is_left()
-
-
-@pytest.mark.parametrize(
-    ("body", "boundary"),
-    [
-        (b"", "x"),
-        (b"no form at all", "x"),
-        (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\ndata', "x"),
-        (b"--x\r\n\r\n\r\n--x--\r\n", ""),
-        (b"--x--\r\n", "é"),
-    ],
-)
-def test_a_broken_form_is_refused(api, body, boundary):
-    reply = api.http.generic(
-        "POST",
-        FILES,
-        body,
-        CONTENT_TYPE=f"multipart/form-data; boundary={boundary}",
-        CONTENT_LENGTH=str(len(body)),
-    )
-    assert reply.status_code in {201, 400}, reply.content
-    if reply.status_code == 400:
-        assert reply["Content-Type"] == "application/problem+json"
-        assert reply.json()["code"] in {"invalid_request", "file_missing"}
-
-
-def test_a_form_whose_connection_breaks_leaves_nothing(api):
-    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    reply = api.http.generic(
-        "POST",
-        FILES,
-        **{
-            "CONTENT_TYPE": "multipart/form-data; boundary=x",
-            "CONTENT_LENGTH": "1000",
-            "wsgi.input": CutStream(head + TEXT, ConnectionResetError("reset")),
-        },
-    )
-    assert_problem(reply, 400, "body_incomplete")
-    assert_nothing_is_left()
-
-
 def test_more_than_one_request_may_carry_is_refused(api, settings):
     settings.FILE_UPLOAD_MAX_SIZE = 100
     for size in (101, 300_000):
@@ -169,34 +91,6 @@ def test_more_than_one_request_may_carry_is_refused(api, settings):
     data = some_bytes(100)
     assert api.post_raw(data, filename="a").status_code == 201
     assert api.post_form({"file": form_file(data=data)}).status_code == 201
-
-
-def test_a_form_that_is_too_large_is_refused_before_it_is_read(api, settings):
-    settings.FILE_UPLOAD_MAX_SIZE = 100
-    reply = api.http.generic(
-        "POST",
-        FILES,
-        **{
-            "CONTENT_TYPE": "multipart/form-data; boundary=x",
-            "CONTENT_LENGTH": "100000",
-            "wsgi.input": CutStream(b"", OSError("it was read")),
-        },
-    )
-    assert_problem(reply, 413, "file_too_large")
-
-
-def test_a_form_that_the_disk_has_no_room_for_is_refused_before_it_is_read(api, settings):
-    settings.PORTAL_DISK_RESERVE = 2**62
-    reply = api.http.generic(
-        "POST",
-        FILES,
-        **{
-            "CONTENT_TYPE": "multipart/form-data; boundary=x",
-            "CONTENT_LENGTH": "100000",
-            "wsgi.input": CutStream(b"", OSError("it was read")),
-        },
-    )
-    assert_problem(reply, 507, "no_room")
 
 
 def test_a_body_without_a_length_is_refused(api):
@@ -305,18 +199,6 @@ def test_values_in_the_query_are_checked(api, query, status, code):
     assert_nothing_is_left()
 
 
-def test_a_folder_in_a_forms_file_name_is_dropped(api):
-    reply = api.post_form({"file": form_file("../../etc/passwd")})
-    assert reply.json()["original_filename"] == "passwd"
-
-
-def assert_nothing_is_left() -> None:
-    assert on_disk() == set()
-    assert not UploadSession.objects.exists()
-    assert not IngestFile.objects.exists()
-    assert events() == []
-
-
 @pytest.mark.parametrize("data", [TEXT, b""], ids=["text", "empty"])
 def test_a_declared_digest_is_checked_for_a_raw_body(api, data):
     def post(header: str):
@@ -397,67 +279,3 @@ def test_bytes_whose_row_did_not_come_are_swept(monkeypatch):
 def make_everything_old() -> None:
     for path in (Path(configured.DOORITO_DATA_DIR) / "spool").glob("??/*"):
         os.utime(path, (0, 0))
-
-
-def form_of(name: str, *, further: str = "") -> bytes:
-    """A form with a file of this name, and more fields, as text."""
-    return (
-        f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
-        f"data\r\n{further}--x--\r\n"
-    ).encode()
-
-
-def post_form_bytes(api, body: bytes, *, length: int | None = None, **headers: str):
-    return api.http.generic(
-        "POST",
-        FILES,
-        body,
-        content_type="multipart/form-data; boundary=x",
-        headers=headers,
-        CONTENT_LENGTH=str(len(body) if length is None else length),
-        **{"wsgi.input": io.BytesIO(body)},
-    )
-
-
-@pytest.mark.parametrize("kept", range(10, 150, 7))
-def test_a_form_that_is_cut_off_anywhere_is_not_taken_for_whole(api, kept):
-    further = '--x\r\nContent-Disposition: form-data; name="relative_path"\r\n\r\na/report\r\n'
-    whole = form_of("a.txt", further=further)
-    assert kept < len(whole)
-    reply = post_form_bytes(api, whole[:kept], length=len(whole))
-    assert_problem(reply, 400, "body_incomplete")
-    assert_nothing_is_left()
-
-
-@pytest.mark.parametrize(
-    "name", ["\U0001f469\u200d\U0001f469.txt", "a\u200cb.txt", "a&amp;b&lt;.txt", "C:\\fakepath\\x"]
-)
-def test_a_forms_file_keeps_the_name_that_it_was_sent_with(api, name):
-    reply = post_form_bytes(api, form_of(name))
-    assert reply.status_code == 201, reply.content
-    assert reply.json()["original_filename"] == name.rsplit("\\", 1)[-1]
-
-
-@pytest.mark.parametrize("name", ["a" * 300, "a\x07b", ".."])
-def test_a_name_that_is_none_is_refused_and_not_mended(api, name):
-    assert_problem(post_form_bytes(api, form_of(name)), 400, "invalid_filename")
-    assert_nothing_is_left()
-
-
-def test_nothing_that_a_form_says_is_lost(api):
-    assert_problem(api.post_form({"file": form_file(), "other": form_file()}), 400, "unknown_field")
-    assert_problem(
-        api.post_form({"file": form_file(), "relative_path": ["a/b", "c/d"]}), 400, "repeated_field"
-    )
-    reply = post_form_bytes(api, form_of("a"), **{"Content-Digest": content_digest(b"data")})
-    assert_problem(reply, 400, "digest_unsupported")
-    assert_nothing_is_left()
-
-
-def test_a_disk_that_is_full_is_told_as_one(api, monkeypatch):
-    def full(*_args, **_kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(forms, "TemporaryFile", full)
-    assert_problem(api.post_form({"file": form_file()}), 507, "no_room")
-    assert_nothing_is_left()

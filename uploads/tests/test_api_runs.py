@@ -337,6 +337,41 @@ def test_the_output_is_plain_text_that_no_browser_runs(api):
     assert reply["Content-Security-Policy"] == "default-src 'none'; sandbox"
 
 
+SECRET = "what stands in the file"
+
+
+def calls_that_show_a_run(api: Api, run: WorkflowRun):
+    yield api.get(f"{RUNS}/{run.id}")
+    yield api.get(RUNS)
+    yield api.get(f"{RUNS}/{run.id}/log")
+    yield api.get(f"{RUNS}/{run.id}/output")
+    yield api.get(f"{FILES}/{run.file_id}/content")
+    yield api.get(f"{FILES}/{run.result_file_id}/content")
+    yield api.get(f"{FILES}/{run.result_file_id}")
+    yield api.post(f"{RUNS}/{run.id}/retry")
+    yield api.post(f"{RUNS}/{run.id}/cancel")
+
+
+def test_a_token_for_workflows_alone_reads_no_contents_through_them(api):
+    text = SECRET.encode()
+    file = make_stored(text, user=api.user)
+    run = make_completed(file=file, output_text=SECRET, result=text)
+    for reply in calls_that_show_a_run(Api(api.user, scopes=("workflows",)), run):
+        assert SECRET not in reply.content.decode()
+    shown_run = shown(Api(api.user, scopes=("workflows",)), run)
+    assert (shown_run["status"], shown_run["output_text"]) == ("completed", None)
+
+
+def test_a_token_for_workflows_and_reading_reads_the_output(api):
+    run = make_completed(user=api.user, output_text=SECRET)
+    reader = Api(api.user, scopes=("workflows", "read"))
+    assert shown(reader, run)["output_text"] == SECRET
+    assert reader.get(f"{RUNS}/{run.id}/output").content.decode() == SECRET
+    assert_problem(
+        Api(api.user, scopes=("workflows",)).get(f"{RUNS}/{run.id}/output"), 403, "scope_missing"
+    )
+
+
 # --- Cancel and retry ----------------------------------------------------------------------------
 
 

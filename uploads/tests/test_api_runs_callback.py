@@ -327,6 +327,17 @@ def test_a_result_without_a_name_or_a_length_is_refused(run):
     assert_problem(reply, 411, "length_required")
 
 
+def test_a_piece_of_a_result_is_not_taken_for_the_whole(run):
+    reply = Client().put(
+        f"{address(run)}?filename=a",
+        RESULT,
+        "application/octet-stream",
+        headers={"Content-Range": f"bytes 0-{len(RESULT) - 1}/100000"},
+    )
+    assert_problem(reply, 400, "content_range_unsupported")
+    assert spent(run).status == "running"
+
+
 def test_a_result_may_be_as_large_as_the_portal_says(run, settings):
     settings.PORTAL_WORKFLOW_RESULT_MAX = len(RESULT) - 1
     problem = assert_problem(put(run), 413, "result_too_large")

@@ -41,7 +41,7 @@ def test_a_finalized_file_is_stored_and_announced(api):
     (event,) = events()
     assert event.event_type == "file.uploaded"
     assert event.payload["file"]["sha256"] == sha256(data)
-    assert event.payload["actor"] == {"user_id": str(api.user.id), "email": api.user.email}
+    assert event.payload["actor"] == api.as_actor()
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 19, 20, 21])

@@ -157,7 +157,14 @@ def test_a_recovery_since_a_time_that_is_yet_to_come_is_refused(staff):
     assert_problem(reply, 400, "invalid_since")
 
 
-@pytest.mark.parametrize("body", [{}, {"since": "yesterday"}, {"since": "2026-11-20T10:00:00"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        *({"since": each} for each in ("yesterday", "2026-11-20T10:00:00", "2026-11-20", 0, "0")),
+        *({"since": each} for each in (1_795_000_000, "1795000000", 0.5, None, [])),
+    ],
+)
 def test_recovery_needs_a_moment_with_its_time_zone(staff, body):
     reply = staff.post(at(make_endpoint(), "recover"), body)
 

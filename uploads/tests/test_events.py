@@ -8,6 +8,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from accounts.principals import PORTAL
 from accounts.tests.factories import principal_of
 from uploads import events as payloads
 from uploads.files import batches, retention
@@ -49,7 +50,13 @@ def test_file_uploaded_says_everything_that_a_runner_needs(settings):
             "batch_id": None,
             "metadata": {"a": 1},
         },
-        "actor": {"user_id": str(file.uploaded_by_id), "email": file.uploaded_by.email},
+        "actor": {
+            "user_id": str(file.uploaded_by_id),
+            "email": file.uploaded_by.email,
+            "kind": "user",
+            "id": str(file.uploaded_by_id),
+            "label": file.uploaded_by.email,
+        },
     }
     assert event.payload["file"]["url"].startswith(f"{settings.PUBLIC_URL}/f/{file.id.hex}:")
     assert (event.aggregate_type, event.aggregate_id) == ("file", file.id)
@@ -97,7 +104,7 @@ def test_file_uploaded_is_never_emitted_for_a_file_that_is_not_stored(status):
     file.status = status
     file.id = UUID(int=1)
     with pytest.raises(ValueError, match="only a stored file"), transaction.atomic():
-        announce_file("file.uploaded", file)
+        announce_file("file.uploaded", file, actor=PORTAL)
     assert len(events()) == 1
 
 
@@ -106,20 +113,20 @@ def test_file_uploaded_is_never_emitted_for_a_file_that_is_not_whole(missing):
     file = make_stored()
     setattr(file, missing, None if missing == "stored_at" else "")
     with pytest.raises(ValueError, match="only a stored file"), transaction.atomic():
-        announce_file("file.uploaded", file)
+        announce_file("file.uploaded", file, actor=PORTAL)
 
 
 def test_a_fact_is_written_once_however_often_it_is_announced():
     file = make_stored()
     with transaction.atomic():
-        again = announce_file("file.uploaded", file)
+        again = announce_file("file.uploaded", file, actor=PORTAL)
     assert [event.id for event in events()] == [again.id]
 
 
 def test_nothing_is_announced_outside_a_transaction(transactional_db):
     file = make_stored()
     with pytest.raises(RuntimeError):
-        announce_file("file.deleted", file)
+        announce_file("file.deleted", file, actor=PORTAL)
 
 
 @pytest.mark.parametrize("status", ["stored", "processed"])
@@ -158,7 +165,13 @@ def test_an_event_survives_the_account_of_its_file():
     owner.delete()
     IngestFile.objects.update(expires_at=timezone.now())
     assert retention.expire_files() == 1
-    assert events("file.deleted")[0].payload["actor"] == {"user_id": None, "email": None}
+    assert events("file.deleted")[0].payload["actor"] == {
+        "user_id": None,
+        "email": None,
+        "kind": "system",
+        "id": None,
+        "label": "the portal",
+    }
 
 
 def test_a_deletion_is_announced_with_what_the_file_was():

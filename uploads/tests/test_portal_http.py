@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import shutil
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -75,12 +77,7 @@ def test_requests_on_one_connection_are_answered_in_their_order(door, session, p
     finish(door, session)
 
 
-def test_a_body_without_a_length_is_refused(door, session):
-    with door.connect() as wire:
-        wire.send(door.head_of_part(session, 1, "Transfer-Encoding: chunked"))
-        wire.send(b"5\r\nhello\r\n0\r\n\r\n")
-        status, problem = wire.answer()
-    assert (status, problem["code"]) == (411, "length_required")
+def test_a_part_without_a_body_is_refused(door, session):
     with door.connect() as wire:
         wire.send(door.head_of_part(session, 1))
         status, problem = wire.answer()
@@ -128,16 +125,6 @@ def test_who_sends_all_before_reading_gets_the_answer_that_ends_the_connection(d
     assert (answer.status, answer.headers["Connection"]) == (400, "close")
     assert json.loads(answer.read())["code"] == "part_size_wrong"
     finish(door, session)
-
-
-def test_a_client_that_waits_for_100_continue_is_told_to_go_on(door, session):
-    with door.connect() as wire:
-        wire.send(
-            door.head_of_part(session, 1, f"Content-Length: {len(PART)}", "Expect: 100-continue")
-        )
-        assert wire.answer() == (100, None)
-        wire.send(PART)
-        assert wire.answer()[0] == 200
 
 
 def test_a_body_that_stalls_ends_and_frees_its_part(door, session):
@@ -302,3 +289,48 @@ def test_a_reader_that_goes_away_harms_nobody(door):
         )
         wire.socket.recv(1000)
     assert door.call("GET", url).status_code == 200
+
+
+def head_of_form(door, length: int) -> bytes:
+    return (
+        f"POST {FILES} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {door.token}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n"
+        f"Content-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+@pytest.mark.parametrize("size", [10, 2**20 - 80, 3 * 2**20])
+def test_a_form_is_taken_whole_and_what_follows_it_is_the_next_request(door, size):
+    """Its boundary stands in the middle of lines, and wherever blocks of the body meet."""
+    line = b"some --x-- text --x\r\n"
+    data = (line * (size // len(line) + 1))[:size]
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        + data
+        + b"\r\n--x--\r\n"
+    )
+    with door.connect() as wire:
+        for _ in range(2):
+            wire.send(head_of_form(door, len(form)) + form)
+        answers = [wire.answer(), wire.answer()]
+    assert [(status, file["sha256"]) for status, file in answers] == [(201, sha256(data))] * 2
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize(
+    ("name", "saved"), [("report 2026.pdf", "report 2026.pdf"), ("słońce.txt", "s_once.txt")]
+)
+def test_curl_sends_a_form_and_saves_a_download_under_its_name(door, tmp_path, name, saved):
+    (tmp_path / "sent").write_bytes(PART)
+    bearer = f"Authorization: Bearer {door.token}"
+    sent = subprocess.run(
+        ["curl", "-sS", "-H", bearer, "-F", f"file=@sent;filename={name}", door.portal.url + FILES],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    file = json.loads(sent.stdout)
+    assert (file["original_filename"], file["sha256"]) == (name, sha256(PART))
+    url = door.portal.url + file["content_url"]
+    subprocess.run(["curl", "-sSOJ", "-H", bearer, url], cwd=tmp_path, check=True)
+    assert (tmp_path / saved).read_bytes() == PART

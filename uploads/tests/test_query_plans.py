@@ -9,11 +9,11 @@ from django.utils import timezone
 
 from accounts.tests.factories import make_user, principal_of
 from uploads import selectors
-from uploads.files import retention
+from uploads.files import grants, retention
 from uploads.files.batches import idle_batches
-from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
+from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.receiving import abandoned
-from uploads.tests.factories import make_rows
+from uploads.tests.factories import make_grant, make_rows
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,7 @@ def crowd(django_db_setup, django_db_blocker):
             make_rows(20, user=other)
             make_rows(20, user=other, status=FileStatus.DELETED, purge_at=now, purged_at=now)
         multiply_files(50)
+        make_guests_rows(others[0])
         make_rows(5000, user=user, status=FileStatus.DELETED, purge_at=now, purged_at=now)
         make_rows(200, user=user)
         make_rows(50, user=user, batch=batch)
@@ -35,7 +36,7 @@ def crowd(django_db_setup, django_db_blocker):
         make_rows(20, user=user, status=FileStatus.DELETED, purge_at=now)
         make_sessions(others[0], now)
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE ingest_file, upload_session, upload_batch")
+            cursor.execute("ANALYZE ingest_file, upload_session, upload_batch, upload_grant")
         yield user, batch
         UploadSession.objects.all().delete()
         IngestFile.objects.all().delete()
@@ -53,6 +54,14 @@ def multiply_files(times: int) -> None:
             f"INSERT INTO ingest_file ({', '.join(names)}) "  # noqa: S608
             f"SELECT {', '.join(values)} FROM ingest_file, generate_series(1, {times})"
         )
+
+
+def make_guests_rows(user) -> UploadGrant:
+    """A grant with many files among those of as many other grants."""
+    grants = [make_grant(user=user)[0] for _ in range(5)]
+    for grant in grants:
+        make_rows(300, user=user, grant=grant)
+    return grants[0]
 
 
 def make_sessions(user, now) -> None:
@@ -155,10 +164,19 @@ def test_one_file(db, crowd):
     assert_no_scan(plans(lambda: selectors.get_file(principal=principal_of(user), file_id=file.id)))
 
 
+def test_the_list_of_a_guests_files(db, crowd):
+    grant = UploadGrant.objects.select_related("owner").first()
+    plan = plans(lambda: selectors.files_page(principal=grants.principal_of(grant)))
+    assert_uses(plan, "ingest_file_of_grant")
+    assert "Sort" not in plan
+
+
 def test_a_session_by_its_idempotency_key(db, crowd):
     owner = UploadSession.objects.values_list("created_by", flat=True)[0]
     plan = plans(
-        lambda: UploadSession.objects.filter(created_by=owner, idempotency_key="7").first()
+        lambda: UploadSession.objects.filter(
+            created_by=owner, grant_id=None, idempotency_key="7"
+        ).first()
     )
     assert_uses(plan, "upload_session_idempotency")
 

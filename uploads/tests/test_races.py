@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from accounts.principals import PORTAL
 from accounts.tests.factories import principal_of
 from common.errors import Conflict, DooritoError, Gone
 from common.http.digests import Digest
@@ -168,7 +169,10 @@ def test_an_abort_that_comes_after_a_finalize_never_touches_the_stored_bytes():
     read_before = UploadSession.objects.select_related("file").get(id=session.id)
     file = finalize_session(principal=principal_of(session.created_by), session_id=session.id)
     ended = sessions.end_session(
-        read_before, status=SessionStatus.ABORTED, error=Gone("aborted", "Too late.")
+        read_before,
+        status=SessionStatus.ABORTED,
+        error=Gone("aborted", "Too late."),
+        actor=PORTAL,
     )
     assert not ended
     assert stored_bytes(file) == data

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from accounts.principals import PORTAL
 from accounts.tests.factories import make_user, principal_of
 from common.errors import Gone
 from common.ids import uuid7
@@ -269,7 +270,7 @@ def test_sessions_that_receive_do_not_keep_idle_ones_from_being_aborted(settings
 def test_a_kill_between_the_end_of_a_session_and_its_bytes_leaks_nothing(monkeypatch, status):
     session = make_session()
     monkeypatch.setattr(sessions, "remove_spool", lambda _: None)
-    sessions.end_session(session, status=status, error=Gone("x", "Ended."))
+    sessions.end_session(session, status=status, error=Gone("x", "Ended."), actor=PORTAL)
     assert len(on_disk()) == 1
     assert abandoned.remove_leftover_spools() == 0  # the request may still run
     make_old(session)
@@ -348,7 +349,9 @@ def test_one_spool_that_cannot_be_removed_does_not_keep_the_others(monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr(sessions, "remove_spool", lambda _: None)
         for session in ended:
-            sessions.end_session(session, status=SessionStatus.ABORTED, error=Gone("x", "Ended."))
+            sessions.end_session(
+                session, status=SessionStatus.ABORTED, error=Gone("x", "Ended."), actor=PORTAL
+            )
             make_old(session)
     with monkeypatch.context() as patch:
         refuse(patch, LocalUploads, "discard", {ended[0].spool_key})

@@ -98,13 +98,18 @@ class Wire:
 
     def answer(self) -> tuple[int, Any]:
         """The next response: its status, and its JSON, if there is any."""
+        status, _, document = self.whole_answer()
+        return status, document
+
+    def whole_answer(self) -> tuple[int, dict[str, str], Any]:
+        """With its headers, by their names in lower case."""
         status = int(self._file.readline().split()[1])
         headers = {}
         while (line := self._file.readline().strip()) != b"":
-            name, _, value = line.partition(b":")
+            name, _, value = line.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
-        body = self._file.read(int(headers.get(b"content-length", 0)))
-        return status, json.loads(body) if body else None
+        body = self._file.read(int(headers.get("content-length", 0)))
+        return status, headers, json.loads(body) if body else None
 
     def is_closed_by_the_server(self) -> bool:
         return self._file.read(1) == b""

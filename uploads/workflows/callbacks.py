@@ -53,7 +53,7 @@ def take_result(
     Conflict `result_in_progress`, InvalidInput `body_incomplete`.
     """
     run = _attempt(token)
-    _check_size(size_bytes)
+    check_result_size(size_bytes)
     return _complete_with_file(
         token,
         run,
@@ -128,7 +128,8 @@ def _complete_with_text(token: str, run: WorkflowRun, text: str) -> bool:
     return True
 
 
-def _check_size(size_bytes: int) -> None:
+def check_result_size(size_bytes: int) -> None:
+    """Raises PayloadTooLarge `result_too_large`."""
     most = settings.PORTAL_WORKFLOW_RESULT_MAX
     if size_bytes > most:
         raise PayloadTooLarge(

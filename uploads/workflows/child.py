@@ -20,6 +20,7 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
+from common import lengths
 from common.errors import DooritoError, InvalidInput
 from common.processes import end_with_parent
 from uploads.storage import open_object
@@ -35,9 +36,6 @@ from uploads.workflows.context import (
 )
 from uploads.workflows.errors import TaskFailed, TryAgain
 from uploads.workflows.messages import (
-    LINE_LENGTH,
-    MESSAGE_LENGTH,
-    NOTE_LENGTH,
     TRACEBACK_LENGTH,
     Completed,
     Failed,
@@ -131,7 +129,7 @@ class WorkerLine:
         self._connection.sendall(message.model_dump_json().encode() + b"\n")
 
     def progress(self, percent: float | None, message: str) -> None:
-        self._held = ProgressMade(percent=percent, message=_text(message, NOTE_LENGTH))
+        self._held = ProgressMade(percent=percent, message=_text(message, lengths.PROGRESS))
         if monotonic() - self._progress_at >= _PROGRESS_PAUSE:
             self.flush()
 
@@ -168,8 +166,8 @@ class _LogHandler(logging.Handler):
         self._line.send(
             Logged(
                 at=datetime.fromtimestamp(record.created, UTC),
-                level=record.levelname.lower()[:16],
-                message=_text(text, LINE_LENGTH),
+                level=record.levelname.lower()[: lengths.LOG_LEVEL],
+                message=_text(text, lengths.LOG_LINE),
             )
         )
 
@@ -240,8 +238,8 @@ def _failed(
     details: str = "",
 ) -> Failed:
     return Failed(
-        code=code[:64],
-        message=_text(message, MESSAGE_LENGTH),
+        code=code[: lengths.ERROR_CODE],
+        message=_text(message, lengths.ERROR_MESSAGE),
         traceback=_text(details[-TRACEBACK_LENGTH:], TRACEBACK_LENGTH),
         may_retry=may_retry,
         retry_after=retry_after,

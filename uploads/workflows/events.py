@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from accounts.principals import PORTAL
 from common.outbox.payloads import READERS_ONLY, Payload
 from uploads.events import Actor, FailureReason, actor
 from uploads.models import WorkflowRun
@@ -72,7 +73,7 @@ def run_event(event_type: str, run: WorkflowRun, *, output_url: str | None) -> W
         ),
         "workflow": WorkflowReference.model_validate(run.workflow, from_attributes=True),
         "file": FileReference.model_validate(run.file, from_attributes=True),
-        "actor": actor(run.owner),
+        "actor": actor(run.owner, PORTAL),
     }
     if event_type == "workflow_run.failed":
         error = FailureReason(code=run.error_code, message=run.error_message)

@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
-LINE_LENGTH = 2000  # characters of a line of the log
-NOTE_LENGTH = 200  # characters about progress
-MESSAGE_LENGTH = 500  # characters of an error, for users
+from common import lengths
+
 TRACEBACK_LENGTH = 20_000
 OUTPUT_LENGTH = 2**20  # characters; settings have less
 
@@ -19,7 +18,7 @@ class _Said(BaseModel):
 class ProgressMade(_Said):
     kind: Literal["progress"] = "progress"
     percent: float | None
-    message: Annotated[str, Field(max_length=NOTE_LENGTH)]
+    message: Annotated[str, Field(max_length=lengths.PROGRESS)]
 
 
 class Spent(_Said):
@@ -30,8 +29,8 @@ class Spent(_Said):
 class Logged(_Said):
     kind: Literal["log"] = "log"
     at: AwareDatetime
-    level: Annotated[str, Field(max_length=16)]
-    message: Annotated[str, Field(max_length=LINE_LENGTH)]
+    level: Annotated[str, Field(max_length=lengths.LOG_LEVEL)]
+    message: Annotated[str, Field(max_length=lengths.LOG_LINE)]
 
 
 class Completed(_Said):
@@ -53,8 +52,8 @@ class WentOn(_Said):
 
 class Failed(_Said):
     kind: Literal["failed"] = "failed"
-    code: Annotated[str, Field(max_length=64)]
-    message: Annotated[str, Field(max_length=MESSAGE_LENGTH)]
+    code: Annotated[str, Field(max_length=lengths.ERROR_CODE)]
+    message: Annotated[str, Field(max_length=lengths.ERROR_MESSAGE)]
     traceback: Annotated[str, Field(max_length=TRACEBACK_LENGTH)] = ""
     may_retry: bool = False
     retry_after: float | None = None  # seconds

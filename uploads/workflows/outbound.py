@@ -7,13 +7,13 @@ from typing import Annotated
 import httpx
 from pydantic import AfterValidator, Field
 
+from common import lengths
 from common.errors import InvalidInput
 from common.net import faults, guarded_httpx, ssrf
 from common.net.guarded_http import CONNECT_TIMEOUT
 from common.webhooks import sending
 from uploads.workflows.errors import TaskFailed, TryAgain
 
-URL_LENGTH = 2048  # characters
 HEAD = 64 * 1024  # bytes of an answer that says what is wrong
 SAID_LENGTH = 300  # characters of another program's message that are shown
 HIDDEN = "(hidden)"
@@ -40,7 +40,7 @@ def _url(value: str) -> str:
     return value
 
 
-Url = Annotated[str, Field(max_length=URL_LENGTH), AfterValidator(_url)]
+Url = Annotated[str, Field(max_length=lengths.URL), AfterValidator(_url)]
 
 
 @contextmanager

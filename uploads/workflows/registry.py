@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.config import JsonDict
 
+from common import lengths
 from common.errors import InvalidInput
 from uploads.workflows.context import HandedOver, RunContext, WorkflowResult
 
@@ -27,7 +28,7 @@ ADJUSTABLE: JsonDict = {"adjustable": True}
 MULTILINE: JsonDict = {"multiline": True}
 
 # The name of a WorkflowSecret: the task gets its value, the configuration never holds it.
-SecretName = Annotated[str, Field(json_schema_extra=SECRET, max_length=100)]
+SecretName = Annotated[str, Field(json_schema_extra=SECRET, max_length=lengths.SECRET_NAME)]
 
 
 class TaskConfig(BaseModel):

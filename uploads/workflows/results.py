@@ -11,6 +11,8 @@ from uuid import UUID
 
 from django.db import transaction
 
+from accounts.principals import PORTAL
+from common import lengths
 from common.db import release_connection
 from common.ids import uuid7
 from uploads import policy
@@ -80,7 +82,7 @@ def fitting_name(name: str) -> str:
     suffix = PurePath(clean).suffix
     if len(suffix.encode()) > _SUFFIX_BYTES:
         suffix = ""
-    stem = clean.removesuffix(suffix).encode()[: policy.MAX_NAME_BYTES - len(suffix.encode())]
+    stem = clean.removesuffix(suffix).encode()[: lengths.FILE_NAME - len(suffix.encode())]
     fitting = stem.decode(errors="ignore") + suffix
     return fitting if fitting.strip(".") else "result"
 
@@ -97,6 +99,7 @@ def insert_result(run: WorkflowRun, result: StoredResult) -> IngestFile:
             is_result=True,
         ),
         Proof(result.sha256, result.detected_type, result.stored),
+        actor=PORTAL,
     )
 
 

@@ -86,7 +86,8 @@ def get_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
 
 def may_read(principal: Principal, run: WorkflowRun) -> bool:
     """Whether a run, and what came of it, is for a principal to see."""
-    return run.owner_id == principal.owner.id or reaches_all_files(principal)
+    is_own = run.owner_id == principal.owner.id and not principal.is_guest
+    return is_own or reaches_all_files(principal)
 
 
 def find_run(run_id: UUID) -> WorkflowRun:
@@ -107,7 +108,7 @@ def runs_page(*, principal: Principal, **filters: Unpack[RunFilters]) -> Page[Wo
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    return _page(_runs().filter(owner=principal.owner), **filters)
+    return _page(_own(principal, _runs()), **filters)
 
 
 def all_runs_page(*, owner: User | None, **filters: Unpack[RunFilters]) -> Page[WorkflowRun]:
@@ -174,10 +175,15 @@ def latest_log(run: WorkflowRun, *, limit: int = LOG_PAGE) -> list[WorkflowLogLi
 
 
 def run_counts(*, principal: Principal) -> RunCounts:
-    runs = WorkflowRun.objects.filter(owner=principal.owner)
+    runs = _own(principal, WorkflowRun.objects.all())
     return RunCounts(
         **{value: runs.filter(status=value)[:COUNT_CAP].count() for value in RunStatus.values}
     )
+
+
+def _own(principal: Principal, runs: QuerySet[WorkflowRun]) -> QuerySet[WorkflowRun]:
+    """None of a guest's: runs are the owner's."""
+    return runs.none() if principal.is_guest else runs.filter(owner=principal.owner)
 
 
 def _runs() -> QuerySet[WorkflowRun]:

@@ -1,42 +1,11 @@
-"""The disk: room that is claimed, what is made durable, and what its errors mean."""
+"""The disk: room that is claimed, and what is made durable."""
 
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from common.errors import InsufficientStorage, ServiceUnavailable
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FAILING = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-_FULL_RETRY_SECONDS = 3600
-_FAILING_RETRY_SECONDS = 60
-
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-@contextmanager
-def disk_errors_explained() -> Iterator[None]:
-    """Raises InsufficientStorage `no_room`, ServiceUnavailable `storage_failed`."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno in _NO_ROOM:
-            raise InsufficientStorage(
-                "no_room",
-                "The portal's disk has no room for this file.",
-                retry_after=_FULL_RETRY_SECONDS,
-            ) from exc
-        if exc.errno in _FAILING:
-            raise ServiceUnavailable(
-                "storage_failed",
-                f"The portal's disk cannot be used just now ({os.strerror(exc.errno)}); "
-                "its administrator has to look at it. Try again later.",
-                retry_after=_FAILING_RETRY_SECONDS,
-            ) from exc
-        raise
 
 
 def reserve(descriptor: int, size_bytes: int, *, keep_free: int) -> None:

@@ -3,9 +3,9 @@
 import io
 from typing import BinaryIO, cast
 
+from common.disk import disk_errors_explained
 from common.errors import Gone
 from uploads.storage.base import StoredObject
-from uploads.storage.local.disk import disk_errors_explained
 from uploads.storage.local.places import Places
 
 

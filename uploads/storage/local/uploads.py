@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from common.disk import disk_errors_explained
 from uploads.storage.base import PartRules, Receipt, StoredObject, UploadHandle
 from uploads.storage.local.disk import (
     begin_write_back,
-    disk_errors_explained,
     make_folder,
     require_room,
     reserve,
@@ -220,7 +220,8 @@ class LocalReader:
     def read_into(self, buffer: memoryview, *, offset: int) -> int:
         filled = 0
         while filled < buffer.nbytes:
-            count = os.preadv(self._descriptor, [buffer[filled:]], offset + filled)
+            with disk_errors_explained():
+                count = os.preadv(self._descriptor, [buffer[filled:]], offset + filled)
             if count == 0:
                 break
             filled += count

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput, PayloadTooLarge
-from common.http.bodies import body_blocks, content_length
+from common.http.headers import refuse_content_range
 from common.http.problems import PROBLEMS
+from common.http.schemas import BINARY
+from common.http.sized import sized_body, whole_body
 from uploads.models import WorkflowRun
 from uploads.workflows import answers, callbacks, runs, selectors, starting
 from uploads.workflows.api.schemas import (
@@ -99,6 +101,7 @@ def get_log(
 @router.get(
     "/{uuid:run_id}/output",
     response={200: None} | PROBLEMS,
+    auth=Authenticator(TokenScope.WORKFLOWS, TokenScope.READ),
     openapi_extra={"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}},
 )
 def get_output(request: AuthenticatedRequest, run_id: UUID) -> HttpResponse:
@@ -157,7 +160,7 @@ _ANSWER_BODY = {
 _RESULT_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+        "content": {"application/octet-stream": {"schema": BINARY}},
     }
 }
 
@@ -182,26 +185,22 @@ def take_result(request: HttpRequest, token: str, query: Query[ResultQuery]) -> 
 
     Unless it was taken, or the attempt is over, it may be sent again.
     """
-    result = callbacks.take_result(
-        token,
-        filename=query.filename,
-        size_bytes=content_length(request),
-        blocks=body_blocks(request),
-        output_text=query.output_text,
-    )
+    refuse_content_range(request, instead="Send the result in one request.")
+    callbacks.check(token)
+    with sized_body(request, check_size=callbacks.check_result_size) as body:
+        result = callbacks.take_result(
+            token,
+            filename=query.filename,
+            size_bytes=body.size_bytes,
+            blocks=body.blocks,
+            output_text=query.output_text,
+        )
     return Status(201, ReceivedResultOut.of(result))
 
 
 def _answer(request: HttpRequest) -> answers.RunnerAnswer:
     """Raises LengthRequired, PayloadTooLarge `body_too_large`, InvalidInput `answer_invalid`."""
-    length = content_length(request)
-    if length > answers.BODY_MAX:
-        raise PayloadTooLarge(
-            "body_too_large",
-            f"An answer has at most {answers.BODY_MAX} bytes; PUT what is longer as a file.",
-            max_bytes=answers.BODY_MAX,
-        )
-    body = b"".join(bytes(block) for block in body_blocks(request))
+    body = whole_body(request, check_size=_check_answer_size)
     try:
         return answers.RunnerAnswer.model_validate_json(body)
     except ValidationError as exc:
@@ -213,6 +212,15 @@ def _answer(request: HttpRequest) -> answers.RunnerAnswer:
         raise InvalidInput(
             "answer_invalid", f"The answer is not valid: {said}.", errors=errors
         ) from exc
+
+
+def _check_answer_size(size_bytes: int) -> None:
+    if size_bytes > answers.BODY_MAX:
+        raise PayloadTooLarge(
+            "body_too_large",
+            f"An answer has at most {answers.BODY_MAX} bytes; PUT what is longer as a file.",
+            max_bytes=answers.BODY_MAX,
+        )
 
 
 def _detail(request: AuthenticatedRequest, run: WorkflowRun) -> RunDetailOut:

@@ -12,7 +12,7 @@ from ninja import Schema
 from pydantic import Field
 
 from accounts.principals import Principal
-from common.http.schemas import ErrorOut, RequestBody
+from common.http.schemas import BodyWithNulls, ErrorOut, RequestBody
 from common.pagination import Page
 from uploads.models import (
     IngestFile,
@@ -91,7 +91,7 @@ def _config_schema(workflow: Workflow, *, principal: Principal) -> dict[str, Any
 # --- Starting ------------------------------------------------------------------------------------
 
 
-class RunIn(RequestBody):
+class RunIn(BodyWithNulls):
     workflow: str = Field(description="The slug of an active workflow.")
     config: dict[str, Any] = Field(
         default_factory=dict,
@@ -163,7 +163,7 @@ class ResultOut(Schema):
         )
 
 
-class AttemptOut(Schema):
+class RunAttemptOut(Schema):
     """`worker` and `traceback` are for staff who may see tracebacks."""
 
     number: int
@@ -214,12 +214,12 @@ class RunOut(Schema):
 
 
 class RunDetailOut(RunOut):
-    output_text: str
+    output_text: str | None = Field(description="Null for a token without the scope `read`.")
     output_is_cut: bool = Field(description="Whether there was more than `output_text` holds.")
     config: dict[str, Any] = Field(
         description="What differs from the task's defaults; as far as you may change it."
     )
-    attempts: list[AttemptOut]
+    attempts: list[RunAttemptOut]
 
     @classmethod
     def of_attempts(
@@ -228,10 +228,10 @@ class RunDetailOut(RunOut):
         for_staff = principal.is_staff_with(SEE_TRACEBACKS)
         return cls(
             **_run_values(run),
-            output_text=run.output_text,
+            output_text=run.output_text if principal.may_read_contents else None,
             output_is_cut=run.output_is_cut,
             config=_visible_config(run, principal=principal),
-            attempts=[AttemptOut.of(attempt, for_staff=for_staff) for attempt in attempts],
+            attempts=[RunAttemptOut.of(attempt, for_staff=for_staff) for attempt in attempts],
         )
 
 

@@ -1,0 +1,61 @@
+"""What holds for every address of the API."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from common.errors import MethodNotAllowed, UnsupportedType
+from common.http.headers import check_content_encoding
+from common.http.hints import hint_for
+from common.http.problems import problem_response
+
+type GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class ApiMethodNotAllowedMiddleware:
+    """django-ninja answers a wrong method in plain text; the API answers in problem documents."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._get_response(request)
+        if response.status_code != 405 or not request.path.startswith(("/api/", "/f/", "/c/")):
+            return response
+        allowed = response.get("Allow", "")
+        problem = problem_response(
+            MethodNotAllowed(
+                "method_not_allowed", f"This address takes {allowed}.{hint_for(request)}"
+            )
+        )
+        problem["Allow"] = allowed
+        return problem
+
+
+class ContentEncodingMiddleware:
+    """The API decodes no body: a compressed file would be stored as if it were the file."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path.startswith("/api/"):
+            try:
+                check_content_encoding(request.headers.get("Content-Encoding"))
+            except UnsupportedType as error:
+                return problem_response(error)
+        return self._get_response(request)
+
+
+class ApiCachingMiddleware:
+    """Answers of the API are for whoever asked, and change: no cache may keep them."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._get_response(request)
+        if request.path.startswith("/api/"):
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response

@@ -1,0 +1,24 @@
+"""How long texts are that the database keeps, in characters: columns, checks and forms agree."""
+
+TOKEN_NAME = 100
+EMAIL = 254  # RFC 5321, as Django's EmailField has it
+
+FILE_NAME = 255  # counted in bytes of UTF-8 where it is checked, as file systems do
+FILE_PATH = 4096
+BATCH_NAME = 255
+IDEMPOTENCY_KEY = 255
+CONTENT_TYPE = 255
+
+ERROR_CODE = 64
+ERROR_MESSAGE = 500  # for people
+
+URL = 2048
+DESCRIPTION = 255
+EVENT_TYPE = 64
+
+WORKFLOW_NAME = 100
+SECRET_NAME = 100
+WORKER = 255
+PROGRESS = 200
+LOG_LEVEL = 16
+LOG_LINE = 2000
