@@ -17,8 +17,9 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 from django.db.transaction import Atomic
-from django.utils import timezone
 
 from accounts.principals import PORTAL, Actor
 from common import lengths
@@ -135,16 +136,16 @@ def leave_batch(file_id: UUID, *, batch_id: UUID, actor: Actor) -> None:
             batches.remove_file(batch_id, actor=actor)
 
 
-def consume(file_id: UUID, *, purge_at: datetime, actor: Actor) -> IngestFile | None:
+def consume(file_id: UUID, *, purge_at: Combinable, actor: Actor) -> IngestFile | None:
     """For a caller who asks for a file to process: exactly one gets it, before it expires.
 
     Its bytes stay until `purge_at`.
     """
-    unexpired = _stored(file_id).filter(expires_at__gt=timezone.now())
+    unexpired = _stored(file_id).filter(expires_at__gt=Now())
     return _consume(unexpired, file_id, purge_at=purge_at, actor=actor)
 
 
-def consume_after_runs(file_id: UUID, *, purge_at: datetime) -> IngestFile | None:
+def consume_after_runs(file_id: UUID, *, purge_at: Combinable) -> IngestFile | None:
     """For runs that are done with a file, which may have expired while they kept it."""
     return _consume(_stored(file_id), file_id, purge_at=purge_at, actor=PORTAL)
 
@@ -162,29 +163,27 @@ def expire(file_id: UUID) -> bool:
         # Who begins to work on a file holds its row meanwhile: it can be seen from here on.
         IngestFile.objects.select_for_update().get(id=file_id)
         unused = (~condition for condition in hooks.keeps_file)
-        expired = Q(*unused, expires_at__lte=timezone.now())
+        expired = Q(*unused, expires_at__lte=Now())
         return _delete(file_id, expired, was=FileStatus.STORED, actor=PORTAL)
 
 
 def extend(file_id: UUID, *, expires_at: datetime) -> bool:
     """Keep a stored file longer; False when it is kept as long already, or is gone."""
-    now = timezone.now()
     return (
         _stored(file_id)
-        .filter(expires_at__gt=now, expires_at__lt=expires_at)
+        .filter(expires_at__gt=Now(), expires_at__lt=expires_at)
         .change(expires_at=expires_at, expiry_notified_at=None)
     )
 
 
-def announce_expiring(*, before: datetime, limit: int) -> int:
+def announce_expiring(*, before: Combinable, limit: int) -> int:
     """Emit `file.expiring`, once each, for up to `limit` files that expire until then."""
-    now = timezone.now()
     with _one_transaction():
         due = list(
             IngestFile.objects.filter(
                 status=FileStatus.STORED,
                 expiry_notified_at__isnull=True,
-                expires_at__gt=now,
+                expires_at__gt=Now(),
                 expires_at__lte=before,
             )
             .select_related("uploaded_by")
@@ -193,14 +192,14 @@ def announce_expiring(*, before: datetime, limit: int) -> int:
         )
         for file in due:
             announce_file("file.expiring", file, actor=PORTAL)
-        IngestFile.objects.filter(id__in=[file.id for file in due]).update(expiry_notified_at=now)
+        IngestFile.objects.filter(id__in=[file.id for file in due]).update(expiry_notified_at=Now())
     return len(due)
 
 
 def mark_purged(file_id: UUID) -> bool:
     """The bytes of a consumed or deleted file were removed."""
     unpurged = IngestFile.objects.filter(id=file_id, purged_at__isnull=True)
-    return unpurged.change(purged_at=timezone.now())
+    return unpurged.change(purged_at=Now())
 
 
 def _one_transaction() -> Atomic:
@@ -229,15 +228,14 @@ def _insert(new: NewFile, **state: Any) -> IngestFile:
 
 
 def _stored_values(proof: Proof) -> dict[str, Any]:
-    now = timezone.now()
     return {
         "sha256": proof.sha256,
         "detected_type": proof.detected_type,
         "storage_backend": proof.stored.backend,
         "storage_bucket": proof.stored.bucket,
         "storage_key": proof.stored.key,
-        "stored_at": now,
-        "expires_at": first_expiry(now),
+        "stored_at": Now(),
+        "expires_at": first_expiry(),
     }
 
 
@@ -249,12 +247,10 @@ def _tell_stored(file: IngestFile, actor: Actor) -> None:
 
 
 def _consume(
-    stored: TimeStampedQuerySet, file_id: UUID, *, purge_at: datetime, actor: Actor
+    stored: TimeStampedQuerySet, file_id: UUID, *, purge_at: Combinable, actor: Actor
 ) -> IngestFile | None:
     with _one_transaction():
-        consumed = stored.change(
-            status=FileStatus.PROCESSED, processed_at=timezone.now(), purge_at=purge_at
-        )
+        consumed = stored.change(status=FileStatus.PROCESSED, processed_at=Now(), purge_at=purge_at)
         if not consumed:
             return None
         file = _changed(file_id)
@@ -265,10 +261,9 @@ def _consume(
 
 def _delete(file_id: UUID, condition: Q = ALWAYS, *, was: FileStatus, actor: Actor) -> bool:
     """The first step of a removal: the bytes go with the next purge."""
-    now = timezone.now()
     with _one_transaction():
         deleted = IngestFile.objects.filter(condition, id=file_id, status=was).change(
-            status=FileStatus.DELETED, deleted_at=now, purge_at=now
+            status=FileStatus.DELETED, deleted_at=Now(), purge_at=Now()
         )
         if deleted:
             file = _changed(file_id)
