@@ -15,6 +15,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import date
 from django.utils import timezone
@@ -182,7 +183,7 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
 
     @admin.display(description="Old secrets")
     def old_secrets(self, endpoint: WebhookEndpoint) -> str:
-        ends = endpoint.retired_secrets.filter(expires_at__gt=timezone.now()).order_by("-id")
+        ends = endpoint.retired_secrets.filter(expires_at__gt=Now()).order_by("-id")
         said = [
             f"one signs until {date(end, 'DATETIME_FORMAT')}"
             for end in ends.values_list("expires_at", flat=True)

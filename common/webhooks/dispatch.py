@@ -27,6 +27,7 @@ from django.db.models import Min, OuterRef, Subquery
 from django.utils import timezone
 from psycopg import AsyncConnection
 
+from common.db import database_now
 from common.ids import uuid7
 from common.models import KickLane, OutboxEvent, WebhookAttempt, WebhookEndpoint
 from common.net import guarded_http
@@ -277,7 +278,7 @@ async def _attempt_alone(claim: Claim) -> sending.Result:
 def _ask_for_next_run() -> None:
     own = open_deliveries().filter(endpoint=OuterRef("pk")).order_by("due_at").values("due_at")
     next_due = WebhookEndpoint.objects.aggregate(next=Min(Subquery(own[:1])))["next"]
-    sweep = timezone.now() + timedelta(minutes=settings.OUTBOX_SWEEP_INTERVAL_MINUTES)
+    sweep = database_now() + timedelta(minutes=settings.OUTBOX_SWEEP_INTERVAL_MINUTES)
     if next_due is not None and next_due < sweep:
         kicks.request(next_due)
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.errors import NotFound
@@ -36,7 +37,7 @@ def add_endpoint(
     chosen: EndpointSettings,
     *,
     user: AbstractBaseUser | None = None,
-    expires_at: datetime | None = None,
+    lifetime: timedelta | None = None,
 ) -> WebhookEndpoint:
     """Register a receiver; its new secret is in `secret`. Raises what
     `endpoint_settings.check` raises."""
@@ -45,7 +46,7 @@ def add_endpoint(
         **asdict(chosen),
         secret=sending.new_secret(),
         created_by_id=user.pk if user else None,
-        expires_at=expires_at,
+        expires_at=None if lifetime is None else Now() + lifetime,
     )
 
 
@@ -104,7 +105,7 @@ def rotate_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
     with transaction.atomic():
         endpoint = locked(endpoint_id)
         RetiredSecret.objects.create(
-            endpoint=endpoint, secret=endpoint.secret, expires_at=timezone.now() + overlap
+            endpoint=endpoint, secret=endpoint.secret, expires_at=Now() + overlap
         )
         endpoint.secret = sending.new_secret()
         endpoint.save(update_fields=["secret", "updated_at"])
@@ -131,13 +132,13 @@ def revoke_old_secrets(*, endpoint_id: UUID) -> int:
 
 def overlap_end(endpoint: WebhookEndpoint) -> datetime | None:
     """Until when an old secret signs beside the current one; None when none does."""
-    signing = endpoint.retired_secrets.filter(expires_at__gt=timezone.now())
+    signing = endpoint.retired_secrets.filter(expires_at__gt=Now())
     return signing.aggregate(end=Max("expires_at"))["end"]
 
 
 def purge_secrets() -> None:
     """Forget secrets that sign no more."""
-    RetiredSecret.objects.filter(expires_at__lte=timezone.now()).delete()
+    RetiredSecret.objects.filter(expires_at__lte=Now()).delete()
 
 
 def locked(endpoint_id: UUID) -> WebhookEndpoint:
@@ -289,16 +290,16 @@ def _delete_some(endpoint_id: UUID) -> int:
 # --- Temporary endpoints ---------------------------------------------------------------------
 
 
-def keep_alive(*, endpoint_id: UUID, until: datetime) -> None:
-    """Put the end of a temporary endpoint off. Raises NotFound `webhook_not_found`."""
+def keep_alive(*, endpoint_id: UUID, lifetime: timedelta) -> None:
+    """Let a temporary endpoint live on for so long. Raises NotFound `webhook_not_found`."""
     if not WebhookEndpoint.objects.filter(id=endpoint_id, expires_at__isnull=False).change(
-        expires_at=until
+        expires_at=Now() + lifetime
     ):
         raise not_found(endpoint_id)
 
 
 def remove_expired() -> None:
     """Remove the temporary endpoints whose listener went away without doing so."""
-    expired = WebhookEndpoint.objects.filter(expires_at__lte=timezone.now())
+    expired = WebhookEndpoint.objects.filter(expires_at__lte=Now())
     for endpoint_id in list(expired.values_list("id", flat=True)):
         _remove(expired, endpoint_id)

@@ -15,9 +15,8 @@ from django.contrib.auth import get_user_model
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.template.loader import render_to_string
-from django.utils import timezone
 
 from common.errors import NotFound
 from common.models import DisabledReason, HealthNotice, WebhookAttempt, WebhookEndpoint
@@ -39,7 +38,6 @@ def note(*, succeeded: Collection[UUID], failures: Mapping[UUID, int]) -> None:
     recovered = set(ailing.values_list("id", flat=True))
     if not recovered and not failures:
         return
-    now = timezone.now()
     with transaction.atomic():
         for endpoint_id in sorted(recovered | set(failures)):  # in one order: no deadlock
             row = WebhookEndpoint.objects.filter(id=endpoint_id)
@@ -48,22 +46,21 @@ def note(*, succeeded: Collection[UUID], failures: Mapping[UUID, int]) -> None:
             if failed := failures.get(endpoint_id):
                 row.update(
                     consecutive_failures=F("consecutive_failures") + failed,
-                    failing_since=Coalesce("failing_since", now),
+                    failing_since=Coalesce("failing_since", Now()),
                 )
 
 
 def _failing(share: float) -> Q:
     """Endpoints that went a share of the way to being disabled."""
-    now = timezone.now()
     failing = Q(pk__in=[])
     if settings.PORTAL_WEBHOOK_DISABLE_AFTER_FAILURES:
         failing |= Q(
             consecutive_failures__gte=settings.PORTAL_WEBHOOK_DISABLE_AFTER_FAILURES * share,
-            failing_since__lte=now - NOT_BEFORE * share,
+            failing_since__lte=Now() - NOT_BEFORE * share,
         )
     if settings.PORTAL_WEBHOOK_DISABLE_AFTER_HOURS:
         hours = timedelta(hours=settings.PORTAL_WEBHOOK_DISABLE_AFTER_HOURS)
-        failing |= Q(failing_since__lte=now - hours * share)
+        failing |= Q(failing_since__lte=Now() - hours * share)
     return failing & Q(is_active=True, expires_at__isnull=True)
 
 

@@ -99,7 +99,7 @@ def _register(url: str, event_types: tuple[str, ...], target: str | None) -> Web
         timeout_seconds=TIMEOUT_MAX,
     )
     try:
-        return endpoints.add_endpoint(chosen, expires_at=timezone.now() + LIFETIME)
+        return endpoints.add_endpoint(chosen, lifetime=LIFETIME)
     except InvalidInput as exc:
         if exc.code != "webhook_url_not_public":
             raise
@@ -143,7 +143,7 @@ def _stay_alive(endpoint_id: UUID) -> None:
 
 def give_sign_of_life(endpoint_id: UUID) -> None:
     try:
-        endpoints.keep_alive(endpoint_id=endpoint_id, until=timezone.now() + LIFETIME)
+        endpoints.keep_alive(endpoint_id=endpoint_id, lifetime=LIFETIME)
         is_active = endpoints.get(endpoint_id=endpoint_id).is_active
     except NotFound as exc:
         raise Gone(
