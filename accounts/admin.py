@@ -1,14 +1,18 @@
 """Accounts and tokens in the admin, and how one logs in to it."""
 
+from typing import Any
+
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts import services
+from accounts import permissions, services
 from accounts.forms import ThrottledAuthenticationForm
 from accounts.models import ApiToken, User
 
@@ -27,15 +31,25 @@ class UserCreationForm(AdminUserCreationForm):
         field_classes = {"email": forms.EmailField}
 
 
+# What makes an account more than an ordinary one. Only superusers give and take it.
+PRIVILEGES = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_superuser
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
+    """Staff manage the accounts of those who may do no more than they."""
+
     add_form = UserCreationForm
     fieldsets = (
         (None, {"fields": ("email", "password")}),
         ("Person", {"fields": ("first_name", "last_name")}),
         (
             "Permissions",
-            {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
+            {"fields": PRIVILEGES},
         ),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
@@ -52,6 +66,39 @@ class UserAdmin(DjangoUserAdmin):
     list_display = ("email", "first_name", "last_name", "is_active", "is_staff", "date_joined")
     search_fields = ("email", "first_name", "last_name")
     ordering = ("email",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if is_superuser(request) else (*fields, *PRIVILEGES)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_manage(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_manage(request, obj)
+
+
+def _may_manage(request: HttpRequest, account: User | None) -> bool:
+    if account is None:  # asked of accounts in general
+        return True
+    return isinstance(request.user, User) and permissions.may_manage(request.user, account)
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin):
+    """A group gives permissions to all its members, oneself perhaps included."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return is_superuser(request)
 
 
 @admin.register(ApiToken)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import F
-from django.utils import timezone
+from django.db.models import DurationField, ExpressionWrapper, F
+from django.db.models.functions import Now
 
 from accounts.models import Throttle
 from common.errors import TooManyRequests
@@ -66,10 +66,11 @@ class Counter:
 
 @dataclass(frozen=True)
 class Count:
-    """Where a counter stands."""
+    """Where a counter stands, and how long its window lasts still."""
 
     number: int
     window_start: datetime
+    left: timedelta
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,24 @@ class LoginAttempt:
     others: Mapping[Counter, Count]
 
 
-# One statement: of two requests at once the second waits for the first's row and adds to it.
+# A window that begins in the future is none: the clock was set back since. By so much statements
+# that wait for one another can differ.
+_CLOCK_SLACK = timedelta(minutes=1)
+
+# One statement: of two requests at once the second waits for the first's row and adds to it. The
+# time is the database's, read once the row is ours.
 _COUNT = """
-    INSERT INTO throttle AS known (key, count, window_start) VALUES (%(key)s, 1, %(now)s)
-    ON CONFLICT (key) DO UPDATE SET
-        count = CASE WHEN known.window_start <= %(over)s THEN 1 ELSE known.count + 1 END,
-        window_start = CASE WHEN known.window_start <= %(over)s
-            THEN EXCLUDED.window_start ELSE known.window_start END
-    RETURNING count, window_start
+    INSERT INTO throttle AS known (key, count, window_start)
+    VALUES (%(key)s, 1, clock_timestamp())
+    ON CONFLICT (key) DO UPDATE SET (count, window_start) = (
+        SELECT CASE WHEN goes_on THEN known.count + 1 ELSE 1 END,
+            CASE WHEN goes_on THEN known.window_start ELSE clock_timestamp() END
+        FROM (SELECT known.window_start BETWEEN
+            clock_timestamp() - make_interval(secs => %(window)s)
+            AND clock_timestamp() + make_interval(secs => %(slack)s) AS goes_on) AS window_
+    )
+    RETURNING count, window_start,
+        window_start + make_interval(secs => %(window)s) - clock_timestamp()
 """
 
 
@@ -150,7 +161,7 @@ def count_reset(*, email: str, address: str) -> None:
 
 def purge() -> int:
     """Delete a batch of counts whose window is over; how many it were."""
-    over = Throttle.objects.filter(window_start__lt=timezone.now() - LONGEST_WINDOW)
+    over = Throttle.objects.filter(window_start__lt=Now() - LONGEST_WINDOW)
     with transaction.atomic():
         # What a request counts on at this moment is skipped, and met by the next purge.
         batch = over.order_by("window_start").select_for_update(skip_locked=True)
@@ -165,11 +176,10 @@ def _count(counters: Sequence[Counter], *, code: str, message: str) -> dict[Coun
     So whoever is refused brings no other limit nearer. A flood is refused by one read, and locks
     and writes nothing. Raises TooManyRequests.
     """
-    now = timezone.now()
-    waits = [_wait(counter, count, now) for counter, count in _reached(counters, now).items()]
+    waits = [count.left for count in _reached(counters)]
     if not waits:
         try:
-            return _count_all(counters, now)
+            return _count_all(counters)
         except _LimitReachedError as reached:
             waits = [reached.wait]
     wait = math.ceil(max(waits).total_seconds())
@@ -184,36 +194,39 @@ class _LimitReachedError(Exception):
         self.wait = wait
 
 
-def _reached(counters: Sequence[Counter], now: datetime) -> dict[Counter, Count]:
-    by_key = {counter.key: counter for counter in counters}
-    rows = Throttle.objects.filter(key__in=by_key).values_list("key", "count", "window_start")
-    found = {by_key[key]: Count(number, start) for key, number, start in rows}
-    return {
-        counter: count
-        for counter, count in found.items()
-        if count.number >= counter.rule.limit and count.window_start > now - counter.rule.window
-    }
+def _reached(counters: Sequence[Counter]) -> list[Count]:
+    """Where counters stand that have reached their limit in a window that goes on."""
+    rules = {counter.key: counter.rule for counter in counters}
+    age = ExpressionWrapper(Now() - F("window_start"), DurationField())
+    rows = Throttle.objects.filter(key__in=rules).annotate(age=age)
+    found = rows.values_list("key", "count", "window_start", "age")
+    return [
+        Count(number, start, rules[key].window - age)
+        for key, number, start, age in found
+        if number >= rules[key].limit and -_CLOCK_SLACK <= age < rules[key].window
+    ]
 
 
 @transaction.atomic
-def _count_all(counters: Sequence[Counter], now: datetime) -> dict[Counter, Count]:
+def _count_all(counters: Sequence[Counter]) -> dict[Counter, Count]:
     counts = {}
     for counter in counters:  # from the narrow to the wide, in all callers: no deadlock
-        count = _count_one(counter, now)
+        count = _count_one(counter)
         if count.number > counter.rule.limit:
-            raise _LimitReachedError(_wait(counter, count, now))
+            raise _LimitReachedError(count.left)
         counts[counter] = count
     return counts
 
 
-def _count_one(counter: Counter, now: datetime) -> Count:
+def _count_one(counter: Counter) -> Count:
+    values: dict[str, str | float] = {
+        "key": counter.key,
+        "window": counter.rule.window.total_seconds(),
+        "slack": _CLOCK_SLACK.total_seconds(),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT, {"key": counter.key, "now": now, "over": now - counter.rule.window})
+        cursor.execute(_COUNT, values)
         return Count(*cursor.fetchone())
-
-
-def _wait(counter: Counter, count: Count, now: datetime) -> timedelta:
-    return count.window_start + counter.rule.window - now
 
 
 def _in_words(seconds: int) -> str:

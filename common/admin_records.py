@@ -31,6 +31,21 @@ class ReadOnly(admin.options.BaseModelAdmin):
         return False
 
 
+class ListsNamesOnly(admin.options.BaseModelAdmin):
+    """Mixin: the confirmation of a deletion lists no more than the rows that were chosen.
+
+    What goes with them, or stays, may be millions of rows.
+    """
+
+    def get_deleted_objects(
+        self,
+        objs: Any,
+        request: HttpRequest,  # noqa: ARG002
+    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
+        names = [str(each) for each in objs]
+        return names, {self.opts.verbose_name_plural: len(names)}, set(), []
+
+
 class NoNulInFilters(admin.ModelAdmin):
     """PostgreSQL's text holds no NUL: a filter with one is as wrong as others Django refuses."""
 

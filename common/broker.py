@@ -9,7 +9,7 @@ KEEP = timedelta(hours=1)
 
 
 def purge_consumed(limit: int) -> int:
-    """Delete up to `limit` consumed messages; how many it were. 0 with any other transport."""
+    """Delete up to `limit` consumed messages; returns how many. 0 with any other transport."""
     # The transport stamps a message with the worker's local time when it is consumed.
     before = timezone.make_naive(timezone.now() - KEEP, timezone.get_default_timezone())
     with connection.cursor() as cursor:

@@ -1,5 +1,7 @@
 """Database connections, slow work, and what is told of a database that cannot do it."""
 
+from datetime import datetime
+
 from django.db import InterfaceError, OperationalError, connection
 
 from common.errors import DooritoError, InsufficientStorage, ServiceUnavailable
@@ -11,6 +13,18 @@ DATABASE_GONE = (OperationalError, InterfaceError)
 # lock_not_available.
 _PASSING = {"40P01", "40001", "57014", "55P03"}
 _DISK_FULL = "53100"
+
+
+def database_now() -> datetime:
+    """What time it is for the database, for the rare cases where a statement cannot say `Now()`.
+
+    Times that processes compare with each other's are the database's: machines' clocks differ, and
+    are set.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
 
 
 def release_connection() -> None:

@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from accounts import principals
 from accounts.models import User
 from accounts.principals import Actor
+from common.admin_records import ListsNamesOnly
 from uploads.admin_records import UploadRecordAdmin
 from uploads.files import grants, lifecycle
 from uploads.models import IngestFile, UploadBatch, UploadGrant, UploadSession
@@ -27,7 +28,7 @@ def _acting(request: HttpRequest) -> Actor:
 
 
 @admin.register(IngestFile)
-class IngestFileAdmin(UploadRecordAdmin):
+class IngestFileAdmin(ListsNamesOnly, UploadRecordAdmin):
     owner = "uploaded_by"
     id_fields = ("id", "batch_id")
     search_help_text = "The id of a file or batch, or the beginning of an e-mail address."
@@ -83,15 +84,6 @@ class IngestFileAdmin(UploadRecordAdmin):
             self.message_user(request, "Nothing is left of these files.", messages.WARNING)
             return None
         return delete_selected(self, request, removable)
-
-    def get_deleted_objects(
-        self,
-        objs: Any,
-        request: HttpRequest,  # noqa: ARG002
-    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
-        """What the confirmation lists: files only, for their rows and sessions stay."""
-        names = [str(file) for file in objs]
-        return names, {self.opts.verbose_name_plural: len(names)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: IngestFile) -> None:
         lifecycle.remove_file(file_id=obj.id, actor=_acting(request))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import F, Func, QuerySet, Sum, TextField
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts.models import TokenScope
 from accounts.principals import Principal
@@ -160,7 +160,7 @@ def dashboard(*, principal: Principal) -> Dashboard:
     """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
     files = _own_files(principal).filter(is_result=False)
     stored = files.filter(status=FileStatus.STORED)
-    soon = timezone.now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
+    soon = Now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
     newest_stored = stored.order_by("-id")[:COUNT_CAP]
     return Dashboard(
         **{value: files.filter(status=value)[:COUNT_CAP].count() for value in FileStatus.values},

@@ -11,7 +11,8 @@ from uploads.files import retention
 from uploads.receiving import abandoned
 from uploads.workflows import claims, engine, leftovers, queue
 
-_KICK_EXPIRES = 60  # seconds; the sweep has sent others by then
+# Seconds. The sweep has sent others long before; workers' clocks may differ by hours.
+_KICK_EXPIRES = 24 * 3600
 _stopping = threading.Event()
 
 

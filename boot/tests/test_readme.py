@@ -1,4 +1,4 @@
-"""README.md tells the truth: what it names exists, and what exists for users is named."""
+"""README.md and docs/ tell the truth: what they name exists, what exists for users is named."""
 
 import re
 
@@ -11,7 +11,8 @@ from boot.tests.portal import ROOT
 from common.outbox.types import event_types
 from uploads.api import api
 
-TEXT = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
 def make_targets() -> set[str]:
@@ -63,3 +64,15 @@ def test_every_folder_named_exists():
     folders = re.findall(r"^\| `([a-z]+/)` \|", TEXT, re.MULTILINE)
     assert folders
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_module_named_exists():
+    named = set(re.findall(r"`((?:boot|common|accounts|uploads|frontend|scripts)/[\w/.]*)`", TEXT))
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []

@@ -7,9 +7,6 @@ That form is read as it was sent: nothing renamed, skipped, or taken for whole w
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedRandom
-from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from django.conf import settings
@@ -17,10 +14,9 @@ from django.core.files.uploadhandler import FileUploadHandler
 from django.http import HttpRequest
 from django.http.multipartparser import MultiPartParserError
 
-from common import disk
 from common.errors import InvalidInput, PayloadTooLarge
-from common.http.bodies import body_blocks, body_length, no_length
-from common.http.exchange import BLOCK_BYTES
+from common.http.aside import Aside, set_aside
+from common.http.bodies import body_blocks, body_length
 from common.http.multipart import Part, invalid_form, read_parts
 
 _OVERHEAD_BYTES = 64 * 1024  # boundaries and the other fields
@@ -33,14 +29,15 @@ class FormFile:
 
     filename: str
     content_type: str
-    size_bytes: int
-    content: BufferedRandom
+    content: Aside
+
+    @property
+    def size_bytes(self) -> int:
+        return self.content.size_bytes
 
     def blocks(self) -> Iterator[memoryview]:
-        """Its bytes from the beginning."""
-        self.content.seek(0)
-        while block := self.content.read(BLOCK_BYTES):
-            yield memoryview(block)
+        """Its bytes from the beginning; each block is valid until the one after the next."""
+        return self.content.blocks()
 
 
 @dataclass(frozen=True)
@@ -58,14 +55,13 @@ def read_form(request: HttpRequest, *, check_size: Callable[[int], object]) -> I
     `check_size` raises for more bytes than its file may have, before they are read where the
     length of the body says so. Raises InvalidInput `form_invalid`, `body_incomplete`,
     `file_missing`, `several_files`, `repeated_field` or `unknown_field` (another file),
-    UnsupportedType `encoding_unsupported`, PayloadTooLarge, InsufficientStorage `no_room`.
+    UnsupportedType `encoding_unsupported`, PayloadTooLarge, and what `set_aside` raises.
     """
     length = body_length(request)
-    if length is None:
-        raise no_length()
-    check_size(length - _OVERHEAD_BYTES)
+    if length is not None:
+        check_size(length - _OVERHEAD_BYTES)
     boundary = (request.content_params or {}).get("boundary", "").encode()
-    with _set_aside(size_bytes=length) as aside:
+    with set_aside(expected_bytes=length or 0) as aside:
         form = _FormSoFar(aside, check_size=check_size)
         for part in read_parts(_whole(body_blocks(request), length=length), boundary=boundary):
             form.add(part)
@@ -86,7 +82,7 @@ class FieldsOnlyUploadHandler(FileUploadHandler):
 class _FormSoFar:
     """What of a form was read: its fields in memory, its file in `aside`."""
 
-    def __init__(self, aside: BufferedRandom, *, check_size: Callable[[int], object]) -> None:
+    def __init__(self, aside: Aside, *, check_size: Callable[[int], object]) -> None:
         self._aside = aside
         self._check_size = check_size
         self._fields: dict[str, str] = {}
@@ -142,38 +138,21 @@ class _FormSoFar:
             yield block
 
     def _add_file(self, part: Part, *, filename: str) -> None:
-        size = 0
         for block in part.blocks:
-            size += len(block)
-            self._check_size(size)
-            with disk.disk_errors_explained():
-                self._aside.write(block)
-        with disk.disk_errors_explained():
-            self._aside.flush()
+            self._check_size(self._aside.size_bytes + len(block))
+            self._aside.write(block)
         self._file = FormFile(
             filename=filename.replace("\\", "/").rsplit("/", 1)[-1],  # RFC 7578, 4.2
             content_type=part.content_type,
-            size_bytes=size,
             content=self._aside,
         )
 
 
-@contextmanager
-def _set_aside(*, size_bytes: int) -> Iterator[BufferedRandom]:
-    """A file without a name (open(2), O_TMPFILE) in the data directory: gone after any kill."""
-    folder = Path(settings.DOORITO_DATA_DIR)
-    with disk.disk_errors_explained():
-        folder.mkdir(parents=True, exist_ok=True)
-        disk.require_room(folder, size_bytes=size_bytes)
-        aside = TemporaryFile(dir=folder)  # noqa: SIM115
-    with aside:
-        yield aside
-
-
-def _whole(blocks: Iterable[memoryview], *, length: int) -> Iterator[memoryview]:
+def _whole(blocks: Iterable[memoryview], *, length: int | None) -> Iterator[memoryview]:
     """The blocks of a body. Raises InvalidInput `body_incomplete` where the connection ended."""
+    received = 0
     for block in blocks:
-        length -= block.nbytes
+        received += block.nbytes
         yield block
-    if length > 0:
+    if length is not None and received < length:
         raise InvalidInput("body_incomplete", "The connection ended early; send it again.")

@@ -3,7 +3,7 @@
 from typing import Any, Self
 
 from django.db import models
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from common.ids import uuid7
 
@@ -12,7 +12,7 @@ class TimeStampedQuerySet(models.QuerySet):
     """Keeps `updated_at` true for the conditional updates that state changes are made of."""
 
     def update(self, **kwargs: Any) -> int:
-        kwargs.setdefault("updated_at", timezone.now())
+        kwargs.setdefault("updated_at", Now())
         return super().update(**kwargs)
 
     def change(self, **kwargs: Any) -> bool:

@@ -8,7 +8,7 @@ from common.models.base import TimeStampedModel
 
 
 class DeliveryStatus(models.TextChoices):
-    """Of a delivery; an event's is the roll-up of its deliveries'."""
+    """The state of a delivery. The state of an event sums up those of its deliveries."""
 
     PENDING = "pending"
     SENDING = "sending"

@@ -50,7 +50,7 @@ def body(event: Fact) -> bytes:
 
 
 def envelope_for(reader: Any, event: OutboxEvent) -> dict[str, Any]:
-    """The same for a person to see, who is a principal: everybody who shows events asks here.
+    """What a person may see of an event. `reader` is a principal; every page and answer asks here.
 
     To see events is one permission, to read the files that they are about is another: what gives
     a file's content away is hidden from those who may not read it.

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +12,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Prefetch
 from django.db.models.signals import post_save
-from django.utils import timezone
 
 from common import content_types
+from common.db import database_now
 from common.ids import first_id
 from common.models import (
     DeliveryStatus,
@@ -69,14 +69,13 @@ def emit_event(
         payload=payload,
         **asdict(subject),
     )
-    now = timezone.now()
-    endpoints = _subscribed(event, now=now)
+    endpoints = _subscribed(event)
     if not endpoints:
         event.status = DeliveryStatus.DELIVERED
-    if not _insert(event, now=now):
+    if not _insert(event):
         return OutboxEvent.objects.get(event_type=event_type, idempotency_key=idempotency_key)
     if endpoints:
-        _deliver(event, endpoints, now=now)
+        _deliver(event, endpoints)
     return event
 
 
@@ -84,18 +83,16 @@ _INSERT = """
     INSERT INTO outbox_event (id, created_at, updated_at, event_type, schema_version,
         aggregate_type, aggregate_id, idempotency_key, payload, user_id, batch_id, content_type,
         status)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    ON CONFLICT (event_type, idempotency_key) DO NOTHING
+    VALUES (%s, statement_timestamp(), statement_timestamp(), %s, %s,
+        %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (event_type, idempotency_key) DO NOTHING RETURNING created_at
 """
 
 
-def _insert(event: OutboxEvent, *, now: datetime) -> bool:
+def _insert(event: OutboxEvent) -> bool:
     """Whether the fact is new. One statement: with each file that is stored there is an event."""
-    event.created_at = event.updated_at = now
     values: list[Any] = [
         event.id,
-        now,
-        now,
         event.event_type,
         event.schema_version,
         event.aggregate_type,
@@ -109,14 +106,16 @@ def _insert(event: OutboxEvent, *, now: datetime) -> bool:
     ]
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, values)
-        is_new = cursor.rowcount == 1
-    if is_new:
-        event._state.adding = False
-        post_save.send(sender=OutboxEvent, instance=event, created=True)
-    return is_new
+        row = cursor.fetchone()
+    if row is None:
+        return False
+    event.created_at = event.updated_at = row[0]
+    event._state.adding = False
+    post_save.send(sender=OutboxEvent, instance=event, created=True)
+    return True
 
 
-def _subscribed(event: OutboxEvent, *, now: datetime) -> list[WebhookEndpoint]:
+def _subscribed(event: OutboxEvent) -> list[WebhookEndpoint]:
     """The endpoints that take an event, locked against removal until the commit.
 
     Or the delivery's foreign key would fail there and take the reported change with it. Emitters
@@ -124,19 +123,19 @@ def _subscribed(event: OutboxEvent, *, now: datetime) -> list[WebhookEndpoint]:
     """
     endpoints = WebhookEndpoint.objects.raw(
         "SELECT id, event_types, content_types, user_id, batch_id, retry_schedule"
-        " FROM webhook_endpoint WHERE is_active AND (expires_at IS NULL OR expires_at > %s)"
-        " FOR KEY SHARE",
-        [now],
+        " FROM webhook_endpoint"
+        " WHERE is_active AND (expires_at IS NULL OR expires_at > statement_timestamp())"
+        " FOR KEY SHARE"
     )
     return [endpoint for endpoint in endpoints if takes(endpoint, event)]
 
 
-def _deliver(event: OutboxEvent, endpoints: list[WebhookEndpoint], *, now: datetime) -> None:
+def _deliver(event: OutboxEvent, endpoints: list[WebhookEndpoint]) -> None:
     deliveries = [
         WebhookDelivery(
             event=event,
             endpoint_id=endpoint.id,
-            due_at=now + timedelta(seconds=retry_schedule(endpoint)[0]),
+            due_at=event.created_at + timedelta(seconds=retry_schedule(endpoint)[0]),
         )
         for endpoint in endpoints
     ]
@@ -220,8 +219,8 @@ def roll_up(event_ids: Collection[UUID]) -> None:
 
 
 def purge_events(limit: int) -> int:
-    """Delete up to `limit` finished events older than OUTBOX_RETENTION_HOURS; how many it were."""
-    before = first_id(timezone.now() - timedelta(hours=settings.OUTBOX_RETENTION_HOURS))
+    """Delete up to `limit` finished events older than OUTBOX_RETENTION_HOURS; returns how many."""
+    before = first_id(database_now() - timedelta(hours=settings.OUTBOX_RETENTION_HOURS))
     with transaction.atomic():
         old = OutboxEvent.objects.filter(status__in=FINISHED, id__lt=before)
         ids = list(old.locked().values_list("id", flat=True)[:limit])
@@ -231,8 +230,8 @@ def purge_events(limit: int) -> int:
 
 
 def purge_details(limit: int) -> int:
-    """Forget headers and bodies of up to `limit` old attempts; how many it were."""
-    before = first_id(timezone.now() - timedelta(hours=settings.PORTAL_WEBHOOK_DETAIL_HOURS))
+    """Forget headers and bodies of up to `limit` old attempts; returns how many."""
+    before = first_id(database_now() - timedelta(hours=settings.PORTAL_WEBHOOK_DETAIL_HOURS))
     detailed = WebhookAttempt.objects.filter(request_headers__isnull=False, id__lt=before)
     ids = list(detailed.order_by("id").values_list("id", flat=True)[:limit])
     WebhookAttempt.objects.filter(id__in=ids).update(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from common.models import KickLane, OutboxKick
 
@@ -33,32 +33,33 @@ def install(sender: Sender) -> None:
     _senders[:] = [sender]
 
 
-def request(at: datetime) -> bool:
-    """Make sure that a run starts at `at` or soon after; whether a message was sent for it."""
-    now = timezone.now()
-    at = max(at, now)  # what is overdue is for now, and its kick is not late from the start
-    delay = (at - now).total_seconds()
-    lane = KickLane.LATER if delay > SLACK.total_seconds() else KickLane.NOW
-    if not _announce(lane, at):
+def request(at: datetime | None = None) -> bool:
+    """Make sure that a run starts at `at`, or at once, or soon after; whether a message was sent.
+
+    `at` is by the database's clock, as all times of kicks are.
+    """
+    announced = _announce(at)
+    if announced is None:
         return False
+    lane, delay = announced
     try:
-        _senders[0](lane, delay if lane == KickLane.LATER else 0.0)
+        _senders[0](lane, delay)
     except BaseException:
         withdraw(lane)
         raise
     return True
 
 
-def hold() -> None:
-    """A run that looks for due rows all the time is under way: nobody needs a message meanwhile.
+def announce_running() -> None:
+    """Note that a run is looking for due rows all the time, so that nobody sends a message.
 
     To be repeated within LOST_AFTER, and withdrawn before the run looks for the last time.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO outbox_kick (lane, at) VALUES (%s, %s)"
+            "INSERT INTO outbox_kick (lane, at) VALUES (%s, statement_timestamp())"
             " ON CONFLICT (lane) DO UPDATE SET at = EXCLUDED.at",
-            [KickLane.NOW, timezone.now()],
+            [KickLane.NOW],
         )
 
 
@@ -73,22 +74,42 @@ def renew_lost() -> bool:
     Whoever announced a kick may have been killed before the message was out, and whoever wrote an
     event meanwhile relied on it. What is lost is forgotten last: a kill here must not hide it.
     """
-    now = timezone.now()
-    lost = OutboxKick.objects.filter(at__lt=now - LOST_AFTER)
+    lost = OutboxKick.objects.filter(at__lt=Now() - LOST_AFTER)
     if not lost.exists():
         return False
-    sent = request(now)
+    sent = request()
     lost.delete()
     return sent
 
 
-def _announce(lane: KickLane, at: datetime) -> bool:
-    """Note a kick as under way; False when one that serves as well already is."""
+# What is overdue is for now, and its kick is not late from the start. A kick that is announced for
+# later than this one, or was lost, is replaced.
+_ANNOUNCE = """
+    INSERT INTO outbox_kick AS known (lane, at)
+    SELECT CASE WHEN wanted.at > statement_timestamp() + make_interval(secs => %(slack)s)
+        THEN 'later' ELSE 'now' END, at
+    FROM (SELECT greatest(%(at)s::timestamptz, statement_timestamp()) AS at) AS wanted
+    ON CONFLICT (lane) DO UPDATE SET at = EXCLUDED.at
+    WHERE known.at > EXCLUDED.at + make_interval(secs => %(slack)s)
+        OR known.at < statement_timestamp() - make_interval(secs => %(lost_after)s)
+    RETURNING lane, extract(epoch FROM at - statement_timestamp())
+"""
+
+
+def _announce(at: datetime | None) -> tuple[KickLane, float] | None:
+    """Note a kick as under way, in its lane and with the seconds until then.
+
+    None when one that serves as well already is.
+    """
+    values = {
+        "at": at,
+        "slack": SLACK.total_seconds(),
+        "lost_after": LOST_AFTER.total_seconds(),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO outbox_kick (lane, at) VALUES (%s, %s)"
-            " ON CONFLICT (lane) DO UPDATE SET at = EXCLUDED.at"
-            " WHERE outbox_kick.at > %s OR outbox_kick.at < %s",
-            [lane, at, at + SLACK, timezone.now() - LOST_AFTER],
-        )
-        return cursor.rowcount == 1
+        cursor.execute(_ANNOUNCE, values)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    lane = KickLane(row[0])
+    return lane, float(row[1]) if lane == KickLane.LATER else 0.0

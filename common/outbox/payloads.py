@@ -60,7 +60,7 @@ class DisabledWebhook(Payload):
     id: UUID
     description: str
     host: str
-    """Of its URL, whose path may be a secret between others."""
+    """The host of its URL. The path is left out: it may be a secret of the receiver."""
     reason: str
     """`manual`, `gone` (it answered 410) or `failing` (for too long)."""
     consecutive_failures: int

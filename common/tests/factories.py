@@ -1,5 +1,6 @@
 """Endpoints, events, deliveries and attempts for tests; every one is new unless it is named."""
 
+import dataclasses
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
@@ -19,6 +20,7 @@ from common.models import (
 from common.outbox import events
 from common.outbox import schemas as event_schemas
 from common.webhooks import sending
+from common.webhooks.endpoint_settings import EndpointSettings
 
 _numbers = count(1)
 
@@ -27,6 +29,16 @@ def make_endpoint(*, url: str = "http://127.0.0.1:9/hook", **fields: Any) -> Web
     """An endpoint as it stands in the database, whatever the guard says of its URL."""
     fields.setdefault("secret", sending.new_secret())
     return WebhookEndpoint.objects.create(url=url, **fields)
+
+
+def chosen_of(endpoint: WebhookEndpoint) -> EndpointSettings:
+    """What was chosen about an endpoint."""
+    return EndpointSettings(
+        **{
+            field.name: getattr(endpoint, field.name)
+            for field in dataclasses.fields(EndpointSettings)
+        }
+    )
 
 
 def make_earlier_endpoint(**fields: Any) -> WebhookEndpoint:

@@ -97,7 +97,7 @@ def test_a_tail_forgets_what_cannot_come_late_any_more():
     make_event()
 
     assert len(list(following.new_events())) == 1
-    assert len(following._told) == 1
+    assert len(following._shown) == 1
 
 
 def test_what_an_event_is_about_is_told_in_a_few_words():

@@ -4,7 +4,7 @@ import click
 import pytest
 from django.utils import timezone
 
-from common.cli_params import Duration, Header, PastMoment, Schedule
+from common.cli_params import Duration, PastMoment
 
 
 @pytest.mark.parametrize(
@@ -48,26 +48,3 @@ def test_moments_that_are_yet_to_come_are_refused():
 def test_other_moments_are_refused(text):
     with pytest.raises(click.BadParameter, match="moment"):
         PastMoment().convert(text, None, None)
-
-
-def test_schedules_are_waits_in_seconds():
-    assert Schedule().convert("0, 5,90s,5m,2h", None, None) == [0, 5, 90, 300, 7200]
-
-
-@pytest.mark.parametrize("text", ["", "5,", "soon", "-1", "1.5", "٣"])
-def test_other_schedules_are_refused(text):
-    with pytest.raises(click.BadParameter, match="schedule"):
-        Schedule().convert(text, None, None)
-
-
-def test_headers_are_written_as_in_http():
-    assert Header().convert("Authorization: Bearer a:b", None, None) == (
-        "Authorization",
-        "Bearer a:b",
-    )
-
-
-def test_a_header_without_a_name_is_refused_and_not_repeated():
-    with pytest.raises(click.BadParameter) as refused:
-        Header().convert("hush", None, None)
-    assert "hush" not in str(refused.value)

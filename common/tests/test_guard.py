@@ -10,7 +10,8 @@ from common import lengths
 from common.errors import InvalidInput
 from common.tests.attempts import LOOPS, make_message, send
 from common.tests.receiver import Answer, Receiver
-from common.webhooks import endpoints
+from common.webhooks import endpoint_settings
+from common.webhooks.endpoint_settings import EndpointSettings
 
 INVALID, NOT_PUBLIC = "webhook_url_invalid", "webhook_url_not_public"
 
@@ -255,7 +256,7 @@ def test_a_url_is_refused_when_it_is_saved_and_when_it_is_sent_to(
     url = url.replace("{port}", str(bystander.port))
 
     with pytest.raises(InvalidInput) as refused:
-        endpoints.check(endpoints.EndpointSettings(url=url))
+        endpoint_settings.check(EndpointSettings(url=url))
     (result,), (other,) = (send(make_message(url), run=run) for run in LOOPS)
 
     assert (refused.value.code, refused.value.extra["field"]) == (code, "url")
@@ -284,7 +285,7 @@ def test_what_is_refused_would_be_reached_without_the_guard(
     with Receiver() as receiver:
         url = f"http://{host}:{receiver.port}/hook"
 
-        endpoints.check(endpoints.EndpointSettings(url=url))
+        endpoint_settings.check(EndpointSettings(url=url))
         (result,) = send(make_message(url), run=run)
 
         assert result.is_delivered
@@ -294,7 +295,7 @@ def test_what_is_refused_would_be_reached_without_the_guard(
 @pytest.mark.usefixtures("guarded", "known_names")
 def test_a_url_of_too_many_characters_is_refused_when_it_is_saved():
     with pytest.raises(InvalidInput) as refused:
-        endpoints.check(endpoints.EndpointSettings(url="http://good.example/" + "a" * 2048))
+        endpoint_settings.check(EndpointSettings(url="http://good.example/" + "a" * 2048))
     assert refused.value.code == INVALID
 
 
@@ -307,7 +308,7 @@ def test_a_name_that_turns_inwards_after_it_was_saved_is_refused(names, connecti
     with Receiver() as receiver:
         url = f"http://rebinding.example:{receiver.port}/hook"
 
-        endpoints.check(endpoints.EndpointSettings(url=url))
+        endpoint_settings.check(EndpointSettings(url=url))
         (result,) = send(make_message(url))
 
         assert "127.0.0.1, which is not public" in result.error
@@ -385,13 +386,13 @@ def test_a_wide_network_of_the_allow_list_does_not_open_metadata_but_its_own_add
 
     settings.PORTAL_WEBHOOK_ALLOWED_CIDRS = [wide]
     with pytest.raises(InvalidInput):
-        endpoints.check(endpoints.EndpointSettings(url=url))
+        endpoint_settings.check(EndpointSettings(url=url))
     (refused,) = send(make_message(url))
     assert "not public" in refused.error
     assert connections == []
 
     settings.PORTAL_WEBHOOK_ALLOWED_CIDRS = [wide, address]
-    endpoints.check(endpoints.EndpointSettings(url=url))
+    endpoint_settings.check(EndpointSettings(url=url))
     send(make_message(url))
     assert connections == [address]
 

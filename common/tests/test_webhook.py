@@ -13,21 +13,10 @@ from django.utils.http import http_date
 
 from common.ids import uuid7
 from common.net import guarded_http
+from common.tests.attempts import make_message
 from common.tests.receiver import Answer, Close, Drip, Hang, Receiver
 from common.version import VERSION
 from common.webhooks import sending
-
-
-def make_message(url, **fields):
-    defaults = {
-        "secrets": [sending.new_secret()],
-        "event_id": uuid7(),
-        "event_type": "file.uploaded",
-        "delivery_id": uuid7(),
-        "body": b'{"n":1}',
-        "timeout": 20,
-    }
-    return sending.Message(url=url, **(defaults | fields))
 
 
 def send(*messages):

@@ -62,6 +62,7 @@ def blocked_by_us(call: Callable[[], Any]) -> Future[Any]:
 
 def _others_wait_for_us() -> bool:
     with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else it stays what it was at first
         cursor.execute(
             "SELECT EXISTS (SELECT FROM pg_stat_activity"
             " WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"

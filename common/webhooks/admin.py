@@ -15,13 +15,20 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import date
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from common.admin_records import CreatedFilter, NoNulInFilters, ReadOnly, RecordAdmin
+from common.admin_records import (
+    CreatedFilter,
+    ListsNamesOnly,
+    NoNulInFilters,
+    ReadOnly,
+    RecordAdmin,
+)
 from common.errors import DooritoError
 from common.models import OutboxEvent, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from common.outbox.envelopes import envelope_for
@@ -33,7 +40,8 @@ from common.webhooks.admin_filters import (
     FailingFilter,
     TakesFilter,
 )
-from common.webhooks.admin_forms import CHOSEN, EndpointForm
+from common.webhooks.admin_forms import EndpointAdminForm
+from common.webhooks.endpoint_settings import readable_headers
 from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.webhooks.selectors import Health, health_of
 
@@ -54,8 +62,8 @@ class EndpointChangeList(ChangeList):
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(NoNulInFilters):
-    form = EndpointForm
+class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
+    form = EndpointAdminForm
     list_display = [
         "__str__",
         "host",
@@ -85,6 +93,19 @@ class WebhookEndpointAdmin(NoNulInFilters):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return EndpointChangeList
 
+    # What was chosen, for those who may not change it. The values of headers are for nobody.
+    SHOWN = (
+        "url",
+        "description",
+        "event_types",
+        "content_types",
+        "user_id",
+        "batch_id",
+        "header_names",
+        "retry_schedule",
+        "timeout_seconds",
+    )
+
     # How it fares: see EndpointChangeList
 
     @admin.display(description="success (24 h)")
@@ -111,22 +132,27 @@ class WebhookEndpointAdmin(NoNulInFilters):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return [(None, {"fields": [*CHOSEN, "new_headers"]})]
+            return [(None, {"fields": list(self.form.base_fields)})]
+        state = ("State", {"fields": self._state_fields()})
+        if not self.has_change_permission(request, obj):
+            return [(None, {"fields": self.SHOWN}), state]
         secret = [self._secret_field(request), "old_secrets"]
-        headers = ["new_headers", "without_headers"]
-        may_change = self.has_change_permission(request, obj)
         return [
-            (None, {"fields": CHOSEN}),
-            ("Headers", {"fields": ["header_names", *(headers if may_change else [])]}),
-            *([("Secret", {"fields": secret})] if may_change else []),
-            ("State", {"fields": self._state_fields()}),
+            (None, {"fields": list(self.form.base_fields)}),
+            ("Secret", {"fields": secret}),
+            state,
         ]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """With the fields that the form declares, not those of the model under their names."""
+        return super().get_form(request, obj, change, **kwargs | {"fields": []})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         if obj is None:
             return []
-        secret = [self._secret_field(request), "old_secrets"]
-        return [*secret, "header_names", *self._state_fields()]
+        return [self._secret_field(request), "old_secrets", *self._state_fields()]
 
     def _secret_field(self, request: HttpRequest) -> str:
         return "signing_secret" if request.GET.get("secret") == "shown" else "hidden_secret"
@@ -157,7 +183,7 @@ class WebhookEndpointAdmin(NoNulInFilters):
 
     @admin.display(description="Old secrets")
     def old_secrets(self, endpoint: WebhookEndpoint) -> str:
-        ends = endpoint.retired_secrets.filter(expires_at__gt=timezone.now()).order_by("-id")
+        ends = endpoint.retired_secrets.filter(expires_at__gt=Now()).order_by("-id")
         said = [
             f"one signs until {date(end, 'DATETIME_FORMAT')}"
             for end in ends.values_list("expires_at", flat=True)
@@ -166,10 +192,8 @@ class WebhookEndpointAdmin(NoNulInFilters):
 
     @admin.display(description="Stored headers")
     def header_names(self, endpoint: WebhookEndpoint) -> str:
-        try:
-            return ", ".join(endpoint.headers) or "-"
-        except DooritoError as exc:
-            return exc.message
+        headers = readable_headers(endpoint)
+        return "They cannot be decrypted." if headers is None else ", ".join(headers) or "-"
 
     def changeform_view(
         self,
@@ -178,7 +202,7 @@ class WebhookEndpointAdmin(NoNulInFilters):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """What the service refuses after the form was content with it, is told like any error."""
+        """Show what the service refuses although the form accepted it as a message."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except DooritoError as exc:
@@ -191,10 +215,10 @@ class WebhookEndpointAdmin(NoNulInFilters):
         return endpoints.add_endpoint(form.chosen, user=cast(AbstractBaseUser, request.user))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """It is saved: see `save_form`."""
+        """Nothing to do: `save_form` has saved it."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """There is nothing else."""
+        """Nothing to do: an endpoint has no related rows in its form."""
 
     def response_add(
         self,
@@ -207,15 +231,6 @@ class WebhookEndpointAdmin(NoNulInFilters):
         return HttpResponseRedirect(f"../{obj.pk}/change/?secret=shown")
 
     # Removal
-
-    def get_deleted_objects(
-        self,
-        objs: Any,
-        request: HttpRequest,  # noqa: ARG002
-    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
-        """What the confirmation lists: not the deliveries, of which there may be millions."""
-        names = [str(endpoint) for endpoint in objs]
-        return names, {self.opts.verbose_name_plural: len(names)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: WebhookEndpoint) -> None:  # noqa: ARG002
         # After the transaction of the view: removal makes short ones of its own.

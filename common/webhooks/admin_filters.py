@@ -6,8 +6,8 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
-from django.utils import timezone
 
 from common.models import WebhookAttempt
 from common.outbox import events
@@ -53,9 +53,9 @@ class DueFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         match self.value():
             case "now":
-                return queryset.filter(status__in=events.OPEN, due_at__lte=timezone.now())
+                return queryset.filter(status__in=events.OPEN, due_at__lte=Now())
             case "later":
-                return queryset.filter(status__in=events.OPEN, due_at__gt=timezone.now())
+                return queryset.filter(status__in=events.OPEN, due_at__gt=Now())
         return queryset
 
 

@@ -13,9 +13,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 from psycopg import AsyncConnection
 
+from common.db import database_now
 from common.errors import DooritoError
 from common.ids import uuid7
 from common.models import (
@@ -61,7 +62,7 @@ class Claim:
 
 
 def open_deliveries() -> TimeStampedQuerySet:
-    """What is not over yet; the partial index `webhook_delivery_due` has exactly these rows."""
+    """Deliveries that are not over: the rows of the partial index `webhook_delivery_due`."""
     return WebhookDelivery.objects.filter(status__in=events.OPEN)
 
 
@@ -83,10 +84,12 @@ class _Receiver:
         except DooritoError as exc:
             return cls(endpoint, "", [], {}, fault=exc.message)
 
-    def message(self, event: envelopes.Fact, delivery_id: UUID) -> sending.Message | None:
+    def message(
+        self, event: envelopes.Fact, delivery_id: UUID, *, now: datetime
+    ) -> sending.Message | None:
+        """`now` is the database's: the end of a retired secret is."""
         if self.fault:
             return None
-        now = timezone.now()
         return sending.Message(
             url=self.endpoint.url,
             secrets=[self.secret, *(old for old, expires_at in self.retired if expires_at > now)],
@@ -100,7 +103,7 @@ class _Receiver:
 
 
 class Receivers:
-    """Those that one run sends to, read again when their endpoint has changed."""
+    """The endpoints that one run sends to, read again when they have changed."""
 
     def __init__(self) -> None:
         self._known: dict[UUID, _Receiver] = {}
@@ -140,7 +143,7 @@ _CLAIM = """
         CROSS JOIN LATERAL (
             SELECT id, event_id, due_at FROM webhook_delivery
             WHERE endpoint_id = endpoint.id AND status IN ('pending', 'sending')
-                AND due_at <= %(now)s
+                AND due_at <= statement_timestamp()
                 AND schedule_step < coalesce(cardinality(endpoint.retry_schedule), %(steps)s)
             ORDER BY due_at
             LIMIT greatest(0, coalesce(-flow.under_way, 0) + CASE
@@ -148,21 +151,21 @@ _CLAIM = """
                 ELSE coalesce(flow.allowance, %(first)s) END)
             FOR UPDATE SKIP LOCKED
         ) AS chosen
-        WHERE endpoint.is_active AND coalesce(endpoint.expires_at > %(now)s, true)
+        WHERE endpoint.is_active AND coalesce(endpoint.expires_at > statement_timestamp(), true)
         ORDER BY chosen.due_at LIMIT %(limit)s
     )
     UPDATE webhook_delivery AS delivery SET
         status = 'sending',
         lease_id = %(lease)s,
-        due_at = %(now)s + make_interval(secs => %(margin)s + due.timeout_seconds),
+        due_at = statement_timestamp() + make_interval(secs => %(margin)s + due.timeout_seconds),
         attempt_count = attempt_count + 1,
         schedule_step = schedule_step + 1,
-        updated_at = %(now)s
+        updated_at = statement_timestamp()
     FROM due JOIN outbox_event AS event ON event.id = due.event_id
     WHERE delivery.id = due.id
     RETURNING delivery.id, delivery.attempt_count, delivery.schedule_step, delivery.endpoint_id,
         endpoint_changed_at, event.id, event.event_type, event.schema_version, event.created_at,
-        event.payload
+        event.payload, statement_timestamp()
 """
 
 
@@ -221,7 +224,7 @@ def fail_hopeless() -> None:
     Their endpoint was disabled, or its listener went away, while they were written; or a worker
     died in the last attempt, or the schedule was shortened.
     """
-    now, steps = timezone.now(), len(settings.PORTAL_RETRY_SCHEDULE)
+    now, steps = database_now(), len(settings.PORTAL_RETRY_SCHEDULE)
     with connection.cursor() as cursor:
         cursor.execute(_HOPELESS, {"now": now, "steps": steps})
         found = cursor.fetchall()
@@ -247,7 +250,7 @@ _HOPELESS = """
 
 
 class _Row(NamedTuple):
-    """What the statement returns; with its event's values it tells the event, too."""
+    """A row that the claiming statement returns. It serves as its event, whose values it has."""
 
     delivery_id: UUID
     attempt: int
@@ -259,14 +262,14 @@ class _Row(NamedTuple):
     schema_version: int
     created_at: datetime
     payload: dict[str, Any]
+    claimed_at: datetime
 
 
 def claiming(
     *, limit: int, flows: Mapping[UUID, Flow], failing_share: int, lease_id: UUID
 ) -> Statement:
-    """What claims, with its values."""
+    """The statement that claims, with its values."""
     return _CLAIM, {
-        "now": timezone.now(),
         "lease": lease_id,
         "margin": LEASE_MARGIN.total_seconds(),
         "timeout": settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS,
@@ -288,7 +291,7 @@ def _claim_of(row: _Row, receiver: _Receiver, lease_id: UUID) -> Claim:
         lease_id=lease_id,
         event_id=row.id,
         endpoint_id=row.endpoint_id,
-        message=receiver.message(row, row.delivery_id),
+        message=receiver.message(row, row.delivery_id, now=row.claimed_at),
         fault=receiver.fault,
         attempt=row.attempt,
         next_wait=schedule[row.step] if row.step < len(schedule) else None,
@@ -304,7 +307,7 @@ def claim_for_test(event: OutboxEvent, endpoint: WebhookEndpoint) -> Claim:
         event=event,
         endpoint=endpoint,
         status=DeliveryStatus.SENDING,
-        due_at=timezone.now() + lease,
+        due_at=Now() + lease,
         lease_id=lease_id,
         attempt_count=1,
         schedule_step=len(events.retry_schedule(endpoint)),
@@ -315,7 +318,7 @@ def claim_for_test(event: OutboxEvent, endpoint: WebhookEndpoint) -> Claim:
         lease_id=lease_id,
         event_id=event.id,
         endpoint_id=endpoint.id,
-        message=receiver.message(event, delivery.id),
+        message=receiver.message(event, delivery.id, now=delivery.due_at - lease),
         fault=receiver.fault,
         attempt=1,
         next_wait=None,

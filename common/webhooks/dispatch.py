@@ -27,6 +27,7 @@ from django.db.models import Min, OuterRef, Subquery
 from django.utils import timezone
 from psycopg import AsyncConnection
 
+from common.db import database_now
 from common.ids import uuid7
 from common.models import KickLane, OutboxEvent, WebhookAttempt, WebhookEndpoint
 from common.net import guarded_http
@@ -42,6 +43,7 @@ from common.webhooks.claims import (
     fail_hopeless,
     open_deliveries,
 )
+from common.webhooks.endpoint_settings import TIMEOUT_MAX
 from common.webhooks.event_loop_db import connected, execute_all, in_thread
 from common.webhooks.results import Finished
 
@@ -49,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 RUN_SECONDS = 30.0  # then the run ends, so that a worker can be stopped; another kick goes on
 # For so long, what is under way then may keep it; it serves only endpoints that do not fail.
-CLOSING_SECONDS = endpoints.TIMEOUT_MAX
+CLOSING_SECONDS = TIMEOUT_MAX
 POLL_SECONDS = 0.1  # how often a run that waits for slow receivers looks for new deliveries
 BATCH_SECONDS = 0.0005  # what ends within is claimed anew, and recorded, in one statement
 LOOK_AFTER_SECONDS = 1.0
@@ -60,7 +62,7 @@ STOPPED = "The worker was stopped during the attempt."
 
 
 def run(*, seconds: float = RUN_SECONDS, must_stop: Callable[[], bool] = lambda: False) -> int:
-    """Send what is due until nothing is, or `seconds` are over; how many results were recorded.
+    """Send what is due until nothing is, or `seconds` are over; returns how many were recorded.
 
     Asks for another run at the time of the next retry, when the sweep would come later. When it is
     interrupted (a task's time limit), or told so by `must_stop`, what is under way has a moment to
@@ -183,7 +185,7 @@ class _Dispatcher:
             return False
         await in_thread(fail_hopeless)
         if len(self._sends) < settings.PORTAL_WEBHOOK_CONCURRENCY:
-            await in_thread(kicks.hold)
+            await in_thread(kicks.announce_running)
         await self._note_health()
         is_recovering = await in_thread(recovery.advance) is not None
         self._look_after_at = 0.0 if is_recovering else monotonic() + LOOK_AFTER_SECONDS
@@ -232,7 +234,7 @@ class _Dispatcher:
     # --- Recording ---------------------------------------------------------------------------
 
     async def _record_results(self, database: AsyncConnection) -> int:
-        """Write results as they come, each time all that came meanwhile; how many it were."""
+        """Write results as they come, all that are waiting at once; returns how many."""
         recorded = 0
         while True:
             await self._to_record.wait()
@@ -276,7 +278,7 @@ async def _attempt_alone(claim: Claim) -> sending.Result:
 def _ask_for_next_run() -> None:
     own = open_deliveries().filter(endpoint=OuterRef("pk")).order_by("due_at").values("due_at")
     next_due = WebhookEndpoint.objects.aggregate(next=Min(Subquery(own[:1])))["next"]
-    sweep = timezone.now() + timedelta(minutes=settings.OUTBOX_SWEEP_INTERVAL_MINUTES)
+    sweep = database_now() + timedelta(minutes=settings.OUTBOX_SWEEP_INTERVAL_MINUTES)
     if next_due is not None and next_due < sweep:
         kicks.request(next_due)
 

@@ -1,6 +1,6 @@
 """Health of endpoints: failures in a row are counted, staff are told, and at last it is disabled.
 
-What was reached is told by the row alone, so a mail that could not be sent is sent by the next
+The row alone says which state was reached, so a mail that could not be sent is sent by the next
 review, and the pages warn in any case.
 """
 
@@ -15,9 +15,8 @@ from django.contrib.auth import get_user_model
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.template.loader import render_to_string
-from django.utils import timezone
 
 from common.errors import NotFound
 from common.models import DisabledReason, HealthNotice, WebhookAttempt, WebhookEndpoint
@@ -39,7 +38,6 @@ def note(*, succeeded: Collection[UUID], failures: Mapping[UUID, int]) -> None:
     recovered = set(ailing.values_list("id", flat=True))
     if not recovered and not failures:
         return
-    now = timezone.now()
     with transaction.atomic():
         for endpoint_id in sorted(recovered | set(failures)):  # in one order: no deadlock
             row = WebhookEndpoint.objects.filter(id=endpoint_id)
@@ -48,22 +46,21 @@ def note(*, succeeded: Collection[UUID], failures: Mapping[UUID, int]) -> None:
             if failed := failures.get(endpoint_id):
                 row.update(
                     consecutive_failures=F("consecutive_failures") + failed,
-                    failing_since=Coalesce("failing_since", now),
+                    failing_since=Coalesce("failing_since", Now()),
                 )
 
 
 def _failing(share: float) -> Q:
     """Endpoints that went a share of the way to being disabled."""
-    now = timezone.now()
     failing = Q(pk__in=[])
     if settings.PORTAL_WEBHOOK_DISABLE_AFTER_FAILURES:
         failing |= Q(
             consecutive_failures__gte=settings.PORTAL_WEBHOOK_DISABLE_AFTER_FAILURES * share,
-            failing_since__lte=now - NOT_BEFORE * share,
+            failing_since__lte=Now() - NOT_BEFORE * share,
         )
     if settings.PORTAL_WEBHOOK_DISABLE_AFTER_HOURS:
         hours = timedelta(hours=settings.PORTAL_WEBHOOK_DISABLE_AFTER_HOURS)
-        failing |= Q(failing_since__lte=now - hours * share)
+        failing |= Q(failing_since__lte=Now() - hours * share)
     return failing & Q(is_active=True, expires_at__isnull=True)
 
 
@@ -80,13 +77,14 @@ def review() -> None:
         with suppress(NotFound):  # it was removed meanwhile
             endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.FAILING, still=failing)
     for endpoint in in_trouble():
-        _tell(endpoint)
+        _notify_staff(endpoint)
 
 
-def _tell(endpoint: WebhookEndpoint) -> None:
-    """Mail staff once for each state. Sent before it is noted: rather twice than never.
+def _notify_staff(endpoint: WebhookEndpoint) -> None:
+    """Mail staff once for each state.
 
-    When nobody could be told, the next review tries again.
+    The mail is sent before that is noted: a crash in between sends it twice, which is better than
+    never. When nobody could be reached, the next review tries again.
     """
     notice = HealthNotice.WARNED if endpoint.is_active else HealthNotice.DISABLED
     if endpoint.notice == notice:
@@ -102,15 +100,15 @@ def _tell(endpoint: WebhookEndpoint) -> None:
     subject = render_to_string("mail/webhook_health_subject.txt", context).strip()
     text = render_to_string("mail/webhook_health.txt", context)
     staff = _staff()
-    told = [email for email in staff if _mailed(EmailMessage(subject, text, to=[email]))]
-    if told or not staff:
+    reached = [email for email in staff if _send(EmailMessage(subject, text, to=[email]))]
+    if reached or not staff:
         WebhookEndpoint.objects.filter(id=endpoint.id, is_active=endpoint.is_active).update(
             notice=notice
         )
 
 
-def _mailed(message: EmailMessage) -> bool:
-    """A mailbox that refuses keeps nobody else from being told; a server that is down, all."""
+def _send(message: EmailMessage) -> bool:
+    """Whether a mail went out. One mailbox that refuses must not keep the others from theirs."""
     try:
         message.send()
     except OSError:  # SMTP's errors are among them

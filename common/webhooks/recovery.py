@@ -8,8 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models.functions import Least
-from django.utils import timezone
+from django.db.models.functions import Least, Now
 
 from common.errors import Conflict
 from common.ids import first_id, uuid7
@@ -29,7 +28,6 @@ def start(*, endpoint_id: UUID, since: datetime) -> None:
     not miss what happened before it was added: `replay.redeliver` sends it single events of that
     time. Raises NotFound `webhook_not_found`, Conflict `webhook_disabled`.
     """
-    now = timezone.now()
     started = WebhookEndpoint.objects.filter(id=endpoint_id, is_active=True).change(
         # One that is under way may have begun earlier, and had not come so far.
         recovery_after=Least("recovery_after", first_id(since)),
@@ -38,13 +36,13 @@ def start(*, endpoint_id: UUID, since: datetime) -> None:
     if not started:
         endpoints.get(endpoint_id=endpoint_id)
         raise Conflict("webhook_disabled", "The endpoint is disabled: enable it first.")
-    kicks.request(now)
+    kicks.request()
 
 
 def advance(*, endpoint_id: UUID | None = None) -> int | None:
     """Look at the next chunk of a recovery, of any endpoint or of one.
 
-    How many deliveries it started; None when nothing is left, or other workers are at it.
+    Returns how many deliveries it started; None when nothing is left, or others are at it.
     """
     waiting = WebhookEndpoint.objects.filter(recovery_after__isnull=False)
     if endpoint_id:
@@ -63,7 +61,7 @@ def _advance(endpoint: WebhookEndpoint) -> int:
         recovery_until=None if is_over else endpoint.recovery_until,
     )
     if started:
-        transaction.on_commit(lambda: kicks.request(timezone.now()), robust=True)
+        transaction.on_commit(kicks.request, robust=True)
     return started
 
 
@@ -78,11 +76,10 @@ def _events(endpoint: WebhookEndpoint) -> list[OutboxEvent]:
 
 
 def _send_again(endpoint: WebhookEndpoint, events: list[OutboxEvent]) -> int:
-    now = timezone.now()
     own = WebhookDelivery.objects.filter(endpoint=endpoint, event__in=events)
     known = set(own.values_list("event_id", flat=True))
     missed = [
-        WebhookDelivery(event=event, endpoint=endpoint, due_at=now)
+        WebhookDelivery(event=event, endpoint=endpoint, due_at=Now())
         for event in events
         if event.created_at >= endpoint.created_at
         and event.id not in known
@@ -94,7 +91,7 @@ def _send_again(endpoint: WebhookEndpoint, events: list[OutboxEvent]) -> int:
     failed = own.filter(status=DeliveryStatus.FAILED).exclude(event__event_type=FOR_ONE_ONLY)
     restarted = set(failed.values_list("event_id", flat=True))
     own.filter(event__in=restarted, status=DeliveryStatus.FAILED).update(
-        status=DeliveryStatus.PENDING, due_at=now, schedule_step=0
+        status=DeliveryStatus.PENDING, due_at=Now(), schedule_step=0
     )
     changed = restarted | {delivery.event_id for delivery in missed}
     outbox.roll_up(changed)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from common.errors import Conflict
 from common.models import DeliveryStatus, OutboxEvent, WebhookDelivery, WebhookEndpoint
@@ -84,9 +84,7 @@ def _lock_event(event_id: UUID) -> OutboxEvent:
 
 def _subscribe(event_id: UUID, endpoint: WebhookEndpoint) -> None:
     """Make sure that the endpoint has a delivery of the event."""
-    delivery = WebhookDelivery(
-        event=_lock_event(event_id), endpoint=endpoint, due_at=timezone.now()
-    )
+    delivery = WebhookDelivery(event=_lock_event(event_id), endpoint=endpoint, due_at=Now())
     WebhookDelivery.objects.bulk_create([delivery], ignore_conflicts=True)
 
 
@@ -95,15 +93,14 @@ def _restart(ids: Collection[UUID], *, from_states: Collection[DeliveryStatus]) 
 
     Those that a claim holds are about to be sent: they are not waited for.
     """
-    now = timezone.now()
     chosen = WebhookDelivery.objects.filter(id__in=list(ids))
     event_ids = set(chosen.values_list("event_id", flat=True))
     events.lock(event_ids)
     free = chosen.filter(status__in=from_states, endpoint__is_active=True).locked()
     restarted = WebhookDelivery.objects.filter(id__in=list(free.values_list("id", flat=True)))
     count = restarted.update(
-        status=DeliveryStatus.PENDING, due_at=now, schedule_step=0, delivered_at=None
+        status=DeliveryStatus.PENDING, due_at=Now(), schedule_step=0, delivered_at=None
     )
     events.roll_up(event_ids)
-    transaction.on_commit(lambda: kicks.request(now), robust=True)
+    transaction.on_commit(kicks.request, robust=True)
     return count

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import sleep
 from typing import Any
 from uuid import UUID
@@ -42,13 +42,12 @@ class _Outcome:
     """What follows from an attempt for its delivery."""
 
     status: DeliveryStatus
-    due_at: datetime | None = None
+    wait: float | None = None  # seconds until the next attempt, if there is to be one
     step_back: int = 0  # of the schedule
-    delivered_at: datetime | None = None
 
 
 def write_each(finished: Sequence[Finished]) -> int:
-    """Write attempts and what follows from them; how many. Those without their lease are dropped.
+    """Write attempts and what follows from them; returns how many. Without its lease, none is.
 
     All at once if the database takes them, else one by one. What it does not take is recorded as a
     failure, unless it is the database that fails: then the lease will end.
@@ -101,15 +100,17 @@ def disable_gone(finished: Sequence[Finished]) -> None:
 _WRITE = """
     WITH new AS MATERIALIZED (
         SELECT * FROM json_to_recordset(%s::json) AS row(id uuid, delivery_id uuid, lease_id uuid,
-            status text, due_at timestamptz, step_back int, delivered_at timestamptz, number int,
-            started_at timestamptz, duration_ms int, request_headers jsonb, response_status int,
-            response_headers jsonb, response_body text, error text)
+            status text, wait float8, step_back int, number int, started_at timestamptz,
+            duration_ms int, request_headers jsonb, response_status int, response_headers jsonb,
+            response_body text, error text)
     ), held AS (
         UPDATE webhook_delivery AS delivery SET
-            status = new.status, lease_id = NULL, delivered_at = new.delivered_at,
+            status = new.status, lease_id = NULL,
+            delivered_at = CASE WHEN new.status = 'delivered' THEN statement_timestamp() END,
             -- One that was disabled meanwhile gets no other attempt: what waits is failed soon.
-            due_at = CASE WHEN endpoint.is_active THEN coalesce(new.due_at, delivery.due_at)
-                ELSE now() END,
+            due_at = CASE WHEN NOT endpoint.is_active THEN statement_timestamp()
+                WHEN new.wait IS NULL THEN delivery.due_at
+                ELSE statement_timestamp() + make_interval(secs => new.wait) END,
             schedule_step = schedule_step - new.step_back,
             last_error = new.error, updated_at = now()
         FROM new, webhook_endpoint AS endpoint
@@ -127,7 +128,7 @@ _WRITE = """
 
 
 def statements(finished: Sequence[Finished]) -> dict[str, Statement]:
-    """What writes results, to be executed in this order in one transaction.
+    """The statements that write results, to be executed in this order in one transaction.
 
     `write` concerns as many rows as leases still stood. Events are locked before deliveries, the
     order in which everybody locks them.
@@ -148,9 +149,8 @@ def _row(claim: Claim, result: sending.Result) -> dict[str, Any]:
         "delivery_id": claim.delivery_id,
         "lease_id": claim.lease_id,
         "status": outcome.status,
-        "due_at": outcome.due_at,
+        "wait": outcome.wait,
         "step_back": outcome.step_back,
-        "delivered_at": outcome.delivered_at,
         "number": claim.attempt,
         "started_at": result.started_at,
         "duration_ms": result.duration_ms,
@@ -163,14 +163,14 @@ def _row(claim: Claim, result: sending.Result) -> dict[str, Any]:
 
 
 def _outcome(claim: Claim, result: sending.Result) -> _Outcome:
-    now = timezone.now()
     if result.is_delivered:
-        return _Outcome(DeliveryStatus.DELIVERED, delivered_at=now)
+        return _Outcome(DeliveryStatus.DELIVERED)
     if result.is_interrupted:
-        return _Outcome(DeliveryStatus.PENDING, due_at=now, step_back=1)
+        return _Outcome(DeliveryStatus.PENDING, wait=0, step_back=1)
     if result.is_gone or claim.next_wait is None:
         return _Outcome(DeliveryStatus.FAILED)
-    return _Outcome(DeliveryStatus.PENDING, due_at=now + retry_pause(claim.next_wait, result))
+    pause = retry_pause(claim.next_wait, result)
+    return _Outcome(DeliveryStatus.PENDING, wait=pause.total_seconds())
 
 
 def retry_pause(scheduled: float, result: sending.Result) -> timedelta:

@@ -177,7 +177,7 @@ def failure(
 
 
 def internal_error(fault: BaseException) -> str:
-    """What an attempt says of a fault of ours; the log says the rest."""
+    """The error of an attempt that failed by a fault of ours; the log has the details."""
     return f"Internal error: {type(fault).__name__}"
 
 
@@ -186,7 +186,7 @@ def _milliseconds_since(start: float) -> int:
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """What is kept of a response's headers: the first 8 KiB of them."""
+    """The first 8 KiB of a response's headers, which are kept."""
     kept: dict[str, str] = {}
     room = HEADERS_KEPT
     for name, value in headers.items():

@@ -16,9 +16,9 @@ from accounts.models import User
 from accounts.permissions import allows
 from common.models import OutboxEvent, WebhookEndpoint
 from common.webhooks import health
+from common.webhooks.endpoint_settings import write_schedule
 from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.webhooks.selectors import BACKLOG_CAP
-from frontend.forms.webhooks import waits
 from uploads.workflows.permissions import CHANGE_WORKFLOWS
 
 register = template.Library()
@@ -150,7 +150,7 @@ def backlog(count: int) -> str:
     return f"{count:,}{'+' if count >= BACKLOG_CAP else ''}"
 
 
-register.filter("waits", waits)
+register.filter("waits", write_schedule)
 
 
 @register.filter

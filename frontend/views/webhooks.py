@@ -21,14 +21,10 @@ from common.models import WebhookDelivery, WebhookEndpoint
 from common.outbox.events import OPEN
 from common.pagination import paginate
 from common.webhooks import dispatch, endpoints, recovery, selectors
+from common.webhooks.endpoint_settings import readable_headers, write_user
+from common.webhooks.forms import EndpointForm
 from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
-from frontend.forms.webhooks import (
-    DeliveryFilterForm,
-    EndpointForm,
-    RecoverForm,
-    email_of,
-    readable_headers,
-)
+from frontend.forms.webhooks import DeliveryFilterForm, RecoverForm
 from frontend.views.access import (
     SignedInRequest,
     is_fragment,
@@ -149,7 +145,7 @@ def _endpoint_page(
         **_deliveries_context(request, endpoint),
         **_secret_context(endpoint),
         "header_names": None if headers is None else list(headers),
-        "user_email": email_of(endpoint.user_id),
+        "user_email": write_user(endpoint.user_id),
         "schedule": settings.PORTAL_RETRY_SCHEDULE,
         "timeout": settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS,
         "recover_form": RecoverForm(since=since),

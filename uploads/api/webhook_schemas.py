@@ -8,7 +8,6 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field, StrictInt
 
-from common.errors import DooritoError
 from common.http.schemas import Moment, RequestBody
 from common.models import (
     DeliveryStatus,
@@ -18,7 +17,7 @@ from common.models import (
     WebhookEndpoint,
 )
 from common.pagination import Page
-from common.webhooks.endpoints import EndpointSettings
+from common.webhooks.endpoint_settings import EndpointSettings, readable_headers
 from common.webhooks.selectors import Health
 
 _EVENT_TYPES = "Types, or `file.*` for all of a kind. Empty takes all."
@@ -273,10 +272,9 @@ def _webhook_values(endpoint: WebhookEndpoint, health: Health) -> dict[str, Any]
 
 
 def _header_names(endpoint: WebhookEndpoint) -> list[str] | None:
-    try:
-        return sorted(endpoint.headers)
-    except DooritoError:  # the key is lost: that must not hide the endpoint, nor the others
-        return None
+    """A key that is lost must not hide the endpoint, nor the others."""
+    headers = readable_headers(endpoint)
+    return None if headers is None else sorted(headers)
 
 
 def _attempt_values(attempt: WebhookAttempt) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Case, F, IntegerField, Q, Value, When
-from django.db.models.functions import Coalesce, Greatest
-from django.utils import timezone
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from accounts.principals import PORTAL, Actor, Principal
 from common.errors import Conflict, Forbidden
@@ -58,7 +57,7 @@ def idle_batches() -> TimeStampedQuerySet:
     return UploadBatch.objects.filter(
         closed_at__isnull=True,
         total_files=F("stored_count") + F("failed_count"),
-        updated_at__lt=batch_idle_before(timezone.now()),
+        updated_at__lt=batch_idle_before(),
     )
 
 
@@ -118,7 +117,7 @@ def _close(found: TimeStampedQuerySet, batch_id: UUID, *, actor: Actor) -> bool:
     expected = Coalesce(F("expected_files"), Value(0), output_field=IntegerField())
     with transaction.atomic():
         closed = found.filter(closed_at__isnull=True).change(
-            closed_at=timezone.now(),
+            closed_at=Now(),
             total_files=Greatest(F("total_files"), expected),
             failed_count=F("failed_count") + Greatest(expected - F("total_files"), Value(0)),
         )

@@ -3,10 +3,16 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
+
+# By the database's clock, where there is no other time to start from: those that upload, and those
+# that remove, may be on machines whose clocks differ.
 
 
-def first_expiry(stored_at: datetime) -> datetime:
-    return stored_at + timedelta(hours=settings.FILE_UPLOAD_TTL_HOURS)
+def first_expiry() -> Combinable:
+    """Of a file that is stored now."""
+    return Now() + timedelta(hours=settings.FILE_UPLOAD_TTL_HOURS)
 
 
 def latest_expiry(stored_at: datetime) -> datetime:
@@ -15,23 +21,24 @@ def latest_expiry(stored_at: datetime) -> datetime:
     return stored_at + timedelta(hours=hours)
 
 
-def expiry_notice_from(now: datetime) -> datetime:
+def expiry_notice_from() -> Combinable:
     """Files that expire before this are to be announced as expiring."""
-    return now + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
+    return Now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
 
 
-def purge_after_consumption(now: datetime) -> datetime:
-    return now + timedelta(seconds=settings.PORTAL_CONSUME_GRACE_SECONDS)
+def purge_after_consumption() -> Combinable:
+    """When the bytes of a file go that is consumed now."""
+    return Now() + timedelta(seconds=settings.PORTAL_CONSUME_GRACE_SECONDS)
 
 
-def idle_before(now: datetime) -> datetime:
+def idle_before() -> Combinable:
     """Open sessions without activity since this are given up."""
-    return now - timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS)
+    return Now() - timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS)
 
 
-def batch_idle_before(now: datetime) -> datetime:
+def batch_idle_before() -> Combinable:
     """Open batches without activity since this are closed."""
-    return now - timedelta(hours=settings.PORTAL_BATCH_IDLE_HOURS)
+    return Now() - timedelta(hours=settings.PORTAL_BATCH_IDLE_HOURS)
 
 
 def session_expiry(last_activity_at: datetime) -> datetime:

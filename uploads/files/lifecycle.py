@@ -34,12 +34,12 @@ def consume_file(*, principal: Principal, file_id: UUID) -> Consumption:
     Raises NotFound, Conflict `already_consumed` or `file_not_stored`, Gone `file_deleted`.
     """
     found = selectors.get_file(principal=principal, file_id=file_id)
-    purge_at = purge_after_consumption(timezone.now())
+    purge_at = purge_after_consumption()
     file = states.consume(found.id, purge_at=purge_at, actor=principal.actor)
-    if file is None:
+    if file is None or file.purge_at is None:
         raise _not_available(selectors.get_file(principal=principal, file_id=file_id))
     return Consumption(
-        file=file, claim_url=link(LinkKind.CLAIM, file.id), claim_expires_at=purge_at
+        file=file, claim_url=link(LinkKind.CLAIM, file.id), claim_expires_at=file.purge_at
     )
 
 

@@ -7,7 +7,7 @@ its event), the bytes go, the row is finished.
 import logging
 from uuid import UUID
 
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from uploads.files import hooks, states
 from uploads.files.batches import close_if_idle, idle_batches
@@ -23,7 +23,7 @@ MOST_STUCK = 10 * BATCH
 
 def notify_expiring_files() -> int:
     """Emit `file.expiring` once for files that are about to expire."""
-    return states.announce_expiring(before=expiry_notice_from(timezone.now()), limit=BATCH)
+    return states.announce_expiring(before=expiry_notice_from(), limit=BATCH)
 
 
 def expire_files() -> int:
@@ -33,7 +33,7 @@ def expire_files() -> int:
     """
     unused = (~condition for condition in hooks.keeps_file)
     expired = (
-        IngestFile.objects.filter(*unused, status=FileStatus.STORED, expires_at__lte=timezone.now())
+        IngestFile.objects.filter(*unused, status=FileStatus.STORED, expires_at__lte=Now())
         .order_by("expires_at")
         .values_list("id", flat=True)
     )
@@ -48,7 +48,7 @@ def purge_files() -> int:
     unread = (~condition for condition in hooks.keeps_bytes)
     due = IngestFile.objects.filter(
         *unread,
-        purge_at__lte=timezone.now(),
+        purge_at__lte=Now(),
         purge_at__isnull=False,
         purged_at__isnull=True,
     ).order_by("purge_at")

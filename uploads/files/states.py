@@ -1,9 +1,13 @@
 """The ledger of files: here, and nowhere else, a file's row is made and changes.
 
 A change of state is one conditional UPDATE whose row count says whether it happened, in one short
-transaction with all that goes with it: the event, the batch's count, and what the rooms above add
-(`uploads.files.hooks`). A caller that has more to change opens the transaction itself. The event
-says who did it: `actor`, or the portal itself.
+transaction with all that goes with it: the event, the batch's count, what the rooms above add
+(`uploads.files.hooks`), and the owner's usage. A caller that has more to change opens the
+transaction itself. The event says who did it: `actor`, or the portal itself.
+
+Locks are taken in one order: the session's row, the file's, those of its runs, the grant's, the
+batch's, the owner's usage. Whoever changes several files in one transaction locks all of them
+first.
 """
 
 from dataclasses import dataclass, field
@@ -12,18 +16,22 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 from django.db.transaction import Atomic
-from django.utils import timezone
 
 from accounts.principals import PORTAL, Actor
 from common import lengths
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
-from uploads.files import batches, grants, hooks
+from uploads.files import batches, grants, hooks, usage
 from uploads.files.announce import announce_file
 from uploads.files.expiry import first_expiry
 from uploads.models import FileStatus, IngestFile
 from uploads.storage import StoredObject
+
+ALWAYS = Q()
 
 
 @dataclass(frozen=True)
@@ -57,16 +65,21 @@ def begin(new: NewFile) -> IngestFile:
     Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
     """
     with _one_transaction():
-        return _insert(new, status=FileStatus.UPLOADING)
+        file = _insert(new, status=FileStatus.UPLOADING)
+        usage.charge(file, was=None)
+    return file
 
 
 def declare_size(file_id: UUID, *, size_bytes: int) -> bool:
     """The size of a file whose upload began without one. (Until then it counts as 0 bytes.)"""
-    uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
+    unsized = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING, size_bytes=0)
     with _one_transaction():
-        declared = uploading.change(size_bytes=size_bytes)
-        if declared and (grant_id := _changed(file_id).grant_id):
-            grants.charge_size(grant_id, size_bytes=size_bytes)
+        declared = unsized.change(size_bytes=size_bytes)
+        if declared:
+            file = _changed(file_id)
+            if file.grant_id:
+                grants.charge_size(file.grant_id, size_bytes=size_bytes)
+            usage.charge_size(file)
     return declared
 
 
@@ -78,6 +91,7 @@ def store(file_id: UUID, proof: Proof, *, actor: Actor) -> IngestFile:
             raise Conflict("file_not_uploading", "The file is not being uploaded any more.")
         file = _changed(file_id)
         _tell_stored(file, actor)
+        usage.charge(file, was=FileStatus.UPLOADING)
     return file
 
 
@@ -89,6 +103,7 @@ def store_new(new: NewFile, proof: Proof, *, actor: Actor) -> IngestFile:
     with _one_transaction():
         file = _insert(new, status=FileStatus.STORED, **_stored_values(proof))
         _tell_stored(file, actor)
+        usage.charge(file, was=None)
     return file
 
 
@@ -107,6 +122,7 @@ def fail(file_id: UUID, error: DooritoError, *, actor: Actor) -> bool:
             if file.grant_id:
                 grants.give_back(file.grant_id, size_bytes=file.size_bytes)
             batches.count_failed(file.batch_id, actor=actor)
+            usage.charge(file, was=FileStatus.UPLOADING)
     return failed
 
 
@@ -120,24 +136,25 @@ def leave_batch(file_id: UUID, *, batch_id: UUID, actor: Actor) -> None:
             batches.remove_file(batch_id, actor=actor)
 
 
-def consume(file_id: UUID, *, purge_at: datetime, actor: Actor) -> IngestFile | None:
+def consume(file_id: UUID, *, purge_at: Combinable, actor: Actor) -> IngestFile | None:
     """For a caller who asks for a file to process: exactly one gets it, before it expires.
 
     Its bytes stay until `purge_at`.
     """
-    unexpired = _stored(file_id).filter(expires_at__gt=timezone.now())
+    unexpired = _stored(file_id).filter(expires_at__gt=Now())
     return _consume(unexpired, file_id, purge_at=purge_at, actor=actor)
 
 
-def consume_after_runs(file_id: UUID, *, purge_at: datetime) -> IngestFile | None:
+def consume_after_runs(file_id: UUID, *, purge_at: Combinable) -> IngestFile | None:
     """For runs that are done with a file, which may have expired while they kept it."""
     return _consume(_stored(file_id), file_id, purge_at=purge_at, actor=PORTAL)
 
 
 def delete(file_id: UUID, *, actor: Actor) -> bool:
     """Remove a stored or consumed file before its time."""
-    removable = IngestFile.objects.filter(id=file_id, status__in=IngestFile.WITH_POINTER)
-    return _delete(removable, file_id, actor=actor)
+    return _delete(file_id, was=FileStatus.STORED, actor=actor) or _delete(
+        file_id, was=FileStatus.PROCESSED, actor=actor
+    )
 
 
 def expire(file_id: UUID) -> bool:
@@ -146,29 +163,27 @@ def expire(file_id: UUID) -> bool:
         # Who begins to work on a file holds its row meanwhile: it can be seen from here on.
         IngestFile.objects.select_for_update().get(id=file_id)
         unused = (~condition for condition in hooks.keeps_file)
-        expired = _stored(file_id).filter(*unused, expires_at__lte=timezone.now())
-        return _delete(expired, file_id, actor=PORTAL)
+        expired = Q(*unused, expires_at__lte=Now())
+        return _delete(file_id, expired, was=FileStatus.STORED, actor=PORTAL)
 
 
 def extend(file_id: UUID, *, expires_at: datetime) -> bool:
     """Keep a stored file longer; False when it is kept as long already, or is gone."""
-    now = timezone.now()
     return (
         _stored(file_id)
-        .filter(expires_at__gt=now, expires_at__lt=expires_at)
+        .filter(expires_at__gt=Now(), expires_at__lt=expires_at)
         .change(expires_at=expires_at, expiry_notified_at=None)
     )
 
 
-def announce_expiring(*, before: datetime, limit: int) -> int:
+def announce_expiring(*, before: Combinable, limit: int) -> int:
     """Emit `file.expiring`, once each, for up to `limit` files that expire until then."""
-    now = timezone.now()
     with _one_transaction():
         due = list(
             IngestFile.objects.filter(
                 status=FileStatus.STORED,
                 expiry_notified_at__isnull=True,
-                expires_at__gt=now,
+                expires_at__gt=Now(),
                 expires_at__lte=before,
             )
             .select_related("uploaded_by")
@@ -177,14 +192,14 @@ def announce_expiring(*, before: datetime, limit: int) -> int:
         )
         for file in due:
             announce_file("file.expiring", file, actor=PORTAL)
-        IngestFile.objects.filter(id__in=[file.id for file in due]).update(expiry_notified_at=now)
+        IngestFile.objects.filter(id__in=[file.id for file in due]).update(expiry_notified_at=Now())
     return len(due)
 
 
 def mark_purged(file_id: UUID) -> bool:
     """The bytes of a consumed or deleted file were removed."""
     unpurged = IngestFile.objects.filter(id=file_id, purged_at__isnull=True)
-    return unpurged.change(purged_at=timezone.now())
+    return unpurged.change(purged_at=Now())
 
 
 def _one_transaction() -> Atomic:
@@ -213,15 +228,14 @@ def _insert(new: NewFile, **state: Any) -> IngestFile:
 
 
 def _stored_values(proof: Proof) -> dict[str, Any]:
-    now = timezone.now()
     return {
         "sha256": proof.sha256,
         "detected_type": proof.detected_type,
         "storage_backend": proof.stored.backend,
         "storage_bucket": proof.stored.bucket,
         "storage_key": proof.stored.key,
-        "stored_at": now,
-        "expires_at": first_expiry(now),
+        "stored_at": Now(),
+        "expires_at": first_expiry(),
     }
 
 
@@ -233,29 +247,30 @@ def _tell_stored(file: IngestFile, actor: Actor) -> None:
 
 
 def _consume(
-    stored: TimeStampedQuerySet, file_id: UUID, *, purge_at: datetime, actor: Actor
+    stored: TimeStampedQuerySet, file_id: UUID, *, purge_at: Combinable, actor: Actor
 ) -> IngestFile | None:
     with _one_transaction():
-        consumed = stored.change(
-            status=FileStatus.PROCESSED, processed_at=timezone.now(), purge_at=purge_at
-        )
+        consumed = stored.change(status=FileStatus.PROCESSED, processed_at=Now(), purge_at=purge_at)
         if not consumed:
             return None
         file = _changed(file_id)
         announce_file("file.processed", file, actor=actor)
+        usage.charge(file, was=FileStatus.STORED)
     return file
 
 
-def _delete(removable: TimeStampedQuerySet, file_id: UUID, *, actor: Actor) -> bool:
+def _delete(file_id: UUID, condition: Q = ALWAYS, *, was: FileStatus, actor: Actor) -> bool:
     """The first step of a removal: the bytes go with the next purge."""
-    now = timezone.now()
     with _one_transaction():
-        deleted = removable.change(status=FileStatus.DELETED, deleted_at=now, purge_at=now)
+        deleted = IngestFile.objects.filter(condition, id=file_id, status=was).change(
+            status=FileStatus.DELETED, deleted_at=Now(), purge_at=Now()
+        )
         if deleted:
             file = _changed(file_id)
             for call in hooks.on_deleted:
                 call(file)
             announce_file("file.deleted", file, actor=actor)
+            usage.charge(file, was=was)
     return deleted
 
 

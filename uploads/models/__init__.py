@@ -2,6 +2,7 @@ from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
 from uploads.models.grants import UploadGrant
 from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
+from uploads.models.usage import UsageShare
 from uploads.models.workflows import (
     AttemptOutcome,
     RunStatus,
@@ -26,6 +27,7 @@ __all__ = [
     "UploadGrant",
     "UploadPart",
     "UploadSession",
+    "UsageShare",
     "Workflow",
     "WorkflowAttempt",
     "WorkflowLogLine",

@@ -8,10 +8,11 @@ from datetime import timedelta
 from itertools import batched
 
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.principals import PORTAL
-from common.errors import Gone
+from common.errors import Gone, ServiceUnavailable
 from uploads.files.expiry import idle_before
 from uploads.models import IngestFile, SessionStatus, UploadPart, UploadSession
 from uploads.receiving.sessions import end_session, remove_spool
@@ -42,7 +43,7 @@ def remove_leftover_spools() -> int:
     left = UploadSession.objects.filter(
         status__in=[SessionStatus.FAILED, SessionStatus.ABORTED],
         spool_removed_at__isnull=True,
-        updated_at__lt=timezone.now() - _SETTLE,
+        updated_at__lt=Now() - _SETTLE,
     ).order_by("updated_at")[:BATCH]
     return sum(_remove_spool(session) for session in list(left))
 
@@ -52,17 +53,17 @@ def purge_parts() -> int:
     ended = UploadSession.objects.filter(
         status__in=UploadSession.ENDED,
         parts_purged_at__isnull=True,
-        updated_at__lt=timezone.now() - _SETTLE,
+        updated_at__lt=Now() - _SETTLE,
     ).order_by("updated_at")
     ids = list(ended.values_list("id", flat=True)[:PARTS_BATCH])
     UploadPart.objects.filter(session__in=ids).delete()
-    UploadSession.objects.filter(id__in=ids).update(parts_purged_at=timezone.now())
+    UploadSession.objects.filter(id__in=ids).update(parts_purged_at=Now())
     return len(ids)
 
 
 def remove_orphan_spools() -> int:
     """Free spool files that no open session owns: their creation was cut short by a kill."""
-    before = timezone.now() - _SETTLE
+    before = timezone.now() - _SETTLE  # files' times are this machine's
     return sum(
         _remove_unowned(store, handles)
         for store in map(named, backends())
@@ -75,21 +76,21 @@ def _remove_spool(session: UploadSession) -> bool:
         remove_spool(session)
     except OSError:  # to the end of the queue, so that it does not keep all others
         logger.exception("The spool of session %s cannot be removed", session.id)
-        UploadSession.objects.filter(id=session.id).update(updated_at=timezone.now())
+        UploadSession.objects.filter(id=session.id).update(updated_at=Now())
         return False
     return True
 
 
 def _idle_sessions() -> QuerySet[UploadSession]:
     return UploadSession.objects.filter(
-        status__in=UploadSession.OPEN, last_activity_at__lt=idle_before(timezone.now())
+        status__in=UploadSession.OPEN, last_activity_at__lt=idle_before()
     )
 
 
 def _abort_if_quiet(session: UploadSession) -> bool:
     with storage_for(session).locks.try_idle(handle_of(session)) as quiet:
         if not quiet:
-            UploadSession.objects.filter(id=session.id).update(last_activity_at=timezone.now())
+            UploadSession.objects.filter(id=session.id).update(last_activity_at=Now())
             return False
         # It may have received a part, or been finalized, since it was listed.
         if not _idle_sessions().filter(id=session.id).exists():
@@ -119,6 +120,6 @@ def _discard(store: Storage, handle: UploadHandle) -> bool:
             if idle:
                 store.uploads.discard(handle)
             return idle
-    except OSError:  # one spool's trouble must not keep all others
+    except (OSError, ServiceUnavailable):  # one spool's trouble must not keep all others
         logger.exception("The spool %s cannot be removed", handle.key)
         return False

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts.principals import Actor, Principal
 from common.db import release_connection
@@ -82,7 +82,7 @@ def _mark_stored(session: UploadSession, proof: Proof, *, actor: Actor) -> Inges
     with transaction.atomic():
         completed = UploadSession.objects.filter(
             id=session.id, status__in=UploadSession.OPEN, received_bytes=F("length_bytes")
-        ).change(status=SessionStatus.COMPLETE, last_activity_at=timezone.now())
+        ).change(status=SessionStatus.COMPLETE, last_activity_at=Now())
         return states.store(session.file_id, proof, actor=actor) if completed else None
 
 

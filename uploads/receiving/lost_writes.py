@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from common.db import release_connection
+from common.errors import ServiceUnavailable
 from uploads.models import PartOrder, UploadPart, UploadSession
 from uploads.receiving.digests import part_digester, reader_of, upload_blocks
 from uploads.storage import Storage, handle_of, storage_for
@@ -57,7 +58,7 @@ def _is_intact(part: UploadPart, reader: UploadReader) -> bool:
     try:
         for block in upload_blocks(reader, start=part.offset_bytes, end=end):
             digester.update(block)
-    except OSError as exc:
+    except (OSError, ServiceUnavailable) as exc:
         logger.warning("part %s of session %s is lost: %s", part.part_number, part.session_id, exc)
         return False
     return bool(digester.hexdigest() == part.digest)

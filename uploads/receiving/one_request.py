@@ -9,7 +9,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts.principals import Principal
 from common.db import release_connection
@@ -150,7 +150,6 @@ def _insert_session(
     """What tells a repeat of the idempotency key: a session that was complete when it was made."""
     size = request.size_bytes or 0
     parts = 1 if size else 0
-    now = timezone.now()
     UploadSession.objects.create(
         file_id=file_id,
         created_by=principal.owner,
@@ -166,8 +165,8 @@ def _insert_session(
         request_digest=request.digest(),
         storage_backend=stored.backend,
         spool_key=stored.key,
-        last_activity_at=now,
-        parts_purged_at=now,
+        last_activity_at=Now(),
+        parts_purged_at=Now(),
     )
 
 

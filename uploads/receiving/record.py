@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.utils import timezone
 
 from common.http.digests import Digest
 from common.ids import uuid7
@@ -51,14 +50,14 @@ _RECORD = f"""
                 CASE WHEN hashed_bytes = %(hashed_from)s THEN %(hash_state)s ELSE hash_state END,
             hashed_bytes =
                 CASE WHEN hashed_bytes = %(hashed_from)s THEN %(hashed_to)s ELSE hashed_bytes END,
-            last_activity_at = %(now)s,
-            updated_at = %(now)s
+            last_activity_at = statement_timestamp(),
+            updated_at = statement_timestamp()
         WHERE id = %(session_id)s AND status IN ({_OPEN}) {{condition}}
         RETURNING received_parts_count, received_bytes, hashed_bytes, length_bytes
     ), inserted AS (
         INSERT INTO upload_part (id, created_at, updated_at, session_id, part_number,
             offset_bytes, size_bytes, digest_algorithm, digest, receipt)
-        SELECT %(id)s, %(now)s, %(now)s, %(session_id)s, {{number}},
+        SELECT %(id)s, statement_timestamp(), statement_timestamp(), %(session_id)s, {{number}},
             %(offset_bytes)s, %(size_bytes)s, %(algorithm)s, %(digest)s, %(receipt)s
         FROM counted
     )
@@ -100,7 +99,6 @@ def _record(
     receipt, prefix = taken.receipt, taken.prefix
     part_id = uuid7()
     values: dict[str, Any] = {
-        "now": timezone.now(),
         "session_id": session_id,
         "id": part_id,
         "number": number,

@@ -4,7 +4,7 @@ import math
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts.principals import Actor, Principal
 from common import lengths
@@ -132,7 +132,7 @@ def remove_spool(session: UploadSession) -> None:
     )
     if badly_ended.exists():  # for good: nothing leads out of these states
         storage_for(session).uploads.discard(handle_of(session))
-        badly_ended.update(spool_removed_at=timezone.now())
+        badly_ended.update(spool_removed_at=Now())
 
 
 def session_of_key(*, principal: Principal, request: UploadRequest) -> UploadSession | None:
@@ -179,7 +179,7 @@ def _insert_session(
         spool_key=handle.key,
         storage_token=handle.token,
         storage_epoch=epoch_of(store),
-        last_activity_at=timezone.now(),
+        last_activity_at=Now(),
     )
     session.file = states.begin(
         NewFile(

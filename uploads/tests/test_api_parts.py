@@ -15,6 +15,7 @@ from uploads.tests.factories import (
     held,
     sha256,
     some_bytes,
+    spool_path,
     written,
 )
 
@@ -322,3 +323,12 @@ def test_a_part_can_be_sent_again_while_the_upload_is_being_stored(api):
     other = api.put_part(session["session_id"], 1, bytes(10))
     assert_problem(other, 409, "part_differs")
     assert api.finalize(session["session_id"]).json()["sha256"] == sha256(DATA)
+
+
+def test_a_disk_that_has_become_read_only_is_told_and_when_to_try_again(api, session):
+    spool = spool_path(UploadSession.objects.get(id=session))
+    spool.unlink()
+    spool.symlink_to("/sys/kernel/uevent_seqnum")  # what nobody can open for writing
+    answer = api.put_part(session, 1, DATA[:10])
+    assert_problem(answer, 503, "storage_failed")
+    assert answer.headers["Retry-After"] == "60"

@@ -116,6 +116,32 @@ def test_a_file_may_come_in_chunks(door, data):
     assert door.call("GET", file["content_url"]).content == data
 
 
+@pytest.mark.parametrize("data", [DATA, b""], ids=["some", "none"])
+def test_a_form_with_a_file_may_come_in_chunks(door, data):
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n%b\r\n--x--'
+        % data
+    )
+    with door.connect() as wire:
+        for _ in range(2):  # on the same connection
+            media_type = "Content-Type: multipart/form-data; boundary=x"
+            wire.send(request(door, "POST", FILES, media_type) + chunks(form) + END)
+            status, file = wire.answer()
+            assert (status, file["sha256"]) == (201, sha256(data))
+
+
+def test_a_form_in_chunks_may_be_no_larger_than_others(door):
+    begun = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    with door.connect() as wire:
+        media_type = "Content-Type: multipart/form-data; boundary=x"
+        wire.send(request(door, "POST", FILES, media_type) + chunks(begun))
+        block = chunks(bytes(2**20), size=2**20)
+        for _ in range(51):
+            wire.send(block)
+        status, headers, problem = wire.whole_answer()
+    assert (status, problem["code"], headers["connection"]) == (413, "file_too_large", "close")
+
+
 def test_a_file_in_chunks_may_be_no_larger_than_others(door):
     """It is refused as soon as it is too large, however much is to come."""
     with door.connect() as wire:
@@ -139,6 +165,30 @@ def test_a_file_in_chunks_that_breaks_off_leaves_nothing(door):
         status, problem = wire.answer()
     assert (status, problem["code"]) == (400, "body_incomplete")
     assert stored() == before
+
+
+FORM = (
+    b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n\r\n'
+    + DATA
+    + b"\r\n--x--\r\n"
+)
+AS_FORM = "Content-Type: multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize("size", [7, 1000, 10**6])
+def test_a_form_may_come_in_chunks(door, size):
+    with door.connect() as wire:
+        wire.send(request(door, "POST", FILES, AS_FORM) + chunks(FORM, size=size) + END)
+        status, file = wire.answer()
+    assert (status, file["original_filename"], file["sha256"]) == (201, "a.bin", sha256(DATA))
+
+
+def test_a_form_in_chunks_that_breaks_off_is_not_taken_for_whole(door):
+    with door.connect() as wire:
+        wire.send(request(door, "POST", FILES, AS_FORM) + chunks(FORM))
+        wire.socket.shutdown(1)
+        status, problem = wire.answer()
+    assert (status, problem["code"]) == (400, "body_incomplete")
 
 
 def test_a_document_may_come_in_chunks(door):

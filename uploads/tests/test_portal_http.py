@@ -77,12 +77,7 @@ def test_requests_on_one_connection_are_answered_in_their_order(door, session, p
     finish(door, session)
 
 
-def test_a_body_without_a_length_is_refused(door, session):
-    with door.connect() as wire:
-        wire.send(door.head_of_part(session, 1, "Transfer-Encoding: chunked"))
-        wire.send(b"5\r\nhello\r\n0\r\n\r\n")
-        status, problem = wire.answer()
-    assert (status, problem["code"]) == (411, "length_required")
+def test_a_part_without_a_body_is_refused(door, session):
     with door.connect() as wire:
         wire.send(door.head_of_part(session, 1))
         status, problem = wire.answer()
@@ -130,16 +125,6 @@ def test_who_sends_all_before_reading_gets_the_answer_that_ends_the_connection(d
     assert (answer.status, answer.headers["Connection"]) == (400, "close")
     assert json.loads(answer.read())["code"] == "part_size_wrong"
     finish(door, session)
-
-
-def test_a_client_that_waits_for_100_continue_is_told_to_go_on(door, session):
-    with door.connect() as wire:
-        wire.send(
-            door.head_of_part(session, 1, f"Content-Length: {len(PART)}", "Expect: 100-continue")
-        )
-        assert wire.answer() == (100, None)
-        wire.send(PART)
-        assert wire.answer()[0] == 200
 
 
 def test_a_body_that_stalls_ends_and_frees_its_part(door, session):

@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from uploads.files.usage import NOTHING, Usage, recount, usage_of
 from uploads.models import FileStatus, IngestFile, UploadSession
 from uploads.tests.factories import (
     Api,
@@ -41,6 +42,7 @@ class UploadMachine(RuleBasedStateMachine):
         self.status = "init"
         self.declares = declares
         self.declared = {"no": "", "yes": sha256(self.data), "wrong": "0" * 64}[declares]
+        self.usage_before = usage_of(self.api.user.id)
         self.session = self.api.session_of(self.data, chunk=chunk, sha256=self.declared)
         self.id = self.session["session_id"]
         self.before = set(on_disk()) - {f"spool/{self.key}"}
@@ -189,6 +191,16 @@ class UploadMachine(RuleBasedStateMachine):
         kinds = [event.event_type for event in events()[self.events_before :]]
         expected = {"complete": ["file.uploaded"], "failed": ["file.failed"]}
         assert kinds == expected.get(self.status, ["file.failed"] * (self.status == "aborted"))
+
+    @invariant()
+    def the_owner_takes_up_what_the_model_says(self) -> None:
+        if not hasattr(self, "id"):
+            return
+        usage = usage_of(self.api.user.id)
+        assert usage == recount(self.api.user.id)
+        of_this = Usage(len(self.data), files=1, open_sessions=int(self.is_open))
+        is_charged = self.is_open or self.status == "complete"
+        assert usage - self.usage_before == (of_this if is_charged else NOTHING)
 
     def teardown(self) -> None:
         if not hasattr(self, "id") or self.status != "complete":

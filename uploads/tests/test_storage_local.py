@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DooritoError, InsufficientStorage
+from common.errors import DooritoError, InsufficientStorage, ServiceUnavailable
 from common.ids import uuid7
 from uploads.storage.base import MayLoseWrites, ReadsBack, Receipt, Storage, UploadHandle
 from uploads.storage.local import local_storage
@@ -166,6 +166,36 @@ def test_a_disk_that_fails_while_writing_says_so(storage, upload, monkeypatch, n
         write(storage, upload, b"x")
     assert (error.value.status, error.value.code) == said
     assert error.value.retry_after
+
+
+# The kernel refuses to open the one for writing, and fails to read from the other, for root too.
+READ_ONLY, UNREADABLE = Path("/sys/kernel/uevent_seqnum"), Path("/proc/self/mem")
+
+
+def replace(path: Path, other: Path) -> None:
+    path.unlink()
+    path.symlink_to(other)
+
+
+def test_a_disk_that_has_become_read_only_says_so(storage, upload, tmp_path):
+    replace(spool_path(tmp_path, upload.key), READ_ONLY)
+    for use in (
+        storage.locks.writing(upload, offset=0, size_bytes=1),
+        storage.locks.try_idle(upload),
+        storage.uploads.write(upload, offset=0, size_bytes=1),
+    ):
+        with pytest.raises(ServiceUnavailable) as error, use:
+            pass
+        assert (error.value.code, error.value.retry_after) == ("storage_failed", 60)
+
+
+def test_a_disk_that_fails_while_reading_says_so(storage, upload, tmp_path):
+    replace(spool_path(tmp_path, upload.key), UNREADABLE)
+    with (
+        storage.uploads.reader(upload) as reader,
+        pytest.raises(ServiceUnavailable, match="Input/output error"),
+    ):
+        reader.read_into(memoryview(bytearray(10)), offset=0)
 
 
 def test_a_file_system_without_second_names_stores_whole_objects_too(storage, monkeypatch):

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Value
+from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -118,7 +118,6 @@ def _next_due() -> UUID | None:
 
 
 def _lease(*, run_id: UUID, worker: str) -> bool:
-    now = timezone.now()
     leased = WorkflowRun.objects.filter(id=run_id, status=RunStatus.PENDING).change(
         status=RunStatus.RUNNING,
         lease_id=uuid4(),
@@ -126,14 +125,14 @@ def _lease(*, run_id: UUID, worker: str) -> bool:
         is_handed_over=False,
         attempt=F("attempt") + 1,
         attempts_left=F("attempts_left") - 1,
-        started_at=Coalesce("started_at", Value(now)),
+        started_at=Coalesce("started_at", Now()),
         progress_percent=None,
         progress_message="",
     )
     if leased:
         run = WorkflowRun.objects.only("attempt").get(id=run_id)
         WorkflowAttempt.objects.create(
-            run=run, number=run.attempt, worker=worker[: lengths.WORKER], started_at=now
+            run=run, number=run.attempt, worker=worker[: lengths.WORKER], started_at=Now()
         )
     return leased
 
@@ -192,7 +191,8 @@ def complete(
         ):
             return False
         if result is not None:
-            made = insert_result(run, result)
+            # The file's owner as of now: the run was read when it began.
+            made = insert_result(result, owner_id=file.uploaded_by_id)
             WorkflowRun.objects.filter(id=run.id).update(result_file=made, result_key="")
         _end_attempt(run, AttemptOutcome.COMPLETED)
         ended = _reloaded(run)
@@ -217,9 +217,9 @@ def fail(run: WorkflowRun, failure: Failure) -> bool:
         if current.cancel_requested_at is not None:
             _end(run, RunStatus.CANCELLED)
         elif failure.may_retry and current.attempts_left > 0:
-            due_at = timezone.now() + _wait(current, failure)
-            _pend(run, due_at=due_at, **error)
-            transaction.on_commit(lambda: kick(due_at), robust=True)
+            wait = _wait(current, failure)
+            _pend(run, wait=wait, **error)
+            transaction.on_commit(lambda: kick(wait), robust=True)
             return True
         else:
             _end(run, RunStatus.FAILED, **error)
@@ -234,7 +234,7 @@ def release(run: WorkflowRun) -> bool:
         IngestFile.objects.select_for_update().get(id=run.file_id)
         if _held(run).filter(cancel_requested_at__isnull=False).exists():
             return fail(run, _CANCELLED)
-        released = _pend(run, due_at=timezone.now(), attempts_left=F("attempts_left") + 1)
+        released = _pend(run, wait=timedelta(), attempts_left=F("attempts_left") + 1)
         if released:
             _end_attempt(run, AttemptOutcome.RELEASED)
             kick_after_commit()
@@ -243,7 +243,6 @@ def release(run: WorkflowRun) -> bool:
 
 def cancel(*, run_id: UUID) -> None:
     """End a run that waits, or have the worker of one that runs end it."""
-    now = timezone.now()
     with transaction.atomic():
         file_id = WorkflowRun.objects.values_list("file_id", flat=True).get(id=run_id)
         IngestFile.objects.select_for_update().get(id=file_id)
@@ -252,10 +251,10 @@ def cancel(*, run_id: UUID) -> None:
             _end_attempt(run, AttemptOutcome.CANCELLED)
             _end(run, RunStatus.CANCELLED)
         elif run.status == RunStatus.RUNNING and run.cancel_requested_at is None:
-            WorkflowRun.objects.filter(id=run_id).update(cancel_requested_at=now)
+            WorkflowRun.objects.filter(id=run_id).update(cancel_requested_at=Now())
         elif run.status == RunStatus.PENDING:
             WorkflowRun.objects.filter(id=run_id).update(
-                status=RunStatus.CANCELLED, completed_at=now, cancel_requested_at=now
+                status=RunStatus.CANCELLED, completed_at=Now(), cancel_requested_at=Now()
             )
         consume_if_done(file_id)
 
@@ -306,7 +305,7 @@ def _held(run: WorkflowRun) -> TimeStampedQuerySet:
 def _end(run: WorkflowRun, status: RunStatus, **values: object) -> bool:
     return _held(run).change(
         status=status,
-        completed_at=timezone.now(),
+        completed_at=Now(),
         lease_id=None,
         lease_expires_at=None,
         is_handed_over=False,
@@ -314,10 +313,10 @@ def _end(run: WorkflowRun, status: RunStatus, **values: object) -> bool:
     )
 
 
-def _pend(run: WorkflowRun, *, due_at: datetime, **values: object) -> bool:
+def _pend(run: WorkflowRun, *, wait: timedelta, **values: object) -> bool:
     return _held(run).change(
         status=RunStatus.PENDING,
-        due_at=due_at,
+        due_at=Now() + wait,
         lease_id=None,
         lease_expires_at=None,
         is_handed_over=False,
@@ -328,7 +327,7 @@ def _pend(run: WorkflowRun, *, due_at: datetime, **values: object) -> bool:
 def _end_attempt(run: WorkflowRun, outcome: AttemptOutcome, failure: Failure | None = None) -> None:
     WorkflowAttempt.objects.filter(run=run, number=run.attempt).update(
         outcome=outcome,
-        ended_at=timezone.now(),
+        ended_at=Now(),
         error_code=_text(failure.code, 64) if failure else "",
         error_message=_text(failure.message, lengths.ERROR_MESSAGE) if failure else "",
         traceback=_text(failure.traceback, 20_000) if failure else "",

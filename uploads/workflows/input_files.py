@@ -4,7 +4,6 @@ from collections.abc import Collection
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef
-from django.utils import timezone
 
 from uploads.files import states
 from uploads.files.expiry import purge_after_consumption
@@ -27,4 +26,4 @@ def consume_if_done(file_id: UUID) -> None:
         or not runs.filter(status=RunStatus.COMPLETED, consumes_file=True).exists()
     ):
         return
-    states.consume_after_runs(file_id, purge_at=purge_after_consumption(timezone.now()))
+    states.consume_after_runs(file_id, purge_at=purge_after_consumption())

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from uploads.models import WorkflowRun
 from uploads.workflows.results import discard_unfinished
@@ -22,7 +22,7 @@ def remove_leftover_results() -> int:
 
 def purge_runs() -> int:
     """Delete the records of runs that ended long ago, with their attempts and logs."""
-    before = timezone.now() - timedelta(days=settings.PORTAL_WORKFLOW_RETENTION_DAYS)
+    before = Now() - timedelta(days=settings.PORTAL_WORKFLOW_RETENTION_DAYS)
     ended = WorkflowRun.objects.filter(completed_at__lt=before).order_by("completed_at")
     old = list(ended.values_list("id", flat=True)[:BATCH])
     WorkflowRun.objects.filter(id__in=old).delete()

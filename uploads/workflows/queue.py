@@ -5,12 +5,12 @@ is due, and the sweep finds what a lost kick left.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts.models import User
 from common import content_types
@@ -37,10 +37,9 @@ def install(sender: Sender) -> None:
     _senders[:] = [sender]
 
 
-def kick(at: datetime | None = None) -> None:
-    """Let a worker look for due runs, at `at` or at once."""
-    delay = (at - timezone.now()).total_seconds() if at else 0.0
-    _senders[0](max(0.0, delay))
+def kick(wait: timedelta = timedelta()) -> None:
+    """Let a worker look for due runs, at once or after a while."""
+    _senders[0](wait.total_seconds())
 
 
 def kick_after_commit(runs: int = 1) -> None:
@@ -96,7 +95,7 @@ def _new_run(
         started_by=started_by,
         config=workflow.config,
         consumes_file=workflow.consumes_file,
-        due_at=timezone.now(),
+        due_at=Now(),
         attempts_left=workflow.max_attempts,
     )
 
@@ -131,16 +130,15 @@ def accepts(workflow: Workflow, file: IngestFile) -> bool:
 
 def cancel_all(file: IngestFile) -> None:
     """Take back what is to be done with a file that goes; what runs is told to stop."""
-    now = timezone.now()
     runs = WorkflowRun.objects.filter(file=file)
     without_worker = runs.filter(
         Q(status=RunStatus.PENDING) | Q(status=RunStatus.RUNNING, is_handed_over=True)
     )
     attempts = WorkflowAttempt.objects.filter(outcome=AttemptOutcome.RUNNING)
-    attempts.filter(run__in=without_worker).update(outcome=AttemptOutcome.CANCELLED, ended_at=now)
+    attempts.filter(run__in=without_worker).update(outcome=AttemptOutcome.CANCELLED, ended_at=Now())
     without_worker.update(
         status=RunStatus.CANCELLED,
-        completed_at=now,
+        completed_at=Now(),
         lease_id=None,
         lease_expires_at=None,
         is_handed_over=False,
@@ -148,5 +146,5 @@ def cancel_all(file: IngestFile) -> None:
         error_message="The file was deleted.",
     )
     runs.filter(status=RunStatus.RUNNING, cancel_requested_at__isnull=True).update(
-        cancel_requested_at=now
+        cancel_requested_at=Now()
     )

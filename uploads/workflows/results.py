@@ -87,12 +87,12 @@ def fitting_name(name: str) -> str:
     return fitting if fitting.strip(".") else "result"
 
 
-def insert_result(run: WorkflowRun, result: StoredResult) -> IngestFile:
+def insert_result(result: StoredResult, *, owner_id: UUID | None) -> IngestFile:
     """The row of a stored result, in the transaction that ends the run. A key is its file's id."""
     return states.store_new(
         NewFile(
             id=UUID(result.stored.key),
-            owner_id=run.owner_id,
+            owner_id=owner_id,
             filename=result.filename,
             size_bytes=result.size_bytes,
             content_type=result.detected_type,

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts.principals import Principal
 from common.errors import Conflict, UnsupportedType
@@ -77,7 +77,7 @@ def start_on_batch(*, principal: Principal, batch_id: UUID, workflow: Workflow) 
 def _start_on(file_ids: list[UUID], *, workflow: Workflow, principal: Principal) -> int:
     with transaction.atomic():
         files = IngestFile.objects.select_for_update().filter(
-            id__in=file_ids, status=FileStatus.STORED, expires_at__gt=timezone.now()
+            id__in=file_ids, status=FileStatus.STORED, expires_at__gt=Now()
         )
         started = enqueue_all(workflow, files.order_by("id"), started_by=principal.owner)
         kick_after_commit(started)
@@ -123,7 +123,7 @@ def retry(*, run_id: UUID) -> None:
             id=run.id, status__in=[RunStatus.FAILED, RunStatus.CANCELLED]
         ).change(
             status=RunStatus.PENDING,
-            due_at=timezone.now(),
+            due_at=Now(),
             attempts_left=run.workflow.max_attempts,
             cancel_requested_at=None,
             completed_at=None,

@@ -73,22 +73,22 @@ def tail(patterns: tuple[str, ...], since: datetime, as_json: bool, once: bool) 
 
 
 class Tail:
-    """Tells each event since a moment once, in the order of ids as far as they are there."""
+    """Yields each event since a moment once, by id as far as they are there."""
 
     def __init__(self, since: datetime) -> None:
         self._floor = first_id(since)
-        self._told: set[UUID] = set()
+        self._shown: set[UUID] = set()
 
     def new_events(self) -> Iterator[OutboxEvent]:
         latest = self._floor
         while batch := selectors.events_after(latest):
-            yield from (event for event in batch if event.id not in self._told)
-            self._told.update(event.id for event in batch)
+            yield from (event for event in batch if event.id not in self._shown)
+            self._shown.update(event.id for event in batch)
             latest = batch[-1].id
             newest = batch[-1].created_at
             # By the events' clock, which need not be ours.
             self._floor = max(self._floor, first_id(newest - LATE))
-        self._told = {told for told in self._told if told > self._floor}
+        self._shown = {shown for shown in self._shown if shown > self._floor}
 
 
 def _envelope(event: OutboxEvent) -> str:

@@ -20,6 +20,7 @@ from common.db import DATABASE_GONE, renew_connections
 from common.errors import Gone, InvalidInput, NotFound
 from common.models import WebhookEndpoint
 from common.webhooks import endpoints
+from common.webhooks.cli import options
 from common.webhooks.cli.about import about
 from common.webhooks.cli.receiver import (
     FORWARD_TIMEOUT,
@@ -29,7 +30,7 @@ from common.webhooks.cli.receiver import (
     forward,
     problem_of,
 )
-from common.webhooks.endpoints import TIMEOUT_MAX, EndpointSettings
+from common.webhooks.endpoint_settings import TIMEOUT_MAX, EndpointSettings
 
 LIFETIME = timedelta(minutes=2)  # of the endpoint, after the last sign of life
 SIGN_OF_LIFE = 30.0  # seconds between two
@@ -52,13 +53,7 @@ class ForwardUrl(click.ParamType):
 @click.option(
     "--forward", "target", type=ForwardUrl(), metavar="URL", help="Where to send each event on to."
 )
-@click.option(
-    "--event",
-    "event_types",
-    multiple=True,
-    metavar="TYPE",
-    help="An event type, or file.* for all of a kind; repeatable. Without it, all events.",
-)
+@options.event_types
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="To listen on. Without it, a free one."
 )
@@ -104,7 +99,7 @@ def _register(url: str, event_types: tuple[str, ...], target: str | None) -> Web
         timeout_seconds=TIMEOUT_MAX,
     )
     try:
-        return endpoints.add_endpoint(chosen, expires_at=timezone.now() + LIFETIME)
+        return endpoints.add_endpoint(chosen, lifetime=LIFETIME)
     except InvalidInput as exc:
         if exc.code != "webhook_url_not_public":
             raise
@@ -148,7 +143,7 @@ def _stay_alive(endpoint_id: UUID) -> None:
 
 def give_sign_of_life(endpoint_id: UUID) -> None:
     try:
-        endpoints.keep_alive(endpoint_id=endpoint_id, until=timezone.now() + LIFETIME)
+        endpoints.keep_alive(endpoint_id=endpoint_id, lifetime=LIFETIME)
         is_active = endpoints.get(endpoint_id=endpoint_id).is_active
     except NotFound as exc:
         raise Gone(

@@ -56,7 +56,7 @@ class Incoming:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the portal is answered; `said` tells people how it came to that."""
+    """The answer to the portal; `said` tells people how it came about."""
 
     status: int
     said: str
@@ -180,4 +180,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body)
 
     def log_message(self, *_: object) -> None:
-        """What is to be said is said by `answer`."""
+        """Quiet: `answer` prints what people should know."""

@@ -6,16 +6,19 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import click
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
 
-from common.cli_params import Header, PastMoment, Schedule
+from common.cli_params import PastMoment
 from common.console import Row, iso, print_json, print_rows
-from common.errors import NotFound
 from common.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from common.pagination import MAX_PAGE
 from common.webhooks import dispatch, endpoints, recovery, replay, selectors
-from common.webhooks.endpoints import EndpointSettings
+from common.webhooks.cli import options
+from common.webhooks.endpoint_settings import (
+    EndpointSettings,
+    read_headers,
+    read_schedule,
+    read_user,
+)
 from common.webhooks.selectors import Health
 
 PAUSE = 0.1  # seconds, while the portal's worker is at the same recovery
@@ -43,13 +46,7 @@ def list_(as_json: bool) -> None:
 
 @webhook.command()
 @click.argument("url")
-@click.option(
-    "--event",
-    "event_types",
-    multiple=True,
-    metavar="TYPE",
-    help="An event type, or file.* for all of a kind; repeatable. Without it, all events.",
-)
+@options.event_types
 @click.option(
     "--content-type",
     "content_types",
@@ -57,19 +54,20 @@ def list_(as_json: bool) -> None:
     metavar="TYPE",
     help="Only files of this type (application/pdf, image/*); repeatable.",
 )
-@click.option("--user", "email", metavar="EMAIL", help="Only events about this account's files.")
+@click.option(
+    "--user", "email", default="", metavar="EMAIL", help="Only events about this account's files."
+)
 @click.option("--batch", "batch_id", type=click.UUID, help="Only events about this batch.")
 @click.option(
     "--header",
     "headers",
     multiple=True,
-    type=Header(),
     metavar="'NAME: VALUE'",
     help="Sent with every attempt; repeatable. Its value is not shown again.",
 )
 @click.option(
     "--schedule",
-    type=Schedule(),
+    default="",
     metavar="WAITS",
     help="Waits before each attempt, such as 0,5s,5m,2h. Without it, the portal's.",
 )
@@ -81,10 +79,10 @@ def add(
     *,
     event_types: tuple[str, ...],
     content_types: tuple[str, ...],
-    email: str | None,
+    email: str,
     batch_id: UUID | None,
-    headers: tuple[tuple[str, str], ...],
-    schedule: list[int] | None,
+    headers: tuple[str, ...],
+    schedule: str,
     timeout: int | None,
     description: str,
     as_json: bool,
@@ -95,10 +93,10 @@ def add(
         description=description,
         event_types=event_types,
         content_types=content_types,
-        user_id=_user(email).pk if email else None,
+        user_id=read_user(email),
         batch_id=batch_id,
-        headers=_distinct(headers),
-        retry_schedule=schedule,
+        headers=read_headers("\n".join(headers)),
+        retry_schedule=read_schedule(schedule),
         timeout_seconds=timeout,
     )
     endpoint = endpoints.add_endpoint(chosen)
@@ -232,7 +230,7 @@ def recover(endpoint_id: UUID, since: datetime) -> None:
 
 
 def advance_to_end(endpoint_id: UUID) -> tuple[int, bool]:
-    """How many deliveries were started here, and whether the portal's worker was at it as well."""
+    """Returns how many deliveries were started here, and whether the worker helped."""
     started = 0
     left = _milliseconds_left(endpoint_id)
     shared = not left
@@ -249,29 +247,12 @@ def advance_to_end(endpoint_id: UUID) -> tuple[int, bool]:
 
 
 def _milliseconds_left(endpoint_id: UUID) -> int:
-    """Of the time whose events a recovery has yet to look at; 0 when it is over."""
+    """The time whose events a recovery has yet to look at, in milliseconds; 0 when it is over."""
     endpoint = endpoints.get(endpoint_id=endpoint_id)
     if endpoint.recovery_after is None or endpoint.recovery_until is None:
         return 0
     span = endpoint.recovery_until.int - endpoint.recovery_after.int
     return max(1, span >> 80)  # what is below is no time (RFC 9562, 5.7)
-
-
-def _user(email: str) -> AbstractBaseUser:
-    users = get_user_model()
-    try:
-        return users._default_manager.get_by_natural_key(email)
-    except users.DoesNotExist as exc:
-        raise NotFound(
-            "user_not_found", f"No account has the e-mail address {email}. Check the spelling."
-        ) from exc
-
-
-def _distinct(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    names = [name.lower() for name, _ in headers]
-    if len(set(names)) < len(names):
-        raise click.BadParameter("each name once, please.", param_hint="--header")
-    return dict(headers)
 
 
 def _state(endpoint: WebhookEndpoint) -> str:

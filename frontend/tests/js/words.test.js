@@ -2,7 +2,7 @@ import { FileChanged, problem } from "/static/js/upload/errors.js";
 import { Meter } from "/static/js/upload/meter.js";
 import { Rate } from "/static/js/upload/rate.js";
 import { rowOf } from "/static/js/upload/rows.js";
-import { byUrgency, leftOut, summary, totals } from "/static/js/upload/totals.js";
+import { leftOut, shown, summary, totals } from "/static/js/upload/totals.js";
 import { State } from "/static/js/upload/transfer.js";
 import { equal, ok, test } from "./harness.js";
 
@@ -48,6 +48,16 @@ test("totals tell how far all files are", () => {
   equal(can, { pause: false, resume: false, retry: true, clear: true });
 });
 
+test("what failed is not waited for", () => {
+  const rate = new Rate();
+  const meter = new Meter();
+  const running = transfer(State.UPLOADING, { isOver: false, sentBytes: 4, meter });
+  rate.add(0, performance.now() - 2000);
+  meter.progress("a", 4); // in two seconds
+  const { total } = totals([running, transfer(State.FAILED, { isOver: true })], rate);
+  equal(total.text, "4 B of 20 B · 2 B/s · 4 s left");
+});
+
 test("titles tell what stands still", () => {
   const title = (...states) => totals(states.map((state) => transfer(state)), new Rate()).total.title;
   equal(title(State.STORED), "The file is stored");
@@ -64,9 +74,28 @@ test("empty files are counted where there are no bytes to", () => {
 
 test("what wants attention comes first, and what is not drawn is counted", () => {
   const all = [State.STORED, State.WAITING, State.FAILED, State.STORED].map((s) => transfer(s));
-  equal(byUrgency(all).map(({ state }) => state), ["failed", "waiting", "stored", "stored"]);
-  equal(summary(all), "and 4 more: 1 failed, 1 waiting, 2 stored");
+  const { drawn, others } = shown(all, { most: 3, isDrawn: () => false });
+  equal(drawn.map(({ state }) => state), ["failed", "stored", "waiting"]);
+  equal(summary(others), "and 1 more: 1 stored");
   equal(summary([]), "");
+});
+
+test("a file that takes long gets a row", () => {
+  const running = (startedAt) => transfer(State.UPLOADING, { isRunning: true, startedAt });
+  const all = [transfer(State.STORED), running(performance.now()), running(performance.now() - 3000)];
+  const { drawn } = shown(all, { most: 2, isDrawn: ({ state }) => state === State.STORED });
+  equal(drawn, [all[0], all[2]]);
+});
+
+test("few files stay in their order", () => {
+  const all = [State.STORED, State.FAILED].map((state) => transfer(state));
+  equal(shown(all, { most: 2, isDrawn: () => true }).drawn, all);
+});
+
+test("a row that is drawn stays, so that a file waiting elsewhere needs none", () => {
+  const all = [State.WAITING, State.STORED, State.WAITING].map((s, id) => transfer(s, { id }));
+  const { drawn } = shown(all, { most: 2, isDrawn: ({ id }) => id === 1 });
+  equal(drawn.map(({ id }) => id), [0, 1]);
 });
 
 test("why something is not added is said in one sentence each", () => {

@@ -1,6 +1,6 @@
 // What can go wrong on a file's way, and what that means for it.
 
-const BUSY = new Set(["part_in_progress", "finalize_in_progress"]); // with another request
+const BUSY = new Set(["part_in_progress", "finalize_in_progress", "upload_in_progress"]); // with another request
 const TRANSIENT = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
 const FINAL = new Set([400, 413, 415]); // of a file that would be refused again
 

@@ -11,7 +11,7 @@ import { Rate } from "./rate.js";
 import { Memory } from "./resume.js";
 import { Outcome } from "./route.js";
 import { rowOf } from "./rows.js";
-import { byUrgency, leftOut, summary, totals } from "./totals.js";
+import { leftOut, shown, summary, totals } from "./totals.js";
 import { State } from "./transfer.js";
 
 const REFRESH_MS = 250;
@@ -142,14 +142,13 @@ Alpine.data("uploads", () => {
 
     /** Rows in the order of the queue; of very many, those that want attention come first. */
     list() {
-      const ranked = queue.transfers.length > SHOWN ? byUrgency(queue.transfers) : queue.transfers;
       const known = new Map(this.rows.map((row) => [row.id, row]));
-      const rows = ranked
-        .slice(0, SHOWN)
-        .map((transfer) => known.get(transfer.id) ?? this.draw(transfer));
+      const isDrawn = ({ id }) => known.has(id);
+      const { drawn, others } = shown(queue.transfers, { most: SHOWN, isDrawn });
+      const rows = drawn.map((transfer) => known.get(transfer.id) ?? this.draw(transfer));
       const before = this.rows.map(({ id }) => id).join();
       if (rows.map(({ id }) => id).join() !== before) this.rows = rows;
-      this.more = summary(ranked.slice(SHOWN));
+      this.more = summary(others);
     },
 
     note(transfer) {

@@ -13,8 +13,31 @@ const URGENCY = [
   State.STORED,
 ];
 
-export function byUrgency(transfers) {
-  return URGENCY.flatMap((state) => transfers.filter((transfer) => transfer.state === state));
+const STOPPED = new Set([State.FAILED, State.PAUSED]);
+const LONG_MS = 2000;
+
+/** Up to `most` transfers to draw, and the others. Which: what wants attention, then what
+ *  `isDrawn` already, so that thousands of small files do not each get a row for a moment. In which
+ *  order: what stands still first, the rest as it was added. A row that comes, goes or moves costs
+ *  a new layout of all others. */
+export function shown(transfers, { most, isDrawn }) {
+  if (transfers.length <= most) return { drawn: transfers, others: [] };
+  const [stopped, going] = parted(transfers, ({ state }) => STOPPED.has(state));
+  const [long, short] = parted(going, takesLong);
+  const [before, after] = parted(short, isDrawn);
+  const chosen = new Set([...stopped, ...long, ...before, ...after].slice(0, most));
+  const [drawn, others] = parted([...stopped, ...going], (transfer) => chosen.has(transfer));
+  return { drawn, others };
+}
+
+function takesLong({ isRunning, startedAt }) {
+  return isRunning && performance.now() - startedAt > LONG_MS;
+}
+
+function parted(transfers, isFirst) {
+  const parts = [[], []];
+  for (const transfer of transfers) parts[isFirst(transfer) ? 0 : 1].push(transfer);
+  return parts;
 }
 
 /** `and 101 more: 80 waiting, 21 stored` */
@@ -45,7 +68,7 @@ export function totals(all, rate) {
       stored,
       failed,
       percent: bytes ? percent(sent, bytes) : percent(stored, all.length),
-      text: progress({ sent, bytes, rate }),
+      text: progress({ sent, bytes, left: bytesLeft(all), rate }),
       title: title({ all: all.length, stored, failed, paused, running }),
     },
     can: {
@@ -81,11 +104,18 @@ function sentOf(transfer) {
   return transfer.state === State.STORED ? transfer.file.size : transfer.sentBytes;
 }
 
-function progress({ sent, bytes, rate }) {
+/** Of what is not over: nobody waits for what failed. */
+function bytesLeft(all) {
+  return all
+    .filter(({ isOver }) => !isOver)
+    .reduce((sum, { file, sentBytes }) => sum + file.size - sentBytes, 0);
+}
+
+function progress({ sent, bytes, left, rate }) {
   const parts = [`${size(sent)} of ${size(bytes)}`];
   const speed = rate.perSecond;
-  if (speed > 0 && sent < bytes) {
-    parts.push(`${size(Math.round(speed))}/s`, timeLeft(rate.secondsFor(bytes - sent)));
+  if (speed > 0 && left > 0) {
+    parts.push(`${size(Math.round(speed))}/s`, timeLeft(rate.secondsFor(left)));
   }
   return parts.join(" · ");
 }

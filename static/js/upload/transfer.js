@@ -31,6 +31,7 @@ export class Transfer {
   wasStored = false; // before it was chosen
   hasJoined = false; // the batch of its group
   meter = new Meter();
+  startedAt = 0; // as `performance.now()` has it
 
   #shared;
   #source;
@@ -80,6 +81,7 @@ export class Transfer {
   async run() {
     const { signal } = (this.#control = new AbortController());
     this.#persistence.reset();
+    this.startedAt = performance.now();
     try {
       this.#become(State.PREPARING);
       this.stored = await this.#storedBefore(signal);
@@ -241,7 +243,7 @@ export class Transfer {
     this.state = state;
     this.note = "";
     this.#shared.onChange(this);
-    this.group.settle();
+    if (this.isSettled) this.group.settle();
   }
 
   #say(note) {

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.disk import disk_errors_explained
 from common.errors import NotFound
 from uploads.storage.base import StoredObject, UploadHandle
 
@@ -41,11 +42,12 @@ class Places:
     def opened(self, key: str, flags: int) -> Iterator[int]:
         """A descriptor of an upload's bytes: in the spool, or renamed by a finish, even just now.
 
-        Raises NotFound `upload_missing`.
+        Raises NotFound `upload_missing`, ServiceUnavailable `storage_failed`.
         """
         for path in (self.spool_path(key), self.file_path(key)):
             try:
-                descriptor = os.open(path, flags)
+                with disk_errors_explained():
+                    descriptor = os.open(path, flags)
             except FileNotFoundError:
                 continue
             try:

@@ -220,7 +220,8 @@ class LocalReader:
     def read_into(self, buffer: memoryview, *, offset: int) -> int:
         filled = 0
         while filled < buffer.nbytes:
-            count = os.preadv(self._descriptor, [buffer[filled:]], offset + filled)
+            with disk_errors_explained():
+                count = os.preadv(self._descriptor, [buffer[filled:]], offset + filled)
             if count == 0:
                 break
             filled += count

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from common.errors import InvalidInput
 from common.net import guarded_httpx
-from common.webhooks import endpoints, sending
+from common.webhooks import endpoint_settings, sending
 from uploads.workflows import (
     ADJUSTABLE,
     HandedOver,
@@ -31,7 +31,7 @@ _LATER = (408, 409, 425, 429)  # and 5xx: the same request may pass later
 
 def _headers(value: dict[str, str]) -> dict[str, str]:
     try:
-        endpoints.check_headers(value)
+        endpoint_settings.check_headers(value)
     except InvalidInput as exc:
         raise ValueError(exc.message) from exc
     if any(name.lower() == "authorization" for name in value):
