@@ -14,6 +14,8 @@ import pytest
 
 from boot.tests.portal import Portal
 
+pytestmark = pytest.mark.process
+
 THREADS = 24  # of the one web process; more than a process's database connections
 STALL_SECONDS = 5
 RATE_SECONDS = 6
