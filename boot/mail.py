@@ -15,7 +15,8 @@ class ConsoleBackend(EmailBackend):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"stream": sys.__stdout__ or sys.stdout} | kwargs)
+        kwargs.setdefault("stream", sys.__stdout__ or sys.stdout)
+        super().__init__(*args, **kwargs)
 
     def write_message(self, message: EmailMessage) -> None:
         recipients = ", ".join(message.recipients())

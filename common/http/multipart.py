@@ -19,6 +19,7 @@ from common.http.headers import check_content_encoding
 _CRLF = b"\r\n"
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _MAX_PADDING = 64  # blanks after a boundary; no client is known to send any
+_MAX_BLANK_BYTES = 1024  # line ends before the first boundary and after the last
 _MAX_HEAD_BYTES = 8 * 1024  # the headers of one part
 _MAX_PARTS = 100
 _PLAIN_ENCODINGS = {"", "binary", "8bit", "7bit"}
@@ -57,7 +58,7 @@ def read_parts(blocks: Iterable[bytes | memoryview], *, boundary: bytes) -> Iter
     if not _BOUNDARY.fullmatch(boundary):
         raise invalid_form("its boundary is missing, or not one that RFC 2046 allows")
     body = _Body(blocks, boundary=boundary)
-    if any(piece.strip(_CRLF) for piece in body.until_delimiter()):
+    if not _is_blank(body.until_delimiter()):
         raise invalid_form("it does not begin with its boundary")
     number = 0
     while not body.is_over:
@@ -69,8 +70,17 @@ def read_parts(blocks: Iterable[bytes | memoryview], *, boundary: bytes) -> Iter
         yield part
         for _unread in part.blocks:
             pass
-    if any(piece.strip() for piece in body.rest()):
+    if not _is_blank(body.rest()):
         raise invalid_form("it goes on after its last boundary")
+
+
+def _is_blank(pieces: Iterator[bytes]) -> bool:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if piece.strip() or size > _MAX_BLANK_BYTES:
+            return False
+    return True
 
 
 def invalid_form(reason: str) -> InvalidInput:

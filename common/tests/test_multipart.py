@@ -177,6 +177,8 @@ def test_memory_holds_no_more_than_a_block():
         (b"text\r\n" + form((FILE, b"data")), "does not begin"),
         (b"--MyBoundary\nX: y\r\n" + form((FILE, b"data")), "does not begin"),
         (form((FILE, b"data")).removesuffix(b"--\r\n"), "ends without"),
+        (b"\r\n" * 1000 + form((FILE, b"data")), "does not begin"),
+        (form((FILE, b"data")) + b"\r\n" * 1000, "goes on"),
         (form((FILE, b"data")) + b"more", "goes on"),
         (form((FILE, b"data")) + form((FILE, b"second")), "goes on"),
         (b"--MyBoundary\r\n" * 2 + FILE + b"\r\n\r\n\r\n--MyBoundary--", "not a header"),

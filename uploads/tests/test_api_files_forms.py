@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from common.http import forms
+from common.http import aside
 from uploads.models import IngestFile
 from uploads.tests.factories import (
     FILES,
@@ -294,7 +294,7 @@ def test_a_disk_that_cannot_be_written_to_is_told_as_one(api, monkeypatch, error
     def fail(*_args, **_kwargs):
         raise OSError(error, "It cannot")
 
-    monkeypatch.setattr(forms, "TemporaryFile", fail)
+    monkeypatch.setattr(aside, "TemporaryFile", fail)
     reply = api.post_form({"file": form_file()})
     assert_problem(reply, status, code)
     assert int(reply["Retry-After"]) > 0

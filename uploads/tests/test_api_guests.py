@@ -81,7 +81,9 @@ def test_a_guest_with_all_scopes_reads_and_removes_its_own():
 def test_a_guest_sees_nothing_that_came_another_way():
     guest = Guest(scopes=ALL)
     owner, neighbour = Api(guest.user), Guest(guest.user, scopes=ALL)
-    session = owner.session_of(b"0123456789")["session_id"]
+    sessions = [
+        sender.session_of(b"0123456789")["session_id"] for sender in (owner, neighbour, Api())
+    ]
     files = [owner.upload()["id"], neighbour.upload()["id"], make_stored().id]
 
     assert guest.get(FILES).json()["items"] == []
@@ -93,14 +95,15 @@ def test_a_guest_sees_nothing_that_came_another_way():
             guest.post(f"{FILES}/{file}/consume"),
         ):
             assert_problem(answer, 404, "file_not_found")
-    for answer in (
-        guest.get_session(session),
-        guest.put_part(session, 1, b"0123456789"),
-        guest.finalize(session),
-        guest.abort(session),
-    ):
-        assert_problem(answer, 404, "session_not_found")
-    assert owner.get_session(session).json()["received_parts"] == ""
+    for session in sessions:
+        for answer in (
+            guest.get_session(session),
+            guest.put_part(session, 1, b"0123456789"),
+            guest.finalize(session),
+            guest.abort(session),
+        ):
+            assert_problem(answer, 404, "session_not_found")
+    assert owner.get_session(sessions[0]).json()["received_parts"] == ""
 
 
 def test_the_guest_of_an_administrator_reaches_no_more():

@@ -14,9 +14,10 @@ from common.tests.threads import at_once, results_and_errors
 from uploads.files import batches, grants
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.receiving import finalizing, sessions
+from uploads.receiving.one_request import store_in_one_request
 from uploads.receiving.parts import receive_part
 from uploads.receiving.requests import UploadRequest
-from uploads.tests.factories import make_grant
+from uploads.tests.factories import make_grant, on_disk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -88,6 +89,39 @@ def test_a_request_that_is_repeated_at_once_counts_once():
 
     assert len({session.id for session in found}) == 1
     assert counted(grant) == recounted(grant) == (1, 4)
+
+
+def test_a_small_file_that_is_repeated_at_once_counts_once():
+    grant, _ = make_grant(max_files=1, max_bytes=4)
+    request = UploadRequest("a.bin", 4, idempotency_key="k")
+
+    def store() -> IngestFile:
+        return store_in_one_request(
+            principal=grants.principal_of(grant),
+            request=request,
+            blocks=iter([memoryview(b"0123")]),
+        )
+
+    assert len({file.id for file in at_once([store] * 8)}) == 1
+    assert counted(grant) == recounted(grant) == (1, 4)
+
+
+def test_of_many_small_files_at_once_as_many_as_granted_are_stored():
+    grant, _ = make_grant(max_files=3)
+
+    def store() -> FileStatus | str:
+        try:
+            return store_in_one_request(
+                principal=grants.principal_of(grant),
+                request=UploadRequest("a.bin", 4),
+                blocks=iter([memoryview(b"0123")]),
+            ).status
+        except DooritoError as error:
+            return error.code
+
+    assert Counter(at_once([store] * 8)) == {"stored": 3, "grant_files_used_up": 5}
+    assert counted(grant) == recounted(grant) == (3, 12)
+    assert len(on_disk()) == 3
 
 
 def test_what_is_aborted_by_many_at_once_is_given_back_once():

@@ -8,11 +8,15 @@ from django.utils import timezone
 
 from accounts import principals
 from accounts.models import TokenScope
+from accounts.principals import Principal
 from accounts.tests.factories import make_token, make_user, principal_of
 from common.errors import DooritoError, NotFound
 from uploads.files import batches, grants
 from uploads.files.grants import NewGrant
-from uploads.models import UploadGrant
+from uploads.models import PartOrder, UploadGrant, UploadSession
+from uploads.receiving import sessions
+from uploads.receiving.appending import declare_length
+from uploads.receiving.requests import UploadRequest
 from uploads.tests.factories import make_grant
 
 pytestmark = pytest.mark.django_db
@@ -145,6 +149,37 @@ def test_a_grant_goes_with_the_account_that_gave_it():
     with pytest.raises(DooritoError) as refused:
         grants.charge(grant.id, size_bytes=1)
     assert refused.value.code == "grant_revoked"
+
+
+def appended(guest: Principal) -> UploadSession:
+    """An upload whose size is told later."""
+    request = UploadRequest("a.bin", None, part_order=PartOrder.APPENDED)
+    return sessions.create_session(principal=guest, request=request)[0]
+
+
+def test_a_size_that_is_told_later_counts_when_it_is_told():
+    grant, text = make_grant(max_files=2)
+    guest = grants.guest_of(text).principal
+
+    session = appended(guest)
+    grant.refresh_from_db()
+    assert (grant.files_begun, grant.bytes_begun) == (1, 0)
+    for _ in range(2):
+        declare_length(principal=guest, session_id=session.id, length_bytes=7)
+    grant.refresh_from_db()
+    assert (grant.files_begun, grant.bytes_begun) == (1, 7)
+    sessions.abort_session(principal=guest, session_id=session.id)
+    grant.refresh_from_db()
+    assert (grant.files_begun, grant.bytes_begun) == (0, 0)
+
+
+@pytest.mark.parametrize("limit", ["max_bytes", "max_file_size"])
+def test_where_sizes_are_limited_they_are_told_first(limit):
+    _, text = make_grant(**{limit: 100})
+
+    with pytest.raises(DooritoError, match="how many bytes") as refused:
+        appended(grants.guest_of(text).principal)
+    assert (refused.value.code, refused.value.status) == ("size_missing", 400)
 
 
 def test_more_is_never_given_back_than_was_taken():

@@ -167,6 +167,30 @@ def test_a_file_in_chunks_that_breaks_off_leaves_nothing(door):
     assert stored() == before
 
 
+FORM = (
+    b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n\r\n'
+    + DATA
+    + b"\r\n--x--\r\n"
+)
+AS_FORM = "Content-Type: multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize("size", [7, 1000, 10**6])
+def test_a_form_may_come_in_chunks(door, size):
+    with door.connect() as wire:
+        wire.send(request(door, "POST", FILES, AS_FORM) + chunks(FORM, size=size) + END)
+        status, file = wire.answer()
+    assert (status, file["original_filename"], file["sha256"]) == (201, "a.bin", sha256(DATA))
+
+
+def test_a_form_in_chunks_that_breaks_off_is_not_taken_for_whole(door):
+    with door.connect() as wire:
+        wire.send(request(door, "POST", FILES, AS_FORM) + chunks(FORM))
+        wire.socket.shutdown(1)
+        status, problem = wire.answer()
+    assert (status, problem["code"]) == (400, "body_incomplete")
+
+
 def test_a_document_may_come_in_chunks(door):
     document = json.dumps({"filename": "a", "size_bytes": 1}).encode()
     with door.connect() as wire:

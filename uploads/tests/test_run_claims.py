@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from accounts.models import User
 from accounts.tests.factories import make_user
 from common.tests.threads import at_once
 from uploads import tasks
@@ -207,6 +208,15 @@ def test_a_result_of_another_size_than_announced_is_freed(content):
     run.refresh_from_db()
     assert run.result_key == ""
     assert store(run).size_bytes == 6
+
+
+def test_a_run_whose_owner_is_deleted_meanwhile_completes_with_its_result():
+    run = make_running()
+    result = store(run)
+    User.objects.get(id=run.owner.id).delete()
+    assert claims.complete(run, output_text="", is_cut=False, result=result)
+    run.refresh_from_db()
+    assert run.result_file.uploaded_by is None
 
 
 def test_a_stored_result_is_never_freed():

@@ -191,7 +191,8 @@ def complete(
         ):
             return False
         if result is not None:
-            made = insert_result(run, result)
+            # The file's owner as of now: the run was read when it began.
+            made = insert_result(result, owner_id=file.uploaded_by_id)
             WorkflowRun.objects.filter(id=run.id).update(result_file=made, result_key="")
         _end_attempt(run, AttemptOutcome.COMPLETED)
         ended = _reloaded(run)
