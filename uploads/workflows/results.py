@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from accounts.models import User
 from accounts.principals import PORTAL
 from common import lengths
 from common.db import release_connection
@@ -87,12 +88,12 @@ def fitting_name(name: str) -> str:
     return fitting if fitting.strip(".") else "result"
 
 
-def insert_result(result: StoredResult, *, owner_id: UUID | None) -> IngestFile:
+def insert_result(result: StoredResult, *, owner: User | None) -> IngestFile:
     """The row of a stored result, in the transaction that ends the run. A key is its file's id."""
     return states.store_new(
         NewFile(
             id=UUID(result.stored.key),
-            owner_id=owner_id,
+            owner=owner,
             filename=result.filename,
             size_bytes=result.size_bytes,
             content_type=result.detected_type,
