@@ -71,7 +71,7 @@ _PAYLOAD = {
 _PLAN = """
 from django.db import connection
 from common.ids import uuid7
-from common.services import claims
+from common.webhooks import claims
 with connection.cursor() as cursor:
     cursor.execute('''
         WITH event AS (INSERT INTO outbox_event (id, created_at, updated_at, event_type,

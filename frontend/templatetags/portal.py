@@ -71,7 +71,8 @@ def relative(seconds: float) -> str:
 def visible(text: str) -> str:
     """Without the controls that turn the text around them: a mark stands in their place.
 
-    The upload page's script does the same. <bdi> beside it keeps a name's own direction in it.
+    The upload page's script does the same, also for characters that no stored name has. <bdi>
+    beside it keeps a name's own direction in it.
     """
     return str(text).translate(_BIDI_CONTROLS)
 

@@ -26,6 +26,7 @@ from common.errors import (
     PayloadTooLarge,
     Unauthenticated,
 )
+from common.models import TimeStampedQuerySet
 from uploads import policy, selectors
 from uploads.models import UploadGrant
 
@@ -186,14 +187,13 @@ def charge(grant_id: UUID, *, size_bytes: int) -> None:
     Raises Unauthenticated `grant_revoked` or `grant_expired`, Conflict `grant_files_used_up`,
     PayloadTooLarge `grant_bytes_used_up`.
     """
-    if _charge(grant_id, size_bytes=size_bytes):
+    wanted = UploadGrant.objects.filter(id=grant_id)
+    if _count(wanted.filter(_has_room(size_bytes)), size_bytes=size_bytes):
         return
-    # Held, so that the reason still holds when it is told: others may be giving back meanwhile.
-    _require_room(
-        UploadGrant.objects.select_for_update(no_key=True).filter(id=grant_id).first(),
-        size_bytes=size_bytes,
-    )
-    _charge(grant_id, size_bytes=size_bytes)
+    # Held, so that the reason still holds when it is told. Where there is none any more, because
+    # others have given back meanwhile, there is room.
+    _require_room(wanted.select_for_update(no_key=True).first(), size_bytes=size_bytes)
+    _count(wanted, size_bytes=size_bytes)
 
 
 def charge_size(grant_id: UUID, *, size_bytes: int) -> None:
@@ -215,13 +215,18 @@ def give_back(grant_id: UUID, *, size_bytes: int) -> None:
     )
 
 
-def _charge(grant_id: UUID, *, size_bytes: int) -> bool:
+def _has_room(size_bytes: int) -> Q:
+    """As `_require_room` has it."""
     has_file = Q(max_files=None) | Q(max_files__gt=F("files_begun"))
     has_bytes = Q(max_bytes=None) | Q(max_bytes__gte=F("bytes_begun") + size_bytes)
     lives = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-    return UploadGrant.objects.filter(
-        has_file, has_bytes, lives, id=grant_id, revoked_at=None
-    ).change(files_begun=F("files_begun") + 1, bytes_begun=F("bytes_begun") + size_bytes)
+    return Q(has_file, has_bytes, lives, revoked_at=None)
+
+
+def _count(wanted: TimeStampedQuerySet, *, size_bytes: int) -> bool:
+    return wanted.change(
+        files_begun=F("files_begun") + 1, bytes_begun=F("bytes_begun") + size_bytes
+    )
 
 
 def _require_living(grant: UploadGrant) -> None:

@@ -21,6 +21,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.db.transaction import Atomic
 
+from accounts.models import User
 from accounts.principals import PORTAL, Actor
 from common import lengths
 from common.errors import Conflict, DooritoError
@@ -39,7 +40,7 @@ class NewFile:
     """What is known of a file when its row is made."""
 
     id: UUID
-    owner_id: UUID | None
+    owner: User | None
     filename: str
     size_bytes: int
     content_type: str = ""  # as declared
@@ -211,10 +212,11 @@ def _insert(new: NewFile, **state: Any) -> IngestFile:
     if new.grant_id:  # before the batch, wherever both change: no deadlock
         grants.charge(new.grant_id, size_bytes=new.size_bytes)
     if new.batch_id:
-        batches.add_file(owner_id=new.owner_id, batch_id=new.batch_id)
+        owner_id = new.owner.pk if new.owner else None
+        batches.add_file(owner_id=owner_id, batch_id=new.batch_id)
     return IngestFile.objects.create(
         id=new.id,
-        uploaded_by_id=new.owner_id,
+        uploaded_by=new.owner,
         batch_id=new.batch_id,
         grant_id=new.grant_id,
         is_result=new.is_result,

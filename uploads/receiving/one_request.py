@@ -133,7 +133,7 @@ def _discard(store: Storage, stored: StoredObject) -> None:
 def _new_file(principal: Principal, request: UploadRequest, file_id: UUID) -> NewFile:
     return NewFile(
         id=file_id,
-        owner_id=principal.owner.pk,
+        owner=principal.owner,
         filename=request.filename,
         size_bytes=request.size_bytes or 0,
         content_type=request.content_type,

@@ -184,7 +184,7 @@ def _insert_session(
     session.file = states.begin(
         NewFile(
             id=file_id,
-            owner_id=principal.owner.pk,
+            owner=principal.owner,
             filename=request.filename,
             size_bytes=request.size_bytes or 0,
             content_type=request.content_type,

@@ -329,7 +329,7 @@ class Client:
         with transaction.atomic():
             IngestFile.objects.select_for_update().get(id=file.id)
             states.store_new(
-                states.NewFile(uuid7(), file.uploaded_by_id, "result", 5, is_result=True),
+                states.NewFile(uuid7(), file.uploaded_by, "result", 5, is_result=True),
                 states.Proof("0" * 64, "text/plain", StoredObject("local", "", "k")),
                 actor=PORTAL,
             )

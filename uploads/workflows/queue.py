@@ -106,6 +106,15 @@ def _insert(runs: list[WorkflowRun]) -> int:
     return WorkflowRun.objects.filter(id__in=[run.id for run in runs]).count()
 
 
+# As text, since it runs with every file that is stored.
+_RULES = """
+    SELECT * FROM workflow
+    WHERE is_active AND auto_start
+        AND (auto_start_user_id IS NULL OR auto_start_user_id = %s)
+        AND (auto_start_batch_id IS NULL OR auto_start_batch_id = %s)
+"""
+
+
 def auto_start(file: IngestFile) -> None:
     """Start what the rules say of a file that is just being stored, in its transaction.
 
@@ -113,13 +122,7 @@ def auto_start(file: IngestFile) -> None:
     """
     if file.is_result:
         return
-    rules = Workflow.objects.filter(
-        Q(auto_start_user_id__isnull=True) | Q(auto_start_user_id=file.uploaded_by_id),
-        Q(auto_start_batch_id__isnull=True) | Q(auto_start_batch_id=file.batch_id),
-        is_active=True,
-        auto_start=True,
-    )
-    for workflow in rules:
+    for workflow in Workflow.objects.raw(_RULES, [file.uploaded_by_id, file.batch_id]):
         if accepts(workflow, file) and enqueue(workflow, file, trigger=RunTrigger.RULE):
             kick_after_commit()
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from accounts.models import User
 from accounts.principals import PORTAL
 from common import lengths
 from common.db import release_connection
@@ -92,7 +93,7 @@ def insert_result(result: StoredResult, *, owner_id: UUID | None) -> IngestFile:
     return states.store_new(
         NewFile(
             id=UUID(result.stored.key),
-            owner_id=owner_id,
+            owner=User.objects.filter(id=owner_id).first() if owner_id else None,
             filename=result.filename,
             size_bytes=result.size_bytes,
             content_type=result.detected_type,

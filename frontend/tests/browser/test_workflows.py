@@ -132,7 +132,8 @@ def by_hand(product: Portal, *lines: str) -> str:
         from datetime import timedelta
         from django.utils import timezone
         from uploads.models import IngestFile, Workflow, WorkflowRun
-        from uploads.services import run_claims, run_queue
+        from uploads.workflows import claims as run_claims
+        from uploads.workflows import queue as run_queue
         from uploads.workflows.claims import LogLine, Progress
         now = timezone.now()
         """
