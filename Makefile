@@ -1,9 +1,9 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install install-dev migrate makemigrations run server shell test lint format check \
+.PHONY: help install install-dev migrate makemigrations run server shell test test-fast test-long lint format check \
 	superuser clean css css-watch lock
 
 help:  ## List the targets
@@ -44,8 +44,14 @@ check: install-dev  ## The whole gate: lint, format, types, layers, settings, mi
 		DJANGO_ALLOWED_HOSTS=localhost PORTAL_BASE_URL=https://localhost $(MANAGE) check --deploy --fail-level WARNING
 	DJANGO_CONFIGURATION=Test $(MANAGE) makemigrations --check --dry-run
 
-test: check  ## The gate, then the tests (PYTEST_ARGS="-k name" chooses)
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: check  ## The gate, then all but the long tests (PYTEST_ARGS="-k name" chooses)
+	$(BIN)/pytest -m "not long" $(PYTEST_ARGS)
+
+test-fast: install-dev  ## The tests that start no process and no browser, for while one works
+	$(BIN)/pytest -m "not long and not process and not browser" $(PYTEST_ARGS)
+
+test-long: install-dev  ## The tests that are slow by nature: many kills, large amounts of data
+	$(BIN)/pytest -m long $(PYTEST_ARGS)
 
 lint: install-dev  ## Find and fix what ruff can
 	$(BIN)/ruff check --fix .

@@ -3,15 +3,16 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db.models.signals import post_save
 
 from boot import embedded_postgres
-from boot.tests import database
+from boot.tests import database, kinds
 from boot.tests.portal import Portal, sharing_preparations
 from common.models import OutboxEvent
 from uploads.tests.event_validation import Observer, validator
@@ -30,12 +31,42 @@ def pytest_configure(config: pytest.Config) -> None:
         stack.enter_context(embedded_postgres.running(settings.DOORITO_DATA_DIR))
         database.stop_syncing(settings.DOORITO_DATA_DIR)
     database.empty_filled_tables_after_tests()
+    config.stash[kinds.StartedProcesses.key] = kinds.StartedProcesses()
 
 
 def _keep_bytecode() -> None:
     """Modules are compiled once, not by each of the hundreds of processes that tests start."""
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    kinds.mark(item)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=kinds.costly_first)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> kinds.Scheduling | None:
+    return kinds.Scheduling(config, log) if config.option.dist == "loadgroup" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.config.stash[kinds.StartedProcesses.key].forget()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Nothing is skipped on CI: whatever a test needs has to be there."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"Skipped, which CI does not allow: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +84,12 @@ def portal() -> Iterator[Portal]:
 def event_validator():
     """The validator of an event type's schema, by its name."""
     return validator
+
+
+@pytest.fixture(autouse=True)
+def _only_marked_tests_start_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    request.config.stash[kinds.StartedProcesses.key].refuse_unless_marked(request.node)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from boot import embedded_postgres
 
-_UNSYNCED = ("fsync", "synchronous_commit", "full_page_writes")
+UNSYNCED = ("fsync", "synchronous_commit", "full_page_writes")
 # Filled by migrations, never changed by a test.
 _KEPT = {model._meta.db_table for model in (ContentType, Permission)}
 
@@ -26,7 +26,7 @@ def stop_syncing(data_dir: Path) -> None:
     After a power failure its cluster may be unusable: delete the folder then.
     """
     with psycopg.connect(embedded_postgres.url(data_dir), autocommit=True) as server:
-        for name in _UNSYNCED:
+        for name in UNSYNCED:
             server.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         server.execute("SELECT pg_reload_conf()")
 

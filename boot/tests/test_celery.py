@@ -7,6 +7,8 @@ from celery import current_app, shared_task
 from boot.celery import app
 from boot.tests.portal import ROOT, clean_environment
 
+pytestmark = pytest.mark.process
+
 
 def test_tasks_are_sent_by_our_app_from_any_thread():
     @shared_task(name="boot.tests.nothing")

@@ -9,6 +9,8 @@ from boot.cli import APP_COMMANDS
 from boot.tests.portal import ROOT, Portal, clean_environment
 from common.version import VERSION
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def stopped():

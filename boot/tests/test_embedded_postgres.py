@@ -16,6 +16,8 @@ from boot import embedded_postgres
 from boot.errors import CannotRunError
 from boot.tests.portal import ROOT
 
+pytestmark = pytest.mark.process
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 START_WITHOUT_PRIVILEGES = """
 import os, sys

@@ -22,6 +22,8 @@ from common.tests.receiver import Answer, Receiver
 from common.webhooks.sending import new_secret
 from uploads.tests.factories import sha256, some_bytes
 
+pytestmark = pytest.mark.process
+
 WAIT = 60  # seconds, on a busy machine
 DATA = some_bytes(3_000_000)
 TOKEN = "drt_of-the-test"

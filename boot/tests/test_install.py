@@ -5,6 +5,8 @@ import pytest
 
 from boot.tests.portal import ROOT
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def clone(tmp_path):

@@ -3,8 +3,12 @@
 import time
 from collections import Counter
 
+import pytest
+
 from boot.tests.portal import Portal
 from common.tests.receiver import Answer, Receiver
+
+pytestmark = pytest.mark.process
 
 EVENTS = 150
 KILLS = 3

@@ -103,6 +103,7 @@ def test_a_refused_place_costs_the_account_nothing(file):
     assert refusal.code == "server_busy"  # before b's twenty are used up
 
 
+@pytest.mark.process
 def test_what_an_account_has_in_another_process_counts(file):
     with another_process(file, account="a", count=3, per_account=5):
         shares = Shares(file, per_account=5)
@@ -111,6 +112,7 @@ def test_what_an_account_has_in_another_process_counts(file):
         assert len(taken_until_refused(lambda: shares.take("b"))[0]) == 5
 
 
+@pytest.mark.process
 def test_what_a_killed_process_had_is_free_again(file):
     shares = Shares(file, per_account=5)
     with another_process(file, account="a", count=5, per_account=5) as process:

@@ -48,6 +48,7 @@ def until(condition):
         time.sleep(0.1)
 
 
+@pytest.mark.process
 def test_the_processes_by_hand_are_refused_before_and_work_after_the_preparation(database):
     assert [command[0] for command in COMMANDS] == [".venv/bin/gunicorn"] + [".venv/bin/celery"] * 3
     environment = PRODUCTION | {

@@ -89,6 +89,7 @@ def test_env_example_states_the_default(name, kind, default):
         assert value.to_python(listed()[name]) == default
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "wrong", "expected"),
     [
@@ -130,12 +131,14 @@ def shown(clone, names, **environment):
     return done.stdout or done.stderr
 
 
+@pytest.mark.process
 def test_env_file_counts_and_the_environment_wins(clone):
     clone.joinpath(".env").write_text("DJANGO_ALLOWED_HOSTS=a.example,b.example\nWEB_PORT=8001\n")
     told = shown(clone, "ALLOWED_HOSTS WEB_PORT", WEB_PORT="8002")
     assert told == "['a.example', 'b.example'] 8002\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("line", "value"),
     [
@@ -156,6 +159,7 @@ def test_env_file_is_read_as_a_shell_would(clone, line, value):
     assert shown(clone, "PORTAL_CURRENCY") == f"{value}\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -177,6 +181,7 @@ def test_an_env_file_that_cannot_be_followed_is_refused_in_one_line(clone, conte
     assert refused.returncode == 1
 
 
+@pytest.mark.process
 def test_a_misspelt_name_in_the_env_file_is_warned_of(clone):
     clone.joinpath(".env").write_text("WEB_PROT=1\nSECURE_HSTS_SECONDS=5\nMY_OWN=1\n")
     told = check_in(clone, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none").stderr
@@ -202,6 +207,7 @@ def test_empty_means_the_default_whatever_the_kind(kind, default):
     assert getattr(values, kind)(default, environ_name="X").to_python(" ") == default
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "address",
     [
@@ -221,6 +227,7 @@ def test_a_database_address_that_cannot_be_used_is_refused_by_name(address):
     assert "s3cret" not in refused.stderr
 
 
+@pytest.mark.process
 def test_an_unknown_option_of_the_database_address_is_refused_by_name():
     refused = check_with(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none?colour=red")
     assert refused.stderr == (
@@ -228,6 +235,7 @@ def test_an_unknown_option_of_the_database_address_is_refused_by_name():
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
@@ -243,10 +251,12 @@ def test_a_name_of_nothing_is_refused_in_one_line(name, value, told):
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.process
 def test_an_empty_configuration_is_the_default():
     assert "DATABASE_URL" in check_with(DJANGO_CONFIGURATION="", DATABASE_URL="x").stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("folder", ["/dev/null/data", "/proc/data"])
 @pytest.mark.parametrize("configuration", ["Local", "Production"])
 def test_a_data_directory_that_cannot_be_made_is_refused_in_one_line(folder, configuration):
@@ -261,6 +271,7 @@ def test_a_data_directory_that_cannot_be_made_is_refused_in_one_line(folder, con
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.process
 def test_production_needs_a_secret_key_host_names_and_an_address():
     refused = check_with(DJANGO_CONFIGURATION="Production")
     assert refused.returncode == 1

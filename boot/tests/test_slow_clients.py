@@ -1,6 +1,8 @@
 """Clients that are slow or silent hold little, and for a bounded time."""
 
+import http.client
 import json
+import select
 import socket
 import threading
 import time
@@ -12,8 +14,14 @@ import pytest
 
 from boot.tests.portal import Portal
 
+pytestmark = pytest.mark.process
+
 THREADS = 24  # of the one web process; more than a process's database connections
 STALL_SECONDS = 5
+RATE_SECONDS = 6
+PER_ACCOUNT = 12  # of the 18 transfers that the threads serve at once
+PART_BYTES = 256 * 2**10
+SOON = 3  # seconds in which a short request is answered, whatever others do
 READ_BYTES = 8 * 2**10
 READ_RATE = 40 * 2**10  # bytes a second: the kernel, and a block of 256 KiB, take longer to move on
 
@@ -24,6 +32,8 @@ def small():
         "WEB_WORKERS": "1",
         "WEB_THREADS": str(THREADS),
         "PORTAL_STALL_TIMEOUT_SECONDS": str(STALL_SECONDS),
+        "PORTAL_TRANSFER_RATE_SECONDS": str(RATE_SECONDS),
+        "PORTAL_TRANSFERS_PER_ACCOUNT": str(PER_ACCOUNT),
     }
     with Portal(environment=environment) as portal:
         portal.start()
@@ -46,7 +56,7 @@ def connect(small):
     opened = []
 
     def connect(text: str) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", httpx.URL(small.url).port))
+        connection = socket.create_connection(("127.0.0.1", small.port), timeout=60)
         connection.sendall(text.encode())
         opened.append(connection)
         return connection
@@ -84,14 +94,15 @@ def dripping(connections):
     thread.join()
 
 
-def token(portal) -> str:
-    made = portal.run("token", "create", "--email", portal.admin_email, "--name", "slow")
+def token(portal, email: str = "") -> str:
+    email = email or portal.admin_email
+    made = portal.run("token", "create", "--email", email, "--name", "slow")
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 
 
 def test_connections_that_say_nothing_hold_no_thread(small, silent):
-    assert answers(small, seconds=3)
+    assert answers(small, seconds=SOON)
 
 
 def test_want_of_descriptors_ends_nothing(small, connect):
@@ -117,7 +128,7 @@ def test_want_of_descriptors_ends_nothing(small, connect):
 def test_heads_that_never_end_are_given_up(small, connect):
     half = "GET /healthz/ HTTP/1.1\r\nHost: localhost\r\nX-A: "
     silent = [connect(half) for _ in range(THREADS + 4)]
-    assert answers(small, seconds=40)
+    assert answers(small, seconds=SOON)
     assert silent[0].recv(1) == b""
 
 
@@ -132,20 +143,23 @@ def test_a_head_that_drips_is_given_up_too(small, connect):
 FORM = "POST /app/login/ HTTP/1.1\r\nCookie: csrftoken=" + 32 * "a"
 
 
+@pytest.mark.parametrize("length", [2_000_000, 60_000], ids=["large", "small"])
 @pytest.mark.parametrize(
-    ("head", "seconds"),
+    "head",
     [
-        (f"{FORM}\r\nContent-Type: application/x-www-form-urlencoded", 2 * STALL_SECONDS),
-        (f"{FORM}\r\nContent-Type: multipart/form-data; boundary=X", 2 * STALL_SECONDS),
-        ("POST /app/login/ HTTP/1.1", STALL_SECONDS - 1),
+        f"{FORM}\r\nContent-Type: application/x-www-form-urlencoded",
+        f"{FORM}\r\nContent-Type: multipart/form-data; boundary=X",
+        "POST /app/login/ HTTP/1.1",
     ],
     ids=["form", "multipart", "refused unread"],
 )
-def test_bodies_that_drip_are_given_up(small, connect, head, seconds):
-    text = f"{head}\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n--X\r\n"
-    with dripping([connect(text) for _ in range(THREADS + 4)]):
+def test_bodies_of_nobody_that_drip_hold_up_nobody_and_are_given_up(small, connect, head, length):
+    text = f"{head}\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n--X\r\n"
+    connections = [connect(text) for _ in range(THREADS + 4)]
+    with dripping(connections):
         time.sleep(1)  # all of them are being read
-        assert answers(small, seconds=seconds)
+        assert answers(small, seconds=SOON)
+        assert all(connection.recv(12).startswith(b"HTTP/1.1 4") for connection in connections)
     assert "Traceback" not in small.logs()
 
 
@@ -155,7 +169,7 @@ def test_refused_bodies_are_not_waited_for(small, connect):
     )
     for _ in range(2 * THREADS):
         connect(refused)
-    assert answers(small, seconds=20)
+    assert answers(small, seconds=SOON)
 
 
 @pytest.mark.parametrize(
@@ -204,9 +218,121 @@ def test_readers_that_read_nothing_are_given_up(small, connect, range_header):
         while time.monotonic() < until:
             received += len(answer.read(READ_BYTES))
             time.sleep(READ_BYTES / READ_RATE)
-        assert answers(small, seconds=10)
+        assert answers(small, seconds=SOON)
         rest = 40 * 2**20 - (1 if range_header else 0) - received
         assert len(answer.read(rest)) == rest
+    assert "Traceback" not in small.logs()
+
+
+@pytest.fixture
+def somebody_else(small) -> str:
+    """A token of another account."""
+    code = (
+        "from accounts.models import User; from accounts.services import create_user; "
+        "email = 'else@example.com'; "
+        "User.objects.filter(email=email).exists() or "
+        "create_user(email=email, password='a1b2c3d4!')"
+    )
+    made = small.manage("shell", "--no-imports", "-c", code)
+    assert made.returncode == 0, made.stderr
+    return token(small, "else@example.com")
+
+
+def begin_upload(portal, bearer: str, *, parts: int) -> str:
+    """The address of its parts."""
+    made = httpx.post(
+        f"{portal.url}/api/v1/uploads/sessions",
+        json={
+            "filename": "attack",
+            "size_bytes": parts * PART_BYTES,
+            "chunk_size_bytes": PART_BYTES,
+        },
+        headers={"Authorization": f"Bearer {bearer}"},
+    )
+    assert made.status_code == 201, made.text
+    return f"/api/v1/uploads/sessions/{made.json()['session_id']}/parts"
+
+
+def part_head(address: str, number: int, bearer: str) -> str:
+    return (
+        f"PUT {address}/{number} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {bearer}\r\nContent-Length: {PART_BYTES}\r\n\r\n"
+    )
+
+
+def send_part(portal, address: str, bearer: str) -> int:
+    return httpx.put(
+        f"{portal.url}{address}/1",
+        content=bytes(PART_BYTES),
+        headers={"Authorization": f"Bearer {bearer}"},
+        timeout=30,
+    ).status_code
+
+
+def told(connection) -> tuple[str, int]:
+    """The code of the answer, and the seconds after which to try again, if it says so."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    return json.loads(answer.read())["code"], int(answer.headers.get("Retry-After", 0))
+
+
+def test_one_account_takes_no_more_than_its_share(small, connect, somebody_else):
+    """... sending parts by the byte; the others do not notice, and it is cut in the end."""
+    bearer = token(small)
+    address = begin_upload(small, bearer, parts=3 * THREADS)
+    others = begin_upload(small, somebody_else, parts=1)
+    attackers = [connect(part_head(address, 1 + n, bearer)) for n in range(3 * THREADS)]
+    with dripping(attackers):
+        refused = {connection for connection in attackers if has_answer(connection, within=0.2)}
+        assert len(attackers) - len(refused) == PER_ACCOUNT
+        assert {told(connection) for connection in refused} == {("too_many_transfers", 2)}
+        assert all(answers(small, seconds=SOON) for _ in range(10))
+        assert send_part(small, others, somebody_else) == 200
+        assert send_part(small, address, bearer) == 429
+        under_way = [connection for connection in attackers if connection not in refused]
+        assert {told(connection)[0] for connection in under_way} == {"body_too_slow"}
+    assert send_part(small, address, bearer) == 200  # it may go on
+
+
+def has_answer(connection, *, within: float) -> bool:
+    return bool(select.select([connection], [], [], within)[0])
+
+
+def test_heads_that_drip_hold_up_nobody(small, connect):
+    half = "GET /healthz/ HTTP/1.1\r\nHost: localhost\r\nX-A: "
+    with dripping([connect(half) for _ in range(10 * THREADS)]):
+        assert all(answers(small, seconds=SOON) for _ in range(20))
+
+
+def test_a_second_request_that_does_not_come_whole_holds_no_thread(small, connect):
+    whole = "GET /healthz/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for _ in range(2 * THREADS):
+        connection = connect(whole + whole[:-2])
+        assert connection.recv(12) == b"HTTP/1.1 200"
+    assert all(answers(small, seconds=SOON) for _ in range(10))
+
+
+def test_a_reader_that_takes_a_little_now_and_then_is_cut(small, connect):
+    """It never stops for the time limit, and would keep its thread for days."""
+    bearer = token(small)
+    stored = httpx.post(
+        f"{small.url}/api/v1/files",
+        params={"filename": "large"},
+        content=bytes(40 * 2**20),
+        headers={"Authorization": f"Bearer {bearer}"},
+        timeout=30,
+    ).json()
+    request = (
+        f"GET {stored['content_url']} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {bearer}\r\n\r\n"
+    )
+    readers = [connect(request) for _ in range(PER_ACCOUNT)]
+    begun = time.monotonic()
+    with pytest.raises(ConnectionResetError):
+        while time.monotonic() < begun + 20 * RATE_SECONDS:
+            for reader in readers:
+                assert reader.recv(10)
+            time.sleep(0.5)
     assert "Traceback" not in small.logs()
 
 

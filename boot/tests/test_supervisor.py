@@ -16,6 +16,8 @@ from boot.errors import CannotRunError
 from boot.supervisor import Supervisor
 from boot.tests.portal import free_port
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(autouse=True)
 def _of_its_own(settings, monkeypatch, tmp_path):

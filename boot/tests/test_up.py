@@ -13,6 +13,8 @@ import pytest
 from boot.errors import STOPPED
 from boot.tests.portal import ROOT, Portal
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def own():

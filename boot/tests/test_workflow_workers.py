@@ -13,6 +13,8 @@ import pytest
 from boot.supervisor import commands
 from boot.tests.portal import ROOT, Portal
 
+pytestmark = pytest.mark.process
+
 KILLS = 2
 ENVIRONMENT = {
     "PORTAL_EXTRA_APPS": "uploads.tests.third_party",
@@ -60,31 +62,31 @@ print(json.dumps([
 
 
 @pytest.fixture
-def portal() -> Iterator[Portal]:
-    with Portal(environment=ENVIRONMENT) as portal:
-        portal.start()
-        yield portal
+def own() -> Iterator[Portal]:
+    with Portal(environment=ENVIRONMENT) as own:
+        own.start()
+        yield own
 
 
-def test_every_run_is_completed_once_although_workers_are_killed(portal):
-    do(portal, BEGIN.format(files=12, task="test_echo", config={"pause": 3}))
-    with another_worker(portal):
+def test_every_run_is_completed_once_although_workers_are_killed(own):
+    do(own, BEGIN.format(files=12, task="test_echo", config={"pause": 3}))
+    with another_worker(own):
         for _ in range(KILLS):
-            portal.wait()  # it may just be starting after the last time
-            kill_in_the_middle_of_a_run(portal)
-        outcomes = all_done(portal, files=12)
+            own.wait()  # it may just be starting after the last time
+            kill_in_the_middle_of_a_run(own)
+        outcomes = all_done(own, files=12)
 
     for of_run in outcomes:
         assert of_run == ["lost"] * (len(of_run) - 1) + ["completed"]
     assert sum(of_run.count("lost") for of_run in outcomes) >= KILLS
 
 
-def test_a_portal_that_stops_gives_its_runs_back_and_goes_on_with_them(portal):
-    do(portal, BEGIN.format(files=1, task="test_mischief", config={"kind": "slow_at_first"}))
-    do(portal, UNDER_WAY)
-    assert portal.stop() == 0
-    portal.start()
-    (of_run,) = all_done(portal, files=1)
+def test_a_portal_that_stops_gives_its_runs_back_and_goes_on_with_them(own):
+    do(own, BEGIN.format(files=1, task="test_mischief", config={"kind": "slow_at_first"}))
+    do(own, UNDER_WAY)
+    assert own.stop() == 0
+    own.start()
+    (of_run,) = all_done(own, files=1)
     assert of_run == ["released", "completed"]
 
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 RAISE = """
 import resource
 from common.processes import allow_descriptors

@@ -35,6 +35,7 @@ def test_a_state_taken_anywhere_can_be_taken_up_again():
         assert second.hexdigest() == hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.process
 @needs_libcrypto
 def test_another_process_can_take_the_state_up():
     digest = ResumableSha256()

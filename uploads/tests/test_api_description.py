@@ -139,6 +139,7 @@ def models(generated: ModuleType) -> ModuleType:
     return importlib.import_module(f"{generated.__name__}.models")
 
 
+@pytest.mark.process
 def test_a_generated_client_uploads_in_parts(api, generated):
     wanted = models(generated).SessionIn(filename="a.txt", size_bytes=len(TEXT))
     session = call(generated, "upload_sessions.create_session", api, body=wanted).parsed
@@ -157,6 +158,7 @@ def test_a_generated_client_uploads_in_parts(api, generated):
     assert [(each.id, each.original_filename) for each in listed.items] == [(file.id, "a.txt")]
 
 
+@pytest.mark.process
 def test_a_generated_client_reads_runs_with_their_attempts(api, generated, no_run_kicks):
     run = make_completed(user=api.user, output_text="Findings")
     shown = call(generated, "runs.get_run", api, run.id).parsed
@@ -164,6 +166,7 @@ def test_a_generated_client_reads_runs_with_their_attempts(api, generated, no_ru
     assert [(each.number, each.outcome) for each in shown.attempts] == [(1, "completed")]
 
 
+@pytest.mark.process
 def test_a_generated_client_reads_deliveries_with_their_attempts(generated, db):
     staff = Api(make_user(is_staff=True))
     attempt = make_attempt(delivery=make_delivery(), number=1, response_status=204)
@@ -171,6 +174,7 @@ def test_a_generated_client_reads_deliveries_with_their_attempts(generated, db):
     assert [(each.number, each.response_status) for each in shown.attempts] == [(1, 204)]
 
 
+@pytest.mark.process
 def test_a_generated_client_gets_errors_as_problems(api, generated):
     reply = call(generated, "files.get_file", api, UUID(int=0))
     assert reply.status_code == HTTPStatus.NOT_FOUND

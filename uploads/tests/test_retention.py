@@ -210,6 +210,7 @@ def test_a_session_with_activity_stays(settings):
     assert session.status == SessionStatus.INIT
 
 
+@pytest.mark.process
 def test_a_session_that_is_receiving_is_never_aborted(settings, tmp_path: Path):
     session = make_session()
     make_idle(session, settings)
@@ -224,6 +225,7 @@ def test_a_session_that_is_receiving_is_never_aborted(settings, tmp_path: Path):
     finalizing.finalize_session(principal=principal_of(session.created_by), session_id=session.id)
 
 
+@pytest.mark.process
 def test_a_session_that_is_being_finalized_is_never_aborted(settings, tmp_path: Path):
     session = make_session()
     send_parts(session, DATA)

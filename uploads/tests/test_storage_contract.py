@@ -296,6 +296,7 @@ def test_an_object_that_is_being_put_is_busy(storage):
         writer.commit()
 
 
+@pytest.mark.process
 def test_a_kill_in_the_midst_of_putting_leaves_what_is_listed(storage, name, tmp_path):
     key = uuid7().hex
     body = (
@@ -379,6 +380,7 @@ def test_a_lock_holds_between_threads(storage, upload):
     assert seen == ["part_in_progress"]
 
 
+@pytest.mark.process
 def test_a_lock_holds_between_processes_and_ends_with_its_process(storage, name, upload, tmp_path):
     body = (
         f"with storage.locks.writing({upload!r}, offset=0, size_bytes=10), "

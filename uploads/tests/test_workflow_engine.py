@@ -29,7 +29,7 @@ from uploads.storage import open_object
 from uploads.tests.factories import make_stored
 from uploads.workflows import claims, engine, queue, runs
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.process]
 
 DATA_DIRECTORY = original.DOORITO_DATA_DIR  # as the fork server, another process, has it
 

@@ -14,7 +14,11 @@ from uploads.tests import documents
 from uploads.tests.factories import make_stored
 from uploads.workflows import engine, runs
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_run_kicks")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("no_run_kicks"),
+    pytest.mark.process,
+]
 
 DATA_DIRECTORY = original.DOORITO_DATA_DIR  # as the fork server, another process, has it
 

@@ -23,7 +23,11 @@ from uploads.tests.llm_server import MODEL, LlmServer
 from uploads.tests.runner_server import RunnerServer
 from uploads.workflows import claims, engine, runs
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_run_kicks")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("no_run_kicks"),
+    pytest.mark.process,
+]
 
 DATA_DIRECTORY = original.DOORITO_DATA_DIR  # as the fork server, another process, has it
 SECRET = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()

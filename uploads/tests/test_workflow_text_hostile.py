@@ -12,6 +12,8 @@ from uploads.tests.documents import DOCX_TYPE, EPUB_TYPE, ODS_TYPE, PPTX_TYPE, X
 from uploads.workflows.errors import TaskFailed
 from uploads.workflows.text import TextOptions, pieces
 
+pytestmark = pytest.mark.process
+
 _MIB = 1024 * 1024
 _LAUGHS = (
     '<?xml version="1.0"?><!DOCTYPE w:document [<!ENTITY a "ha">'

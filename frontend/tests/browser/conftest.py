@@ -54,9 +54,9 @@ def product() -> Iterator[Portal]:
         yield portal
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """For one module: while Playwright runs, its event loop keeps Django from the database."""
+    """For this folder alone: its event loop keeps Django from the database while it runs."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.fail("The browser tests drive Chromium: install it (Debian: apt install chromium).")
