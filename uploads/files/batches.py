@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Case, F, IntegerField, Q, Value, When
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from accounts.principals import PORTAL, Actor, Principal
@@ -68,9 +69,22 @@ def close_if_idle(batch_id: UUID) -> bool:
 
 def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
     """Count a new file in. Raises NotFound, or Conflict `batch_closed`."""
+    _join(owner_id, batch_id)
+
+
+def add_stored_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
+    """As `add_file`, of one that is stored already.
+
+    One statement, at the end of the transaction: files of a batch that come at once wait for one
+    another's commits.
+    """
+    _join(owner_id, batch_id, stored_count=F("stored_count") + 1)
+
+
+def _join(owner_id: UUID | None, batch_id: UUID, **counters: Combinable) -> None:
     batches = UploadBatch.objects.filter(id=batch_id, created_by=owner_id)
     joined = batches.filter(closed_at__isnull=True).change(
-        total_files=F("total_files") + 1, status=BatchStatus.IN_PROGRESS
+        total_files=F("total_files") + 1, status=BatchStatus.IN_PROGRESS, **counters
     )
     if joined:
         return

@@ -66,6 +66,9 @@ def begin(new: NewFile) -> IngestFile:
     Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
     """
     with _one_transaction():
+        _charge_grant(new)
+        if new.batch_id:
+            batches.add_file(owner_id=_owner_id(new), batch_id=new.batch_id)
         file = _insert(new, status=FileStatus.UPLOADING)
         usage.charge(file, was=None)
     return file
@@ -92,6 +95,7 @@ def store(file_id: UUID, proof: Proof, *, actor: Actor) -> IngestFile:
             raise Conflict("file_not_uploading", "The file is not being uploaded any more.")
         file = _changed(file_id)
         _tell_stored(file, actor)
+        batches.count_stored(file.batch_id, actor=actor)
         usage.charge(file, was=FileStatus.UPLOADING)
     return file
 
@@ -102,8 +106,11 @@ def store_new(new: NewFile, proof: Proof, *, actor: Actor) -> IngestFile:
     Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
     """
     with _one_transaction():
+        _charge_grant(new)
         file = _insert(new, status=FileStatus.STORED, **_stored_values(proof))
         _tell_stored(file, actor)
+        if new.batch_id:
+            batches.add_stored_file(owner_id=_owner_id(new), batch_id=new.batch_id)
         usage.charge(file, was=None)
     return file
 
@@ -208,12 +215,16 @@ def _one_transaction() -> Atomic:
     return transaction.atomic(savepoint=False)
 
 
-def _insert(new: NewFile, **state: Any) -> IngestFile:
+def _charge_grant(new: NewFile) -> None:
     if new.grant_id:  # before the batch, wherever both change: no deadlock
         grants.charge(new.grant_id, size_bytes=new.size_bytes)
-    if new.batch_id:
-        owner_id = new.owner.pk if new.owner else None
-        batches.add_file(owner_id=owner_id, batch_id=new.batch_id)
+
+
+def _owner_id(new: NewFile) -> UUID | None:
+    return new.owner.pk if new.owner else None
+
+
+def _insert(new: NewFile, **state: Any) -> IngestFile:
     return IngestFile.objects.create(
         id=new.id,
         uploaded_by=new.owner,
@@ -245,7 +256,6 @@ def _tell_stored(file: IngestFile, actor: Actor) -> None:
     announce_file("file.uploaded", file, actor=actor)
     for call in hooks.on_stored:
         call(file)
-    batches.count_stored(file.batch_id, actor=actor)
 
 
 def _consume(

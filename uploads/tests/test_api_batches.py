@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from common.tests.threads import at_once
-from uploads.models import UploadBatch
-from uploads.tests.factories import BATCHES, Api, assert_problem, events
+from uploads.models import IngestFile, UploadBatch
+from uploads.tests.factories import BATCHES, Api, assert_problem, events, on_disk
 
 DATA = b"0123456789ABCDE"
 
@@ -173,6 +173,26 @@ def test_no_file_slips_into_a_batch_while_it_is_closed():
         api.finalize(reply.json()["session_id"])
     assert state(api, batch) == ("complete", len(made), len(made), 0)
     assert len(events("batch.completed")) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_file_that_comes_in_one_request_slips_into_a_batch_while_it_is_closed():
+    api = Api()
+    batch = api.create_batch()
+    clients = [Api(api.user) for _ in range(12)]
+    replies = at_once(
+        [
+            *(partial(c.post_raw, DATA, filename="a", batch_id=batch["id"]) for c in clients[:11]),
+            partial(clients[11].close_batch, batch["id"]),
+        ]
+    )
+    made = [reply for reply in replies[:11] if reply.status_code == 201]
+    assert {reply.status_code for reply in replies[:11]} <= {201, 409}
+    assert state(api, batch) == ("complete", len(made), len(made), 0)
+    assert IngestFile.objects.count() == len(made)
+    assert len(events("batch.completed")) == 1
+    assert len(events("file.uploaded")) == len(made)
+    assert len(on_disk()) == len(made)
 
 
 def test_the_files_of_a_batch_come_in_pages(api):

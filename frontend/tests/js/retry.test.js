@@ -43,6 +43,12 @@ test("somebody who waits in vain gives up in the end", async () => {
   equal((await rejected(persistence.run(failing(...errors), unending()))).code, "part_in_progress");
 });
 
+test("an outage is waited for, however long it takes", async () => {
+  const persistence = new Persistence({ access: null, tries: 0 });
+  const outage = new ApiError({ status: 503, code: "server_busy", detail: "Busy." });
+  equal(await persistence.run(failing(outage), unending()), "done");
+});
+
 test("a stop ends the waiting at once", async () => {
   const persistence = new Persistence({ access: null });
   const control = new AbortController();

@@ -2,6 +2,7 @@
 
 const BUSY = new Set(["part_in_progress", "finalize_in_progress", "upload_in_progress"]); // with another request
 const TRANSIENT = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
+const COME_LATER = new Set([429, 502, 503, 504]);
 const FINAL = new Set([400, 413, 415]); // of a file that would be refused again
 
 /** An answer of the API that is none of success. `status` 0: no answer came.
@@ -17,6 +18,11 @@ export class ApiError extends Error {
   /** The server may be at it still. */
   get isLate() {
     return this.code === "no_answer_in_time";
+  }
+
+  /** The server, or what stands in front of it, cannot just now: no fault of this request. */
+  get isOutage() {
+    return COME_LATER.has(this.status);
   }
 
   get isBusy() {

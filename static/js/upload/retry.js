@@ -7,7 +7,8 @@ export class Persistence {
   #access;
   #say;
   #tries;
-  #failures = 0;
+  #failures = 0; // in a row: they make the waits longer
+  #faults = 0; // those of them that may be the request's own
   #note = "";
 
   /** `say` is told what is being waited for, and "" when it goes on. */
@@ -19,6 +20,7 @@ export class Persistence {
 
   reset() {
     this.#failures = 0;
+    this.#faults = 0;
   }
 
   /** The result of `action(signal)`; the tries count anew after every success. */
@@ -27,7 +29,7 @@ export class Persistence {
       signal.throwIfAborted();
       try {
         const result = await action(signal);
-        this.#failures = 0;
+        this.reset();
         this.#tell("");
         return result;
       } catch (error) {
@@ -57,9 +59,10 @@ export class Persistence {
       this.#tell("");
       return;
     }
-    // Who is late is at it still, and asking again is harmless: that may go on.
-    if (!error.isLate) this.#failures += 1;
-    if (this.#failures > this.#tries) throw error;
+    this.#failures += 1;
+    // Who is late is at it still, and an outage ends: asking again is harmless, and may go on.
+    if (!error.isLate && !error.isOutage) this.#faults += 1;
+    if (this.#faults > this.#tries) throw error;
     const pause = delay(this.#failures, { retryAfterSeconds: error.retryAfter });
     if (!error.isBusy) this.#tell(`${error.message} Trying again.`);
     await sleep(pause, signal);
