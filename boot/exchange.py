@@ -11,7 +11,7 @@ from boot.places import GiveBack, Places
 from boot.streams import Pace, bytes_arrived, wait_readable
 from common.http.exchange import BLOCK_BYTES
 
-DRAIN_BYTES = 64 * 2**10  # of a refused body that are read on; more ends the connection
+DRAIN_BYTES = 64 * 2**10  # of a body that was refused unread; more ends the connection
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -83,11 +83,13 @@ class ServerExchange:
     # For the server
 
     def leaves_connection_usable(self) -> bool:
-        """Whether it is known, or can be known soon, where the next request begins."""
+        """Whether the next request's beginning is known, without waiting for the rest of a body."""
         left = self._body.announced_bytes_left()
-        # A client that was not asked for its body may send it, or may not.
-        most = 0 if self._must_ask else DRAIN_BYTES
-        return not self._body.failed and left is not None and left <= most
+        if self._body.failed or left is None:
+            return False
+        if self._must_ask:  # a client that was not asked for its body may send it, or may not
+            return left == 0
+        return left <= DRAIN_BYTES and self._has_come(left)
 
     def before_waiting(self) -> None:
         """To be called before the client is waited for. Raises NoPlaceError."""
@@ -120,9 +122,11 @@ class ServerExchange:
 
     def _is_here(self) -> bool:
         left = self._body.announced_bytes_left()
-        if left is None or left > PROMPT_BODY_BYTES:
-            return False
-        return left <= self._body.bytes_read_ahead() + bytes_arrived(self._sock)
+        return left is not None and left <= PROMPT_BODY_BYTES and self._has_come(left)
+
+    def _has_come(self, count: int) -> bool:
+        missing = count - self._body.bytes_read_ahead()
+        return missing <= 0 or missing <= bytes_arrived(self._sock)
 
     def _blocks(self) -> Iterator[memoryview]:
         left = self._body.announced_bytes_left()

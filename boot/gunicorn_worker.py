@@ -25,14 +25,13 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 
 from boot.connections import ClientConnection, Lobby
-from boot.exchange import DRAIN_BYTES, ServerExchange
+from boot.exchange import ServerExchange
 from boot.heads import MAX_BYTES
 from boot.places import Places, Shares
 from boot.streams import Pace, Sender
 from common.http.exchange import ENVIRON_KEY, NoPlaceError, UnreadableBodyError
 from common.masking import MaskingFormatter
 
-DRAIN_SECONDS = 1.0  # for the rest of a body that was refused
 NEXT_REQUEST_SECONDS = 0.01  # that a thread waits for it, on a connection that it has just answered
 
 CONNECTIONS = 8192  # beyond those that threads serve
@@ -368,7 +367,5 @@ class ThreadWorker(gthread.ThreadWorker):
             req.unreader.exchange = None
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        if not keepalive:
-            return False
-        deadline = time.monotonic() + DRAIN_SECONDS  # gunicorn's is longer
-        return bool(conn.parser.finish_body(deadline=deadline, max_bytes=DRAIN_BYTES))
+        """What is left of the body has come already: see `leaves_connection_usable`."""
+        return keepalive and bool(conn.parser.finish_body())
