@@ -8,6 +8,7 @@ from typing import Any
 import django
 from celery import Celery, signals
 from configurations import importer
+from django.apps import apps
 from django.conf import settings
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -27,7 +28,12 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "1")  # Celery's own run, whose outc
 
 @signals.import_modules.connect
 def _refuse_bad_settings(**_: Any) -> None:
-    """Of workers and beat, once; connected before the app, whose own receiver sets Django up."""
+    """Of workers and beat, once; connected before the app, whose own receiver sets Django up.
+
+    The web server imports tasks too, for a page of the admin, and must not end there.
+    """
+    if apps.ready:
+        return
     with told_in_one_line():
         django.setup()
         startup = import_module("boot.startup")

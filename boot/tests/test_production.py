@@ -1,4 +1,4 @@
-"""The processes of a portal, started by hand as README.md says, with Production's settings."""
+"""The processes of a portal, started by hand as docs/production.md says, as Production."""
 
 import re
 import shlex
@@ -6,9 +6,11 @@ import signal
 import subprocess
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import celery
 import httpx
 import psycopg
 import pytest
@@ -17,9 +19,10 @@ from django.conf import settings
 from boot.tests.portal import PRODUCTION, ROOT, Portal
 from common.tests.receiver import Receiver
 
-SECTION = (ROOT / "README.md").read_text().split("## Run it in production")[1].split("\n## ")[0]
-BLOCK = re.search(r"```bash\n(.*?)```", SECTION, re.DOTALL)[1]
+GUIDE = (ROOT / "docs" / "production.md").read_text()
+BLOCK = re.search(r"```bash\n(.*?)```", GUIDE, re.DOTALL)[1]
 PREPARE, *COMMANDS = [shlex.split(line, comments=True) for line in BLOCK.splitlines()]
+GREETING = f"celery beat v{celery.VERSION_BANNER} is starting.\n"
 OURS = {"Host": "files.example.com", "X-Forwarded-Proto": "https"}
 
 MAKE = """
@@ -48,6 +51,13 @@ def until(condition):
         time.sleep(0.1)
 
 
+def handles(process, number):
+    """Whether it is up so far that a signal does not just kill it."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(re.search(r"SigCgt:\s+(\w+)", status)[1], 16)
+    return bool(caught >> (number - 1) & 1)
+
+
 @pytest.mark.process
 def test_the_processes_by_hand_are_refused_before_and_work_after_the_preparation(database):
     assert [command[0] for command in COMMANDS] == [".venv/bin/gunicorn"] + [".venv/bin/celery"] * 3
@@ -64,10 +74,11 @@ def test_the_processes_by_hand_are_refused_before_and_work_after_the_preparation
                 command, cwd=ROOT, env=portal.environment, stdout=log, stderr=subprocess.STDOUT
             )
 
-        refused = [start(command) for command in COMMANDS[:2]]
-        assert [process.wait(timeout=60) for process in refused] == [1, 1]
+        web, worker, _, beat = COMMANDS
+        refused = [start(command) for command in (web, worker, beat)]
+        assert [process.wait(timeout=60) for process in refused] == [1, 1, 1]
         refusal = "Error: The portal is not prepared: run `./doorito prepare`.\n"
-        assert portal.logs() == refusal * 2
+        assert portal.logs().replace(GREETING, "") == refusal * 3
 
         prepared = portal.run(*PREPARE[1:])
         assert prepared.stdout.startswith(f"Created the administrator {portal.admin_email}.\n")
@@ -96,6 +107,7 @@ def test_the_processes_by_hand_are_refused_before_and_work_after_the_preparation
         (event,) = receiver.wait_for(1, timeout=60)
         assert event.json["data"]["file"]["url"].startswith("https://files.example.com/f/")
 
+        until(lambda: all(handles(process, signal.SIGTERM) for process in processes))
         assert [process.poll() for process in processes] == [None] * 4
         for process in processes:
             process.send_signal(signal.SIGTERM)

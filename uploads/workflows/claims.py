@@ -192,7 +192,7 @@ def complete(
             return False
         if result is not None:
             # The file's owner as of now: the run was read when it began.
-            made = insert_result(result, owner_id=file.uploaded_by_id)
+            made = insert_result(result, owner=file.uploaded_by)
             WorkflowRun.objects.filter(id=run.id).update(result_file=made, result_key="")
         _end_attempt(run, AttemptOutcome.COMPLETED)
         ended = _reloaded(run)

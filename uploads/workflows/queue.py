@@ -68,7 +68,12 @@ def enqueue(
         run.chain_depth = previous.chain_depth + 1
     if config is not None:
         run.config = config
-    return run if _insert([run]) else None
+    WorkflowRun.objects.bulk_create([run], ignore_conflicts=True)
+    due_at = WorkflowRun.objects.filter(id=run.id).values_list("due_at", flat=True).first()
+    if due_at is None:
+        return None
+    run.due_at = due_at  # as the database's clock had it
+    return run
 
 
 def enqueue_all(workflow: Workflow, files: Iterable[IngestFile], *, started_by: User) -> int:
@@ -81,7 +86,8 @@ def enqueue_all(workflow: Workflow, files: Iterable[IngestFile], *, started_by: 
         for file in files
         if accepts(workflow, file)
     ]
-    return _insert(runs)
+    WorkflowRun.objects.bulk_create(runs, ignore_conflicts=True)
+    return WorkflowRun.objects.filter(id__in=[run.id for run in runs]).count()
 
 
 def _new_run(
@@ -98,12 +104,6 @@ def _new_run(
         due_at=Now(),
         attempts_left=workflow.max_attempts,
     )
-
-
-def _insert(runs: list[WorkflowRun]) -> int:
-    """Insert those whose workflow is not active on their file already; how many it were."""
-    WorkflowRun.objects.bulk_create(runs, ignore_conflicts=True)
-    return WorkflowRun.objects.filter(id__in=[run.id for run in runs]).count()
 
 
 # As text, since it runs with every file that is stored.

@@ -88,12 +88,12 @@ def fitting_name(name: str) -> str:
     return fitting if fitting.strip(".") else "result"
 
 
-def insert_result(result: StoredResult, *, owner_id: UUID | None) -> IngestFile:
+def insert_result(result: StoredResult, *, owner: User | None) -> IngestFile:
     """The row of a stored result, in the transaction that ends the run. A key is its file's id."""
     return states.store_new(
         NewFile(
             id=UUID(result.stored.key),
-            owner=User.objects.filter(id=owner_id).first() if owner_id else None,
+            owner=owner,
             filename=result.filename,
             size_bytes=result.size_bytes,
             content_type=result.detected_type,
