@@ -35,16 +35,18 @@ export class Source {
     return { body, digest };
   }
 
-  /** A file that changed or moved looks like a broken connection; reading a byte tells. */
+  /** A file that changed or moved looks like a broken connection; reading a byte tells, since the
+   *  browser compares the file's time with what it was. */
   async requireReadable() {
     await bytesOf(this.#file.slice(0, 1));
   }
 
   /** To be called when all is read, before it is kept. Raises FileChanged. */
   async requireUnchanged() {
-    await this.requireReadable(); // the browser compares the file's time
     await this.#requireSameEntry();
-    for (const [range, digest] of this.#rangesToReadAgain()) {
+    const ranges = this.#rangesToReadAgain();
+    if (ranges.length === 0) await this.requireReadable();
+    for (const [range, digest] of ranges) {
       const [start, end] = range.split("-").map(Number);
       const again = await crypto.subtle.digest("SHA-256", await bytesOf(this.#file.slice(start, end)));
       if (!isEqual(digest, again)) throw new FileChanged();
