@@ -18,7 +18,6 @@ from xdist.scheduler import LoadGroupScheduling
 # pytest-xdist's processes, or each process would start its own.
 _SHARED_PORTALS = {"product": "browser", "door": "door", "portal": "portal"}
 _BROWSER_TESTS = Path(__file__).resolve().parents[2] / "frontend" / "tests" / "browser"
-_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 
 
 def mark(item: pytest.Item) -> None:
@@ -50,6 +49,9 @@ class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # pytest-xdist has
 class StartedProcesses:
     """Those that this process has started since `forget`, in words."""
 
+    _events = frozenset(
+        {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+    )
     key: ClassVar = pytest.StashKey["StartedProcesses"]()
 
     def __init__(self) -> None:
@@ -67,7 +69,7 @@ class StartedProcesses:
             pytest.fail(f"It starts a process: mark it `process`. {self._noted[0]}", pytrace=False)
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event in _STARTS and os.getpid() == self._process_id:
+        if event in self._events and os.getpid() == self._process_id:
             self._noted.append(f"{event}{arguments}"[:200])
 
     def _note_starts_of_multiprocessing(self) -> None:

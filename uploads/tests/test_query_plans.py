@@ -36,7 +36,7 @@ def crowd(django_db_setup, django_db_blocker):
         make_rows(20, user=user, status=FileStatus.DELETED, purge_at=now)
         make_sessions(others[0], now)
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE ingest_file, upload_session, upload_batch, upload_grant")
+            cursor.execute("VACUUM ANALYZE ingest_file, upload_session, upload_batch, upload_grant")
         yield user, batch
         UploadSession.objects.all().delete()
         IngestFile.objects.all().delete()
