@@ -8,7 +8,7 @@ import pytest
 from boot.tests.portal import Portal
 from common.tests.receiver import Answer, Receiver
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 EVENTS = 150
 KILLS = 3

@@ -14,7 +14,7 @@ import pytest
 
 from boot.tests.portal import Portal
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 THREADS = 24  # of the one web process; more than a process's database connections
 STALL_SECONDS = 4

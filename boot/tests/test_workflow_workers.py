@@ -13,7 +13,7 @@ import pytest
 from boot.supervisor import commands
 from boot.tests.portal import ROOT, Portal
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 KILLS = 2
 ENVIRONMENT = {

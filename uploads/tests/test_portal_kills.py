@@ -13,6 +13,9 @@ from uploads.tests.wire import until
 DATA = some_bytes(500_000)
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture
 def session(door) -> str:
     """Five parts; 1 and 3 are received."""
