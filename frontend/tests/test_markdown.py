@@ -136,7 +136,7 @@ def test_a_text_made_to_be_slow_takes_little_time_and_makes_little_html(text: st
     assert 64_000 < len(text) <= LONGEST
     started = time.thread_time()
     html = render(text)
-    assert time.thread_time() - started < 2  # a quarter of that here; 0.01 s for prose
+    assert time.thread_time() - started < 10  # far above what a busy machine needs: 0.5 s here
     assert html is None or len(html) < 10 * LONGEST
 
 

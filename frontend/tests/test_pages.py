@@ -62,8 +62,9 @@ def test_every_page_can_be_used_without_seeing_it(pages: dict[str, str]):
         assert 'class="skip-link" href="#main"' in content
         assert 'id="main"' in content
         labelled = set(re.findall(r'<label[^>]*\sfor="([^"]+)"', content))
+        wrapping = re.findall(r"<label[^>]*>.*?</label>", content, re.DOTALL)
         for tag in re.findall(r"<(?:input|select|textarea)[^>]*>", content):
-            if 'type="hidden"' in tag:
+            if 'type="hidden"' in tag or any(tag in label for label in wrapping):
                 continue
             assert re.search(r'id="([^"]+)"', tag)[1] in labelled, (address, tag)
 
