@@ -6,6 +6,7 @@ Every function does a bounded batch and says how much it did.
 import logging
 from datetime import timedelta
 from itertools import batched
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -14,7 +15,7 @@ from django.utils import timezone
 from accounts.principals import PORTAL
 from common.errors import Gone, ServiceUnavailable
 from uploads.files.expiry import idle_before
-from uploads.models import IngestFile, SessionStatus, UploadPart, UploadSession
+from uploads.models import FileStatus, IngestFile, SessionStatus, UploadPart, UploadSession
 from uploads.receiving.sessions import end_session, remove_spool
 from uploads.storage import (
     Storage,
@@ -104,13 +105,17 @@ def _abort_if_quiet(session: UploadSession) -> bool:
 
 
 def _remove_unowned(store: Storage, handles: tuple[UploadHandle, ...]) -> int:
+    """Free what no file owns any more; a stored file keeps its object, and loses what is beside."""
     # A key is its file's id, which is indexed.
-    files = IngestFile.objects.filter(id__in=[handle.key for handle in handles])
-    states = {file_id.hex: status for file_id, status in files.values_list("id", "status")}
+    files = IngestFile.objects.in_bulk([UUID(handle.key) for handle in handles])
+    removed = 0
     for handle in handles:
-        if states.get(handle.key) in IngestFile.WITH_POINTER:
+        file = files.get(UUID(handle.key))
+        if file is None or file.status == FileStatus.DELETED or file.purged_at is not None:
+            removed += _discard(store, handle)
+        elif file.status in IngestFile.WITH_POINTER:
             store.uploads.settle(handle)
-    return sum(_discard(store, handle) for handle in handles if handle.key not in states)
+    return removed
 
 
 def _discard(store: Storage, handle: UploadHandle) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings as configured
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
+from django.utils import timezone
 
 from uploads import tasks
 from uploads.models import FileStatus, IngestFile
@@ -271,6 +272,31 @@ def test_bytes_whose_row_did_not_come_are_swept(monkeypatch):
     monkeypatch.setattr(one_request, "_insert", lost)
     assert_problem(api.post_raw(TEXT, filename="a"), 503, "database_unavailable")
     assert len(on_disk()) == 2
+    make_everything_old()
+    assert tasks.clean_up_uploads() == 1
+    assert on_disk() == set()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", ["consume", "delete"])
+def test_what_a_kill_left_beside_a_file_goes_also_once_the_file_is_gone(monkeypatch, end):
+    """The bytes have two names until the request has ended, and a removal knows of one."""
+    api = Api()
+    insert = one_request._insert
+
+    def lost(*args):
+        insert(*args)
+        raise OperationalError("the connection was lost")
+
+    monkeypatch.setattr(one_request, "_insert", lost)
+    assert_problem(api.post_raw(TEXT, filename="a"), 503, "database_unavailable")
+    file = IngestFile.objects.get()
+    path = f"{FILES}/{file.id}"
+    reply = api.delete(path) if end == "delete" else api.post(f"{path}/consume")
+    assert reply.status_code in {200, 204}
+    IngestFile.objects.update(purge_at=timezone.now())
+    assert tasks.expire_files() == 0
+    assert on_disk() == {f"spool/{file.storage_key}"}
     make_everything_old()
     assert tasks.clean_up_uploads() == 1
     assert on_disk() == set()
