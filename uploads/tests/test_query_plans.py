@@ -46,9 +46,10 @@ def crowd(django_db_setup, django_db_blocker):
 
 
 def multiply_files(times: int) -> None:
-    """So many copies of every row, by the database itself."""
+    """So many copies of every row, by the database itself: older than all that come later."""
     names = [field.column for field in IngestFile._meta.concrete_fields]
-    values = ["gen_random_uuid()" if name == "id" else name for name in names]
+    older = "overlay(gen_random_uuid()::text placing '00' from 1 for 2)::uuid"
+    values = [older if name == "id" else name for name in names]
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO ingest_file ({', '.join(names)}) "  # noqa: S608
