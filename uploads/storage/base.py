@@ -76,7 +76,10 @@ class ObjectWriter(Protocol):
         """As `RangeWriter.write`."""
 
     def commit(self) -> StoredObject:
-        """Make the object durable. Without it, leaving the block leaves nothing behind."""
+        """Make the object durable. Without it, leaving the block leaves nothing behind.
+
+        Raises NotFound `upload_missing` if somebody discarded it meanwhile.
+        """
 
 
 class UploadStore(Protocol):

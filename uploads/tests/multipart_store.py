@@ -87,7 +87,7 @@ class MultipartUploads:
     def put(self, key: str, *, size_bytes: int) -> Iterator["WholeObject"]:
         handle = self.create(key, size_bytes=size_bytes)
         locks = MultipartLocks(lock_places(self._root))
-        writer = WholeObject(self._object(handle), size_bytes=size_bytes)
+        writer = WholeObject(self._object(handle), self._folder(handle), size_bytes=size_bytes)
         try:
             with locks.writing(handle, offset=0, size_bytes=None):
                 yield writer
@@ -149,8 +149,9 @@ class PartFile:
 
 
 class WholeObject:
-    def __init__(self, path: Path, *, size_bytes: int) -> None:
+    def __init__(self, path: Path, parts: Path, *, size_bytes: int) -> None:
         self._path = path
+        self._parts = parts
         self._size_bytes = size_bytes
         self._data = bytearray()
         self.is_committed = False
@@ -161,6 +162,8 @@ class WholeObject:
     def commit(self) -> StoredObject:
         if len(self._data) != self._size_bytes:
             raise OSError(f"an object of {self._size_bytes} bytes was announced")
+        if not self._parts.is_dir():
+            raise _missing()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(self._data)
         self.is_committed = True

@@ -276,6 +276,18 @@ def test_an_object_whose_block_fails_after_the_commit_is_the_callers_to_judge(st
         content(storage, stored)
 
 
+def test_an_object_that_is_discarded_meanwhile_is_not_stored(storage, tmp_path):
+    key = uuid7().hex
+    later = datetime.now(UTC) + timedelta(days=1)
+    with pytest.raises(NotFound) as error, storage.uploads.put(key, size_bytes=30) as writer:
+        writer.write(memoryview(DATA))
+        (upload,) = storage.uploads.unfinished(older_than=later)
+        storage.uploads.discard(upload)
+        writer.commit()
+    assert error.value.code == "upload_missing"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def test_an_object_of_another_size_is_not_stored(storage):
     with (
         pytest.raises(OSError, match="30"),

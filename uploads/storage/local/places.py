@@ -55,7 +55,7 @@ class Places:
             finally:
                 os.close(descriptor)
             return
-        raise NotFound("upload_missing", "The upload's bytes are not there.")
+        raise upload_missing()
 
 
 def handle_of(key: str) -> UploadHandle:
@@ -64,3 +64,7 @@ def handle_of(key: str) -> UploadHandle:
 
 def object_of(key: str) -> StoredObject:
     return StoredObject(BACKEND, "", key)
+
+
+def upload_missing() -> NotFound:
+    return NotFound("upload_missing", "The upload's bytes are not there.")

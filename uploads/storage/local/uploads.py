@@ -19,7 +19,7 @@ from uploads.storage.local.disk import (
     write_all,
 )
 from uploads.storage.local.locks import WHOLE, try_lock
-from uploads.storage.local.places import KEY, Places, handle_of, object_of
+from uploads.storage.local.places import KEY, Places, handle_of, object_of, upload_missing
 
 _WRITE_BACK_BYTES = 2**20
 _COPY_BYTES = 2**26
@@ -206,7 +206,10 @@ class LocalObjectWriter:
     def commit(self) -> StoredObject:
         with disk_errors_explained():
             _require_size(self._target.name, self._position, self._size_bytes)
-            _link(self._spooled, self._target)
+            try:
+                _link(self._spooled, self._target)
+            except FileNotFoundError as exc:
+                raise upload_missing() from exc
             os.fsync(self._descriptor)
             sync_folder(self._target.parent)
         self.is_committed = True
