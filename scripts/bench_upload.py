@@ -12,7 +12,7 @@ median of the pairs' ratios counts, since single figures drift with the machine.
 With `--peer tus` the same client sends the same pieces in order, over one connection to one
 upload (`--streams one`) or to four at once, to the portal and to the reference tus server in turns.
 Memory that was handed back to the host makes the first write of each page some ten times slower: so
-the page cache is filled before each run.
+each run gets as much page cache as it needs while it goes on, and nothing of it goes cold before.
 """
 
 import argparse
@@ -109,6 +109,53 @@ class SinkSender:
         self._socket.close()
 
 
+# --- Memory that is as fast for all ----------------------------------------------------------
+
+
+class WarmMemory:
+    """Page cache for one run, so that every run has the same memory to write to.
+
+    The host of a virtual machine takes freed memory back, within a second or two, and a page that
+    it has to give anew costs several times what receiving costs. So as much page cache as the run
+    needs is filled before it, by a file of which just so much is cut off before each piece is sent
+    as that piece will take. No byte of it needs to reach the disk.
+    """
+
+    def __init__(self, folder: Path, payload: Payload) -> None:
+        self._path = folder / "scratch.bin"
+        self._left = payload.size_bytes
+        self._lock = threading.Lock()
+        with self._path.open("wb", buffering=0) as file:
+            for number in range(1, payload.count + 1):
+                file.write(payload.part(number))
+
+    def before_each(self, sender: Any) -> "WarmSender":
+        return WarmSender(self, sender)
+
+    def free(self, size_bytes: int) -> None:
+        with self._lock:
+            self._left -= size_bytes
+            if self._left > 0:
+                os.truncate(self._path, self._left)
+            else:
+                self._path.unlink(missing_ok=True)
+
+
+class WarmSender:
+    """Frees as much memory as it sends."""
+
+    def __init__(self, memory: WarmMemory, sender: Any) -> None:
+        self._memory = memory
+        self._sender = sender
+
+    def send(self, number: int, offset: int, view: memoryview) -> None:
+        self._memory.free(len(view))
+        self._sender.send(number, offset, view)
+
+    def close(self) -> None:
+        self._sender.close()
+
+
 # --- One upload to each ----------------------------------------------------------------------
 
 
@@ -123,9 +170,12 @@ class Upload:
 
 
 def upload_to_sink(sink: Sink, payload: Payload, *, connections: int) -> Upload:
+    memory = WarmMemory(sink.path.parent, payload)
     cpu = benchlib.cpu_seconds([sink.process_id])
     seconds = benchlib.send_all(
-        payload, connect=lambda: SinkSender(sink.port), connections=connections
+        payload,
+        connect=lambda: memory.before_each(SinkSender(sink.port)),
+        connections=connections,
     )
     cpu = benchlib.cpu_seconds([sink.process_id]) - cpu
     if sink.path.stat().st_size != payload.size_bytes:
@@ -149,10 +199,11 @@ def upload_to_portal(
     """Upload, finalize, check the hash, delete."""
     web = portal.web_processes()
     session = portal.create_session(payload, name="bench.bin")
+    memory = WarmMemory(portal.data_folder, payload)
     cpu = benchlib.cpu_seconds(web)
     seconds = benchlib.send_all(
         payload,
-        connect=lambda: PartSender(portal, session["session_id"]),
+        connect=lambda: memory.before_each(PartSender(portal, session["session_id"])),
         connections=connections,
         order=order,
     )
@@ -164,20 +215,6 @@ def upload_to_portal(
         raise RuntimeError(f"the portal's SHA-256 is {file['sha256']}, not {sha256}")
     portal.delete_file(file["id"])
     return _upload(payload, seconds=seconds, cpu=cpu, finalize=finalize)
-
-
-def level_memory(folder: Path, payload: Payload) -> None:
-    """Give every run the same memory to start from.
-
-    The host of a virtual machine takes freed memory back, seconds after it was freed, and a page
-    that it has to give anew costs several times what receiving costs. So as much page cache as the
-    file needs is touched and freed right before each run; no byte of it reaches the disk.
-    """
-    scratch = folder / "scratch.bin"
-    with scratch.open("wb", buffering=0) as file:
-        for number in range(1, payload.count + 1):
-            file.write(payload.part(number))
-    scratch.unlink()
 
 
 def _upload(payload: Payload, *, seconds: float, cpu: float, finalize: float) -> Upload:
@@ -196,7 +233,7 @@ def streams_to_portal(portal: Portal, payload: Payload, *, streams: int, sha256:
     """MiB a second of so many uploads at once, each over a connection of its own."""
     sessions = [portal.create_session(payload, name="bench.bin") for _ in range(streams)]
     senders = [PartSender(portal, session["session_id"]) for session in sessions]
-    rate = _send_streams(payload, senders)
+    rate = _send_streams(payload, senders, folder=portal.data_folder)
     for session in sessions:
         file = portal.finalize(session["session_id"])
         if file["sha256"] != sha256:
@@ -207,12 +244,17 @@ def streams_to_portal(portal: Portal, payload: Payload, *, streams: int, sha256:
 
 def streams_to_peer(peer: Peer, payload: Payload, *, streams: int) -> float:
     paths = [peer.create(payload.size_bytes) for _ in range(streams)]
-    rate = _send_streams(payload, [PatchSender(peer, path) for path in paths])
+    senders = [PatchSender(peer, path) for path in paths]
+    rate = _send_streams(payload, senders, folder=peer.files.parent)
     peer.remove_all()
     return rate
 
 
-def _send_streams(payload: Payload, senders: list[Any]) -> float:
+def _send_streams(payload: Payload, senders: list[Any], *, folder: Path) -> float:
+    whole = Payload(size_bytes=len(senders) * payload.size_bytes, chunk_bytes=payload.chunk_bytes)
+    memory = WarmMemory(folder, whole)
+    senders = [memory.before_each(sender) for sender in senders]
+
     def send(sender: Any) -> None:
         for number in range(1, payload.count + 1):
             sender.send(number, payload.offset(number), payload.part(number))
@@ -232,7 +274,6 @@ def measure_peer(
 ) -> dict[str, Any]:
     """Peer and portal in turns, after one of each that does not count."""
     streams = _STREAMS[options.streams]
-    whole = Payload(size_bytes=streams * payload.size_bytes, chunk_bytes=payload.chunk_bytes)
     ways: dict[str, Callable[[], float]] = {
         "peer": lambda: streams_to_peer(peer, payload, streams=streams),
         "portal": lambda: streams_to_portal(portal, payload, streams=streams, sha256=sha256),
@@ -241,7 +282,6 @@ def measure_peer(
     for number in range(options.pairs + 1):
         rates = {}
         for name, send in ways.items():
-            level_memory(portal.data_folder, whole)
             rates[name] = send()
         if number:
             pairs.append(rates)
@@ -280,9 +320,7 @@ def measure_pairs(
     """Sink and portal in turns, after one of each that does not count."""
     pairs = []
     for number in range(options.pairs + 1):
-        level_memory(sink.path.parent, payload)
         raw = upload_to_sink(sink, payload, connections=options.connections)
-        level_memory(sink.path.parent, payload)
         full = upload_to_portal(portal, payload, connections=options.connections, sha256=sha256)
         if number:
             pairs.append((raw, full))
