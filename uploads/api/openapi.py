@@ -1,6 +1,7 @@
 """How the API describes itself: the OpenAPI document and the page that shows it."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -18,8 +19,13 @@ class DescribedAPI(NinjaAPI):
         """The function's name alone: generated clients must not change when a module moves."""
         return operation.view_func.__name__
 
-    def get_openapi_schema(self, **kwargs: Any) -> OpenAPISchema:
-        schema = super().get_openapi_schema(**kwargs)
+    def get_openapi_schema(self, **_kwargs: Any) -> OpenAPISchema:
+        """The same document for everybody. It is only read: to make it takes a second of CPU."""
+        return self._description
+
+    @cached_property
+    def _description(self) -> OpenAPISchema:
+        schema = super().get_openapi_schema()
         for operations in schema["paths"].values():
             for operation in operations.values():
                 _describe_problems(operation["responses"])
