@@ -28,7 +28,7 @@ def crowd(django_db_setup, django_db_blocker):
             make_rows(20, user=other, status=FileStatus.DELETED, purge_at=now, purged_at=now)
         multiply_files(50)
         make_guests_rows(others[0])
-        make_rows(5000, user=user, status=FileStatus.DELETED, purge_at=now, purged_at=now)
+        make_rows(1000, user=user, status=FileStatus.DELETED, purge_at=now, purged_at=now)
         make_rows(200, user=user)
         make_rows(50, user=user, batch=batch)
         make_rows(20, user=user, expires_at=now - timedelta(hours=1))
@@ -38,9 +38,10 @@ def crowd(django_db_setup, django_db_blocker):
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE ingest_file, upload_session, upload_batch, upload_grant")
         yield user, batch
-        UploadSession.objects.all().delete()
-        IngestFile.objects.all().delete()
-        UploadBatch.objects.all().delete()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "TRUNCATE ingest_file, upload_session, upload_batch, upload_grant CASCADE"
+            )
         for owner in (user, *others):
             owner.delete()
 
