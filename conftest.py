@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if settings.EMBEDDED_POSTGRES:
         stack.enter_context(embedded_postgres.running(settings.DOORITO_DATA_DIR))
         database.stop_syncing(settings.DOORITO_DATA_DIR)
+    database.stop_syncing_files()
     database.empty_filled_tables_after_tests()
     config.stash[kinds.StartedProcesses.key] = kinds.StartedProcesses()
 

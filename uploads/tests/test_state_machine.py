@@ -21,7 +21,7 @@ from uploads.tests.factories import (
     stored_bytes,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.long, pytest.mark.django_db]
 
 
 class UploadMachine(RuleBasedStateMachine):

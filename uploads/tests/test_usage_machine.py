@@ -24,7 +24,7 @@ from uploads.receiving.requests import UploadRequest
 from uploads.tests.factories import make_session, send_parts
 from uploads.tests.workflow_factories import make_completed, make_workflow
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_run_kicks")]
+pytestmark = [pytest.mark.long, pytest.mark.django_db, pytest.mark.usefixtures("no_run_kicks")]
 
 GONE = ("processed", "deleted", "failed")
 CHOICE = st.integers(0, 99)
