@@ -57,6 +57,10 @@ class Base(Configuration):
     PORTAL_TRANSFER_MIN_RATE = values.Size(2**10)  # bytes a second of bodies and answers; 0: any
     PORTAL_TRANSFER_RATE_SECONDS = values.Integer(60)  # ... on average over so long
     PORTAL_TRANSFERS_PER_ACCOUNT = values.Integer(256)  # under way at once
+    # What an account may keep and have under way at a time; 0: no limit. The admin has exceptions.
+    PORTAL_QUOTA_BYTES = values.Size(0)
+    PORTAL_QUOTA_FILES = values.Integer(0)
+    PORTAL_QUOTA_UPLOADS = values.Integer(0)
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
 

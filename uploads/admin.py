@@ -17,7 +17,8 @@ from accounts.principals import Actor
 from common.admin_records import ListsNamesOnly
 from uploads.admin_records import UploadRecordAdmin
 from uploads.files import grants, lifecycle
-from uploads.models import IngestFile, UploadBatch, UploadGrant, UploadSession
+from uploads.files.usage import usage_of
+from uploads.models import AccountLimits, IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.workflows import admin_runs, admin_workflows  # noqa: F401  # Django looks for this module only
 
 _MOST_AT_ONCE = 500  # the confirmation page sends each as a form field: Django accepts 1,000
@@ -199,3 +200,32 @@ class UploadGrantAdmin(UploadRecordAdmin):
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[UploadGrant]) -> None:
         count = grants.revoke(queryset)
         self.message_user(request, f"{count} grant(s) revoked.", messages.SUCCESS)
+
+
+@admin.register(AccountLimits)
+class AccountLimitsAdmin(admin.ModelAdmin):
+    """Exceptions from the quotas of the settings, and what the accounts have of them."""
+
+    list_display = ["owner", "size_bytes", "files", "open_sessions"]
+    list_select_related = ["owner"]
+    search_fields = ["owner__email"]
+    search_help_text = "A part of an e-mail address."
+    autocomplete_fields = ["owner"]
+    fields = ["owner", "size_bytes", "files", "open_sessions", "in_use"]
+    readonly_fields = ["in_use"]
+
+    def get_readonly_fields(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        obj: Any = None,
+    ) -> list[str]:
+        return ["in_use", "owner"] if obj else ["in_use"]
+
+    @admin.display(description="in use now")
+    def in_use(self, obj: AccountLimits) -> str:
+        if obj.owner_id is None:
+            return "choose an account first"
+        used = usage_of(obj.owner_id)
+        return (
+            f"{used.size_bytes} bytes in {used.files} files; {used.open_sessions} uploads under way"
+        )

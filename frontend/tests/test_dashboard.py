@@ -1,7 +1,7 @@
 from django.test import Client
 
 from accounts.models import User
-from uploads.models import FileStatus
+from uploads.models import AccountLimits, FileStatus
 from uploads.tests.factories import make_rows, make_session, make_stored
 from uploads.tests.workflow_factories import make_completed, make_failed, make_run
 
@@ -52,3 +52,14 @@ def test_runs_are_counted_once_there_are_any(ada: Client, user: User):
     counts = response.context["runs"]
     assert (counts.pending, counts.running, counts.completed, counts.failed) == (1, 0, 1, 2)
     assert b'href="/app/runs/?status=failed"' in response.content
+
+
+def test_it_shows_the_use_of_an_account_that_has_limits(ada: Client, user: User, settings):
+    assert b"Your space" not in ada.get("/app/").content
+    settings.PORTAL_QUOTA_BYTES = 4096
+    make_stored(b"x" * 2048, user=user, chunk=2048)
+    page = ada.get("/app/").content.decode()
+    assert "2.0 KiB of 4.0 KiB in use" in page
+    assert "files in use" not in page
+    AccountLimits.objects.create(owner=user, files=1)
+    assert "1 of 1 files in use" in ada.get("/app/").content.decode()

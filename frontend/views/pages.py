@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from frontend.views.access import SignedInRequest, signed_in
 from uploads import policy, selectors
+from uploads.files.limits import account_usage
 from uploads.workflows import selectors as run_selectors
 
 
@@ -17,6 +18,7 @@ def dashboard(request: SignedInRequest) -> HttpResponse:
     context = {
         "section": "dashboard",
         "dashboard": selectors.dashboard(principal=request.principal),
+        "account": account_usage(principal=request.principal),
         "runs": run_selectors.run_counts(principal=request.principal),
     }
     return render(request, "pages/dashboard.html", context)

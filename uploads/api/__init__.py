@@ -3,7 +3,7 @@
 from accounts.authentication import Authenticator
 from common.http import problems
 from common.http.hints import Hint, add_hints
-from uploads.api import batches, events, files, sessions, webhooks
+from uploads.api import batches, events, files, sessions, usage, webhooks
 from uploads.api.openapi import DescribedAPI, read_only
 from uploads.workflows.api import runs, workflows
 
@@ -29,6 +29,7 @@ api.add_router("/runs", runs.router)
 api.add_router("/webhooks", webhooks.router)
 api.add_router("/deliveries", webhooks.deliveries_router)
 api.add_router("/events", events.router)
+api.add_router("/usage", usage.router)
 problems.install(api)
 add_hints(
     Hint(

@@ -26,9 +26,10 @@ from accounts.principals import PORTAL, Actor
 from common import lengths
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
-from uploads.files import batches, grants, hooks, usage
+from uploads.files import batches, grants, hooks, limits, usage
 from uploads.files.announce import announce_file
 from uploads.files.expiry import first_expiry
+from uploads.files.usage import Charge
 from uploads.models import FileStatus, IngestFile
 from uploads.storage import StoredObject
 
@@ -63,19 +64,23 @@ class Proof:
 def begin(new: NewFile) -> IngestFile:
     """A file whose upload begins; the caller opens a session for it in the same transaction.
 
-    Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
+    Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` and
+    `limits.enforce` raise.
     """
     with _one_transaction():
         _charge_grant(new)
         if new.batch_id:
             batches.add_file(owner_id=_owner_id(new), batch_id=new.batch_id)
         file = _insert(new, status=FileStatus.UPLOADING)
-        usage.charge(file, was=None)
+        _charge_owner(usage.charge(file, was=None), file)
     return file
 
 
 def declare_size(file_id: UUID, *, size_bytes: int) -> bool:
-    """The size of a file whose upload began without one. (Until then it counts as 0 bytes.)"""
+    """The size of a file whose upload began without one. (Until then it counts as 0 bytes.)
+
+    Raises what `limits.enforce` raises.
+    """
     unsized = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING, size_bytes=0)
     with _one_transaction():
         declared = unsized.change(size_bytes=size_bytes)
@@ -83,7 +88,7 @@ def declare_size(file_id: UUID, *, size_bytes: int) -> bool:
             file = _changed(file_id)
             if file.grant_id:
                 grants.charge_size(file.grant_id, size_bytes=size_bytes)
-            usage.charge_size(file)
+            _charge_owner(usage.charge_size(file), file)
     return declared
 
 
@@ -103,7 +108,8 @@ def store(file_id: UUID, proof: Proof, *, actor: Actor) -> IngestFile:
 def store_new(new: NewFile, proof: Proof, *, actor: Actor) -> IngestFile:
     """A file whose bytes are stored before it has a row, without a session.
 
-    Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` raises.
+    Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` and
+    `limits.enforce` raise.
     """
     with _one_transaction():
         _charge_grant(new)
@@ -111,7 +117,7 @@ def store_new(new: NewFile, proof: Proof, *, actor: Actor) -> IngestFile:
         _tell_stored(file, actor)
         if new.batch_id:
             batches.add_stored_file(owner_id=_owner_id(new), batch_id=new.batch_id)
-        usage.charge(file, was=None)
+        _charge_owner(usage.charge(file, was=None), file)
     return file
 
 
@@ -218,6 +224,12 @@ def _one_transaction() -> Atomic:
 def _charge_grant(new: NewFile) -> None:
     if new.grant_id:  # before the batch, wherever both change: no deadlock
         grants.charge(new.grant_id, size_bytes=new.size_bytes)
+
+
+def _charge_owner(charge: Charge, file: IngestFile) -> None:
+    """Results are charged, but never refused: the work that they come from is done."""
+    if not file.is_result:
+        limits.enforce(charge, for_guest=file.grant_id is not None)
 
 
 def _owner_id(new: NewFile) -> UUID | None:

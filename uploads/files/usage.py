@@ -5,6 +5,7 @@ wait for one another. A transaction changes one share of an owner, and locks not
 somebody else may hold.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -32,6 +33,19 @@ class Usage:
 
 NOTHING = Usage()
 
+
+@dataclass(frozen=True)
+class Charge:
+    """What was charged, or released where it is negative.
+
+    `limits` are the owner's own, in the order of Usage's fields; None where there are none.
+    """
+
+    owner_id: UUID | None
+    charged: Usage
+    limits: Sequence[int | None] | None = None
+
+
 # A connection has its share: what is under way at the same time is on different connections.
 _CHARGE = f"""
     INSERT INTO upload_usage AS present (owner_id, share, size_bytes, files, open_sessions)
@@ -40,6 +54,10 @@ _CHARGE = f"""
         size_bytes = present.size_bytes + EXCLUDED.size_bytes,
         files = present.files + EXCLUDED.files,
         open_sessions = present.open_sessions + EXCLUDED.open_sessions
+    RETURNING (
+        SELECT ARRAY[size_bytes, files, open_sessions] FROM upload_limits
+        WHERE upload_limits.owner_id = present.owner_id
+    )
 """  # noqa: S608  (a number of our own)
 
 
@@ -67,25 +85,27 @@ def recount(owner_id: UUID) -> Usage:
     )
 
 
-def charge(file: IngestFile, *, was: FileStatus | None) -> None:
+def charge(file: IngestFile, *, was: FileStatus | None) -> Charge:
     """Charge or release what a change of state makes a difference; None: the file is new.
 
     To be called last in the transaction of the change, with the row as it is then.
     """
-    _charge(file.uploaded_by_id, _taken_up(file, file.status) - _taken_up(file, was))
+    return _charge(file.uploaded_by_id, _taken_up(file, file.status) - _taken_up(file, was))
 
 
-def charge_size(file: IngestFile) -> None:
+def charge_size(file: IngestFile) -> Charge:
     """Charge the bytes of a file that began without a size. To be called as `charge`."""
-    _charge(file.uploaded_by_id, Usage(file.size_bytes))
+    return _charge(file.uploaded_by_id, Usage(file.size_bytes))
 
 
-def _charge(owner_id: UUID | None, difference: Usage) -> None:
+def _charge(owner_id: UUID | None, difference: Usage) -> Charge:
     if owner_id is None or difference == NOTHING:
-        return
+        return Charge(owner_id, NOTHING)
     values = [difference.size_bytes, difference.files, difference.open_sessions]
     with connection.cursor() as cursor:
         cursor.execute(_CHARGE, [owner_id, *values])
+        (limits,) = cursor.fetchone()
+    return Charge(owner_id, difference, limits)
 
 
 def _taken_up(file: IngestFile, status: str | None) -> Usage:

@@ -1,6 +1,7 @@
 from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
 from uploads.models.grants import UploadGrant
+from uploads.models.limits import AccountLimits
 from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
 from uploads.models.usage import UsageShare
 from uploads.models.workflows import (
@@ -15,6 +16,7 @@ from uploads.models.workflows import (
 )
 
 __all__ = [
+    "AccountLimits",
     "AttemptOutcome",
     "BatchStatus",
     "FileStatus",

@@ -49,7 +49,8 @@ def store_in_one_request(
     What fails leaves nothing behind. Raises InvalidInput, PayloadTooLarge `file_too_large`,
     UnsupportedType `type_not_allowed`, UnprocessableContent `digest_mismatch` or
     `sha256_mismatch`, NotFound `batch_not_found`, Conflict `batch_closed`,
-    `idempotency_key_reused` or `upload_in_progress`, InsufficientStorage `no_room`.
+    `idempotency_key_reused` or `upload_in_progress`, InsufficientStorage `no_room`, and what the
+    owner's limits raise (`limits.enforce`).
     """
     size = policy.check_single_request_size(request.size_bytes or 0)
     request = replace(request, chunk_size_bytes=policy.single_part_size(size)).checked()

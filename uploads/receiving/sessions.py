@@ -11,7 +11,7 @@ from common import lengths
 from common.errors import Conflict, DooritoError, Gone
 from common.ids import uuid7
 from uploads import policy, selectors
-from uploads.files import grants, states
+from uploads.files import grants, limits, states
 from uploads.files.states import NewFile
 from uploads.models import PartOrder, SessionStatus, UploadSession
 from uploads.receiving.lost_writes import epoch_of
@@ -25,14 +25,15 @@ def create_session(*, principal: Principal, request: UploadRequest) -> tuple[Upl
     A repeated idempotency key gives the session it made before.
 
     Raises InvalidInput, PayloadTooLarge, UnsupportedType `type_not_allowed`, InsufficientStorage
-    `no_room`, NotFound `batch_not_found`, Conflict `batch_closed` or `idempotency_key_reused`.
+    `no_room`, NotFound `batch_not_found`, Conflict `batch_closed` or `idempotency_key_reused`, and
+    what the owner's limits raise (`limits.enforce`).
     """
     request = request.checked().under_grant(principal)
     existing = session_of_key(principal=principal, request=request)
     if existing:
         return existing, False
     if request.idempotency_key is None:  # else it may be that of a repeat, which needs no room
-        grants.require_room(principal, size_bytes=request.size_bytes or 0)
+        _require_room(principal, size_bytes=request.size_bytes or 0)
     store = storage_for_new()
     file_id = uuid7()
     handle = store.uploads.create(file_id.hex, size_bytes=request.size_bytes)
@@ -48,6 +49,11 @@ def create_session(*, principal: Principal, request: UploadRequest) -> tuple[Upl
     except DooritoError:
         store.uploads.discard(handle)
         raise  # after any other error the rows may be there; if not, a sweep frees the bytes
+
+
+def _require_room(principal: Principal, *, size_bytes: int) -> None:
+    grants.require_room(principal, size_bytes=size_bytes)
+    limits.require_room(principal.owner.id, size_bytes=size_bytes, for_guest=principal.is_guest)
 
 
 def abort_session(*, principal: Principal, session_id: UUID) -> None:

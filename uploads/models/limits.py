@@ -1,0 +1,27 @@
+"""What an account may take up, where that differs from the portal's quotas."""
+
+from django.conf import settings
+from django.db import models
+
+
+class AccountLimits(models.Model):
+    """An empty field: as the settings PORTAL_QUOTA_… say. 0: no limit."""
+
+    owner = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="+",
+        verbose_name="account",
+    )
+    size_bytes = models.PositiveBigIntegerField("bytes", null=True, blank=True)
+    files = models.PositiveBigIntegerField(null=True, blank=True)
+    open_sessions = models.PositiveBigIntegerField("open uploads", null=True, blank=True)
+
+    class Meta:
+        db_table = "upload_limits"
+        verbose_name = "account's limits"
+        verbose_name_plural = "limits of accounts"
+
+    def __str__(self) -> str:
+        return f"limits of {self.owner}"
