@@ -10,6 +10,7 @@ title=${1-}
 is_blank "$title" && fail "say what it is about: make pep-new TITLE=\"Resume uploads after a restart\"."
 printf '%s' "$title" | grep -q '[[:cntrl:]]' && fail "a title is one line, without control characters."
 [ "$(printf '%s' "$title" | wc -l)" -eq 0 ] || fail "a title is one line, without control characters."
+title=$(printf '%s' "$title" | sed 's/^ *//; s/ *$//')
 [ "${#title}" -le 100 ] || fail "a title has 100 bytes at most; the rest belongs in summary.md."
 
 slug=$(printf '%s' "$title" | tr '[:upper:]' '[:lower:]' | tr -cs 'a-z0-9' '_' | cut -c 1-48)

@@ -100,7 +100,7 @@ def modules(*folders: str) -> Iterator[Module]:
 def _product(apps: tuple[str, ...]) -> Iterator[Path]:
     for app in apps:
         for path in sorted((settings.BASE_DIR / app).rglob("*.py")):
-            if not {"tests", "migrations"} & set(path.parts):
+            if not {"tests", "migrations"} & set(path.relative_to(settings.BASE_DIR).parts):
                 yield path
 
 
