@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 	superuser clean css css-watch lock
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install:  ## Make .venv with what the portal needs
 	@scripts/install.sh requirements.txt
@@ -73,3 +73,57 @@ lock: install-dev  ## Lock requirements*.in, with hashes
 clean:  ## Remove .venv and caches; data stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+aikb: install-dev  ## Bring the tables of aikb/ up to date with the code
+	@$(MANAGE) aikb
+
+# --- Proposals (PEPs/ABOUT.md) -----------------------------------------------------------------
+
+# What is given on the command line reaches the scripts through the environment, and as it was
+# written: neither make nor the shell looks into it.
+override TITLE := $(value TITLE)
+override DESC := $(value DESC)
+override PEP := $(value PEP)
+# Shells have a PROMPT of their own.
+override PROMPT := $(if $(filter command,$(origin PROMPT)),$(value PROMPT))
+export TITLE DESC PEP PROMPT
+
+.PHONY: aikb pep-new pep-complete pep-archive claude-pep-draft claude-pep-research claude-pep-plan \
+	claude-pep-discuss claude-pep-todo claude-pep-preflight claude-pep-implement claude-pep-review \
+	claude-pep-finalize
+
+pep-new:  ## Begin a proposal: TITLE="..."
+	@scripts/pep-new.sh "$$TITLE"
+
+pep-complete:  ## Say what is open in a proposal, or how to close it: PEP=NNNN
+	@scripts/pep-complete.sh "$$PEP"
+
+pep-archive:  ## Keep ten entries in PEPs/IMPLEMENTED/LATEST.md
+	@scripts/pep-archive.sh
+
+claude-pep-draft:  ## Claude drafts a proposal: DESC="..."
+	@scripts/pep-claude.sh draft
+
+claude-pep-research:  ## ... writes down what the code says about it: PEP=NNNN
+	@scripts/pep-claude.sh research
+
+claude-pep-plan:  ## ... makes its plan precise
+	@scripts/pep-claude.sh plan
+
+claude-pep-discuss:  ## ... settles its open questions
+	@scripts/pep-claude.sh discuss
+
+claude-pep-todo:  ## ... breaks its plan into small steps
+	@scripts/pep-claude.sh todo
+
+claude-pep-preflight:  ## ... says whether the plan fits today's code
+	@scripts/pep-claude.sh preflight
+
+claude-pep-implement:  ## ... carries out the next steps
+	@scripts/pep-claude.sh implement
+
+claude-pep-review:  ## ... answers its REVIEW notes
+	@scripts/pep-claude.sh review
+
+claude-pep-finalize:  ## ... closes it: aikb, record, index
+	@scripts/pep-claude.sh finalize

@@ -1,6 +1,7 @@
 """README.md and docs/ tell the truth: what they name exists, what exists for users is named."""
 
 import re
+from datetime import date
 
 import click
 import pytest
@@ -76,3 +77,10 @@ def test_every_module_named_exists():
     named = set(re.findall(r"`((?:boot|common|accounts|uploads|frontend|scripts)/[\w/.]*)`", TEXT))
     assert named
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_the_licence_names_the_day_on_which_it_changes():
+    text = (ROOT / "LICENSE.md").read_text()
+    changes = date.fromisoformat(re.search(r"^Change Date: (.+)$", text, re.MULTILINE)[1])
+    published = int(re.search(r"\(c\) (\d{4}) Doorito", text)[1])
+    assert changes.year == published + 4  # as README says

@@ -12,6 +12,7 @@ from boot.cli import run
 # Commands that never ask the database anything.
 _WITHOUT_DATABASE = {
     "",
+    "aikb",
     "help",
     "version",
     "check",

@@ -1,0 +1,1 @@
+"""The tables of the knowledge base in aikb/, made from the code."""
