@@ -1,3 +1,3 @@
-"""Where Django looks for this app's admin; each room has its own."""
+"""Makes Django find this app's admin. Each room has its own admin module."""
 
 from common.webhooks import admin  # noqa: F401

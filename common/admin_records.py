@@ -1,4 +1,4 @@
-"""Large tables in the admin: records to look at, read in bounded steps."""
+"""Admin classes for large tables of records, which are read in bounded steps."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -19,7 +19,7 @@ from common.ids import first_id
 
 
 class ReadOnly(admin.options.BaseModelAdmin):
-    """Mixin: rows that only the dispatcher writes."""
+    """Mixin: rows that the admin cannot add, change or delete."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
@@ -32,9 +32,9 @@ class ReadOnly(admin.options.BaseModelAdmin):
 
 
 class ListsNamesOnly(admin.options.BaseModelAdmin):
-    """Mixin: the confirmation of a deletion lists no more than the rows that were chosen.
+    """Mixin: the confirmation page of a deletion lists only the chosen rows.
 
-    What goes with them, or stays, may be millions of rows.
+    Related rows may be millions.
     """
 
     def get_deleted_objects(
@@ -47,7 +47,7 @@ class ListsNamesOnly(admin.options.BaseModelAdmin):
 
 
 class NoNulInFilters(admin.ModelAdmin):
-    """PostgreSQL's text holds no NUL: a filter with one is as wrong as others Django refuses."""
+    """Mixin: refuses filters that contain NUL, which PostgreSQL cannot store in text."""
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         if any("\x00" in text for key, values in request.GET.lists() for text in (key, *values)):
@@ -56,7 +56,7 @@ class NoNulInFilters(admin.ModelAdmin):
 
 
 class BoundedPaginator(Paginator):
-    """Counts no further than anybody turns pages: the tables hold millions of rows."""
+    """Counts only as many rows as anybody pages through: the tables hold millions."""
 
     MOST_ROWS = 10_000
     object_list: QuerySet[Any]
@@ -67,16 +67,16 @@ class BoundedPaginator(Paginator):
 
 
 class NewestFirst(ChangeList):
-    """In one order, whatever the address asks for: no index knows another."""
+    """Ignores the sort order in the URL: no index serves another order."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str | Combinable]:  # noqa: ARG002
         return ["-id"]
 
 
 class RecordAdmin(ReadOnly, NoNulInFilters):
-    """Large tables: newest first by key and in no other order, nothing is counted to the end.
+    """Base class for large tables: newest first, no other order, no full counts.
 
-    An id is looked up as an id in `id_fields`, which the indexes know; as text they do not.
+    A search term that is an id is compared with the `id_fields` as an id, so that indexes are used.
     """
 
     id_fields: tuple[str, ...] = ("id",)
@@ -91,7 +91,7 @@ class RecordAdmin(ReadOnly, NoNulInFilters):
         return NewestFirst
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002
-        """Only makes the search box appear: see `get_search_results`."""
+        """Makes the search box appear; the search itself is in `get_search_results`."""
         return ("=id",)
 
     def get_search_results(
@@ -114,7 +114,7 @@ class RecordAdmin(ReadOnly, NoNulInFilters):
 
 
 class CreatedFilter(admin.SimpleListFilter):
-    """By id, which tells the time: no index on the time itself is needed."""
+    """Filters by id, which contains the creation time, so that no other index is needed."""
 
     title = "created"
     parameter_name = "created"

@@ -1,4 +1,4 @@
-"""The message table of Celery's SQLAlchemy transport, which keeps every message it delivered."""
+"""The message table of Celery's SQLAlchemy transport, which never deletes delivered messages."""
 
 from datetime import timedelta
 

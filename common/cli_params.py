@@ -1,4 +1,4 @@
-"""What people type on the command line."""
+"""Parameter types for the command line."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ class Duration(click.ParamType):
 
 
 class PastMoment(click.ParamType):
-    """A moment: so long ago (``2h``), or a date with or without a time (UTC unless it says)."""
+    """A past moment: an age (``2h``), or a date with or without a time (UTC by default)."""
 
     name = "moment"
 

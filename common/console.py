@@ -12,7 +12,7 @@ CELL_MAX = 80  # characters: one long URL must not push the columns of every row
 
 
 def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
-    """Print rows of one shape. JSON is always an array; an empty table prints nothing."""
+    """Print rows with the same keys. JSON is always an array; an empty table prints nothing."""
     if as_json:
         print_json(list(rows))
     elif rows:
@@ -24,17 +24,17 @@ def print_json(value: Row | list[Row]) -> None:
 
 
 def iso(moment: datetime | None) -> str | None:
-    """A moment as rows show it, to the second."""
+    """A time as rows show it, to the second."""
     return moment.isoformat(timespec="seconds") if moment else None
 
 
 def printable(text: str) -> str:
-    """A text of unknown origin without what would steer the terminal."""
+    """The text without terminal control characters, for text of unknown origin."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _table(rows: Sequence[Row]) -> str:
-    """One line per row, columns as wide as their widest cell; only the last may be of any width."""
+    """One line per row. Columns are as wide as their widest cell; the last one is not padded."""
     cells = [[_cell(value) for value in row.values()] for row in rows]
     lines = [
         [name.upper() for name in rows[0]],

@@ -1,4 +1,4 @@
-"""Content types, and patterns of them: `application/pdf`, `image/*`, `*/*`. One rule for all."""
+"""Content types and patterns for them: `application/pdf`, `image/*`, `*/*`."""
 
 import re
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ _PATTERN = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(\*|[a-z0-9][a-z0-9!#$&^_.+-]
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it is a content type, in lower case, or a pattern of some."""
+    """Whether the text is a content type or a pattern, in lower case."""
     return text == "*/*" or (len(text) <= lengths.CONTENT_TYPE and bool(_PATTERN.fullmatch(text)))
 
 
 def matches(patterns: Iterable[str], content_type: str) -> bool:
-    """Whether one of the patterns takes a content type, which is in lower case."""
+    """Whether one of the patterns matches a content type, which is in lower case."""
     return any(_matches(pattern.lower(), content_type) for pattern in patterns)
 
 

@@ -1,4 +1,4 @@
-"""Database connections, slow work, and what is told of a database that cannot do it."""
+"""Database connections: the time, slow work, and errors of the database."""
 
 from datetime import datetime
 
@@ -6,20 +6,19 @@ from django.db import InterfaceError, OperationalError, connection
 
 from common.errors import DooritoError, InsufficientStorage, ServiceUnavailable
 
-# What psycopg raises when the database went away or lends no connection.
+# Raised by psycopg when the database is gone or the pool has no connection.
 DATABASE_GONE = (OperationalError, InterfaceError)
 
-# Of a database that works: deadlock_detected, serialization_failure, query_canceled (a time limit),
-# lock_not_available.
+# Errors of a running database: deadlock_detected, serialization_failure, query_canceled (a time
+# limit), lock_not_available.
 _PASSING = {"40P01", "40001", "57014", "55P03"}
 _DISK_FULL = "53100"
 
 
 def database_now() -> datetime:
-    """What time it is for the database, for the rare cases where a statement cannot say `Now()`.
+    """The time of the database's clock, for cases where a statement cannot use `Now()`.
 
-    Times that processes compare with each other's are the database's: machines' clocks differ, and
-    are set.
+    Times that several processes compare come from the database, because machines' clocks differ.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement_timestamp()")
@@ -28,19 +27,19 @@ def database_now() -> datetime:
 
 
 def release_connection() -> None:
-    """Give this thread's connection back to the pool before slow work.
+    """Return this thread's connection to the pool before slow work.
 
-    A thread that waits for a slow client must not own a connection meanwhile. Inside a
-    transaction nothing happens: the caller means to keep it.
+    A thread that waits for a slow client must not hold a connection. Does nothing inside a
+    transaction.
     """
     if not connection.in_atomic_block:
         connection.close()
 
 
 def renew_connections() -> None:
-    """Replace the pooled connections that a restart of the database has cut.
+    """Replace pooled connections that a restart of the database has broken.
 
-    Called when one was found dead: a check at every lending would cost each query a round trip.
+    Called when a broken connection is found: a check before each use would cost a round trip.
     """
     connection.close()
     if connection.pool:  # type: ignore[attr-defined]  # of PostgreSQL's backend
@@ -48,7 +47,7 @@ def renew_connections() -> None:
 
 
 def database_problem(error: Exception) -> DooritoError:
-    """What one of DATABASE_GONE means to those who asked for something."""
+    """The error to show to a user for one of DATABASE_GONE."""
     code = getattr(error.__cause__, "sqlstate", None)
     if code in _PASSING:
         return ServiceUnavailable(

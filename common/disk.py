@@ -1,4 +1,4 @@
-"""What errors of the disk mean to those who send files."""
+"""Translates errors of the disk."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ def disk_errors_explained() -> Iterator[None]:
 
 
 def require_room(folder: Path, *, size_bytes: int) -> None:
-    """PORTAL_DISK_RESERVE must stay free beside the bytes: the database may share the disk.
+    """Check that PORTAL_DISK_RESERVE stays free beside the bytes: the database may share the disk.
 
     Raises OSError ENOSPC.
     """

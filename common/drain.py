@@ -1,12 +1,12 @@
-"""Bounded work, repeated until there is none."""
+"""Repeats bounded work until none is left."""
 
 from collections.abc import Callable
 
-_MOST_ROUNDS = 500  # a run ends; the next one goes on
+_MOST_ROUNDS = 500  # the next run continues
 
 
 def drain(step: Callable[[], int]) -> int:
-    """Call `step`, which says how much it did, until that is nothing; how much it was in all."""
+    """Call `step` until it returns 0, at most 500 times. Returns the sum of its results."""
     total = 0
     for _ in range(_MOST_ROUNDS):
         done = step()

@@ -1,4 +1,4 @@
-"""The key that secrets are kept with, derived from SECRET_KEY."""
+"""Encryption of stored secrets, with a key derived from SECRET_KEY."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from django.utils.encoding import force_bytes
 
 
 def cipher() -> MultiFernet:
-    """Encrypts with the current key, decrypts also with SECRET_KEY_FALLBACKS (rotation)."""
+    """Encrypts with the current key; decrypts with SECRET_KEY_FALLBACKS too (key rotation)."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return MultiFernet([Fernet(_derive(key)) for key in keys])
 

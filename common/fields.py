@@ -1,4 +1,4 @@
-"""Model fields of our own."""
+"""Model fields."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from common.errors import DooritoError
 
 
 class _Ciphertext(str):
-    """What the database holds."""
+    """An encrypted value as it is stored in the database."""
 
     __slots__ = ()
 
@@ -28,7 +28,7 @@ class _Ciphertext(str):
 
 
 class _DecryptedOnAccess(DeferredAttribute):
-    """Decrypts only for who reads the attribute: rows whose key is lost can be listed and saved."""
+    """Decrypts when the attribute is read: rows whose key is lost can still be listed and saved."""
 
     field: "EncryptedTextField"
 
@@ -44,7 +44,7 @@ class EncryptedTextField(models.TextField):
     """Text that is encrypted in the database and plain in Python.
 
     Reading the attribute raises DooritoError `secret_unreadable` when no key fits. Saving a row
-    leaves what was not assigned as it is, under the key that it has.
+    does not re-encrypt a value that was not assigned.
     """
 
     descriptor_class = _DecryptedOnAccess
@@ -62,16 +62,16 @@ class EncryptedTextField(models.TextField):
         return _Ciphertext(value) if value else value
 
     def encoded(self, value: Any) -> Any:
-        """The text that is encrypted."""
+        """The value as text, before encryption."""
         return value
 
     def decoded(self, text: str) -> Any:
-        """The value that an encrypted text stood for."""
+        """The value from its decrypted text."""
         return text
 
 
 class EncryptedJSONField(EncryptedTextField):
-    """The same for a value that JSON can hold."""
+    """A JSON value, encrypted like EncryptedTextField."""
 
     _pyi_private_set_type: Any  # how django-stubs tells mypy a field's types
     _pyi_private_get_type: Any
@@ -84,7 +84,7 @@ class EncryptedJSONField(EncryptedTextField):
 
 
 class MoneyField(models.DecimalField):
-    """An amount in the portal's currency (PORTAL_CURRENCY), to a millionth: calls cost little."""
+    """An amount in the portal's currency (PORTAL_CURRENCY), with six decimals."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"max_digits": 19, "decimal_places": 6} | kwargs)

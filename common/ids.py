@@ -12,6 +12,6 @@ def uuid7() -> UUID:
 
 
 def first_id(moment: datetime) -> UUID:
-    """The smallest id that can be made at a moment: older rows are below it, newer ones above."""
+    """The smallest id of a moment: rows created before it have smaller ids."""
     milliseconds = max(0, int(moment.timestamp() * 1000))  # none was made before 1970
     return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0b10 << 62))

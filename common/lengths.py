@@ -1,4 +1,4 @@
-"""How long texts are that the database keeps, in characters: columns, checks and forms agree."""
+"""The maximum length of stored texts, in characters, for columns, checks and forms."""
 
 TOKEN_NAME = 100
 EMAIL = 254  # RFC 5321, as Django's EmailField has it

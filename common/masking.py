@@ -1,4 +1,4 @@
-"""Addresses that are secrets by themselves: whoever reads one in a log could use it."""
+"""Masks URLs that contain secrets: whoever reads one in a log could use it."""
 
 import logging
 import re
@@ -12,12 +12,12 @@ _SECRET = re.compile(
 
 
 def mask(text: str) -> str:
-    """The text without what follows one of SECRET_PATHS."""
+    """The text with everything after one of SECRET_PATHS hidden."""
     return _SECRET.sub(r"\1[hidden]", text)
 
 
 class MaskingFormatter(logging.Formatter):
-    """Masks the whole record: the path may be an argument, or stand in an error's message."""
+    """Masks the whole log record: a path may be an argument or part of an error message."""
 
     def format(self, record: logging.LogRecord) -> str:
         return mask(super().format(record))

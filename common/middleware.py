@@ -1,4 +1,4 @@
-"""What applies to every request."""
+"""Middleware for all requests."""
 
 import logging
 from collections.abc import Callable
@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 class DatabaseProblemMiddleware:
-    """A page that needs a database that is gone, or cannot do it, answers 503 and says so.
+    """Answers 503 with an explanation when the database fails or is unavailable.
 
-    (The API has its own answer.) After a restart of the database one request finds its connection
-    dead, not all in turn.
+    (The API has its own handler.) The first request after a restart of the database renews all
+    connections.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -37,7 +37,7 @@ def _encode_cursor(key: UUID) -> str:
 
 
 def decode_cursor(cursor: str) -> UUID:
-    """The key that a page ended with. Raises InvalidInput `invalid_cursor`."""
+    """The key of the last row of a page. Raises InvalidInput `invalid_cursor`."""
     try:
         return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
     except ValueError as exc:

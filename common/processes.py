@@ -1,4 +1,4 @@
-"""What the kernel is asked to do for a process."""
+"""Settings of the kernel for a process."""
 
 import ctypes
 import resource
@@ -10,17 +10,17 @@ _DESCRIPTORS = 65_536  # far more than is needed; some programs go through all t
 
 
 def end_with_parent() -> None:
-    """Be killed when the parent dies. Work in hand is lost as in any crash, and done again.
+    """Let the kernel kill this process when its parent dies.
 
-    The kernel can do it on Linux (prctl(2), PR_SET_PDEATHSIG); elsewhere this does nothing, and
-    an orphan ends by its own means.
+    Linux only (prctl(2), PR_SET_PDEATHSIG); elsewhere this does nothing. Interrupted work is
+    repeated, as after any crash.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def allow_descriptors() -> int:
-    """Let this process, and those it starts, open as many files as it may ask for; how many.
+    """Raise the limit of open files for this process and its children. Returns the limit.
 
     The usual soft limit of 1,024 is for programs that use select(2).
     """

@@ -1,8 +1,8 @@
-"""SHA-256 whose state can be saved and taken up again by another process.
+"""SHA-256 whose state can be saved, and continued by another process.
 
-hashlib cannot save its state, so libcrypto's own functions work on a plain `SHA256_CTX`
-(<openssl/sha.h>: eight words of state, a 64-bit count, a 64-byte block, two words more). The
-state is in the machine's byte order: it is for the same machine, not for an archive.
+hashlib cannot save its state, so libcrypto's functions work on a plain `SHA256_CTX`
+(<openssl/sha.h>: eight words of state, a 64-bit count, a 64-byte block, two more words). The state
+has the byte order of the machine, so it can be used on this machine only.
 """
 
 import _hashlib
@@ -15,7 +15,7 @@ _CTX_BYTES = 112
 
 
 def _load_libcrypto() -> ctypes.CDLL | None:
-    """The libcrypto that Python itself uses where it is a shared library, else the system's."""
+    """The libcrypto that Python uses, if it is a shared library, otherwise the system's."""
     candidates = [getattr(_hashlib, "__file__", None), ctypes.util.find_library("crypto")]
     for name in filter(None, candidates):
         library = ctypes.CDLL(name)
@@ -28,7 +28,7 @@ _libcrypto = _load_libcrypto()
 
 
 def can_save_state() -> bool:
-    """Whether this machine has a libcrypto to save hash states with."""
+    """Whether a libcrypto that can save hash states was found."""
     return _libcrypto is not None
 
 
@@ -41,7 +41,7 @@ class ResumableSha256:
 
     @classmethod
     def from_state(cls, state: bytes) -> Self:
-        """Raises ValueError when `state` is not one that `state()` gave."""
+        """Raises ValueError when `state` does not come from `state()`."""
         if len(state) != _CTX_BYTES:
             raise ValueError(f"a SHA-256 state has {_CTX_BYTES} bytes, not {len(state)}")
         digest = cls()
@@ -52,13 +52,13 @@ class ResumableSha256:
         return self._ctx.raw
 
     def update(self, data: Buffer) -> None:
-        """`data` is any contiguous buffer; the interpreter lock is released meanwhile."""
+        """`data` is any contiguous buffer. Releases the interpreter lock."""
         view = memoryview(data)
         start = data if isinstance(data, bytes) else _address(view)
         _function("SHA256_Update")(self._ctx, start, ctypes.c_size_t(view.nbytes))
 
     def hexdigest(self) -> str:
-        """Of what was hashed so far; more may follow."""
+        """The digest of the data so far; more data may follow."""
         finished = ctypes.create_string_buffer(self._ctx.raw, _CTX_BYTES)
         out = ctypes.create_string_buffer(32)
         _function("SHA256_Final")(out, finished)
@@ -66,7 +66,7 @@ class ResumableSha256:
 
 
 def _address(view: memoryview) -> "ctypes.Array[ctypes.c_char] | bytes":
-    """A C pointer to the view's bytes; only a read-only one has to be copied for that."""
+    """A C pointer to the view's bytes. Only a read-only view has to be copied."""
     return bytes(view) if view.readonly else (ctypes.c_char * view.nbytes).from_buffer(view)
 
 

@@ -1,4 +1,4 @@
-"""Celery's side of announcing: thin tasks, and the kick that starts one."""
+"""The Celery tasks that send events: thin, and started by kicks or by beat."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _stopping = multiprocessing.get_context("fork").Event()  # shared with the worke
 def kick(lane: KickLane, delay: float) -> None:
     """Send the message that starts a dispatcher run in `delay` seconds."""
     if delay and current_app.conf.task_always_eager:
-        return  # nobody waits where tasks run in place: a retry there is for the sweep
+        return  # tasks that run in place would block: the sweep does this retry
     deliver_events.apply_async(args=[str(lane)], countdown=delay or None)
 
 
@@ -31,7 +31,7 @@ def deliver_events(lane: str) -> None:
 
 @shared_task(name="common.tasks.sweep_outbox")
 def sweep_outbox() -> None:
-    """Send what a lost kick or a killed worker left; look after endpoints that fail or ended."""
+    """Send what a lost kick or a killed worker left; check failing and expired endpoints."""
     endpoints.remove_expired()
     health.review()
     dispatch.run(must_stop=_stopping.is_set)
@@ -43,13 +43,13 @@ def renew_kicks() -> None:
 
 
 @worker_shutting_down.connect
-def end_the_runs(**_: Any) -> None:
+def stop_runs(**_: Any) -> None:
     """The worker waits for its processes, which hear of the stop by this alone."""
     _stopping.set()
 
 
 @worker_ready.connect
-def take_up_the_work(**_: Any) -> None:
+def resume_work(**_: Any) -> None:
     """A worker that comes back after a kill need not wait for the sweep: kicks died with it."""
     for lane in KickLane:
         kicks.withdraw(lane)
@@ -58,7 +58,7 @@ def take_up_the_work(**_: Any) -> None:
 
 @shared_task(name="common.tasks.purge_outbox")
 def purge_outbox() -> None:
-    """Keep the tables small: old events, and messages that the broker's table keeps for ever."""
+    """Delete old events, and consumed messages in the broker's table."""
     endpoints.purge_secrets()
     _purge(events.purge_details)
     _purge(events.purge_events)

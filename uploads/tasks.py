@@ -75,12 +75,12 @@ def purge_runs() -> int:
 
 
 @worker_shutting_down.connect
-def end_the_runs(**_: Any) -> None:
+def stop_runs(**_: Any) -> None:
     """Attempts that are under way are given back, for another worker."""
     _stopping.set()
 
 
 @worker_ready.connect
-def take_up_the_work(**_: Any) -> None:
+def resume_work(**_: Any) -> None:
     """A worker that comes back after a kill need not wait for the sweep."""
     sweep_runs.delay()

@@ -1,4 +1,4 @@
-"""Bytes of a body that have to be kept until more is known of it."""
+"""Temporary storage for a body that must be kept until more is known about it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from common.http.exchange import BLOCK_BYTES
 
 
 class Aside:
-    """A file without a name in the data directory; it is written first, and then read."""
+    """An unnamed file in the data directory. It is first written and then read."""
 
     def __init__(self, file: FileIO, folder: Path) -> None:
         self._file = file
@@ -31,7 +31,7 @@ class Aside:
         self.size_bytes += len(block)
 
     def blocks(self) -> Iterator[memoryview]:
-        """From the beginning; each is valid until the one after the next is asked for."""
+        """Read from the beginning. A block is valid until the second one after it is requested."""
         self._file.seek(0)
         size = min(BLOCK_BYTES, self.size_bytes)
         for buffer in cycle([memoryview(bytearray(size)), memoryview(bytearray(size))]):
@@ -43,9 +43,10 @@ class Aside:
 
 @contextmanager
 def set_aside(*, expected_bytes: int = 0) -> Iterator[Aside]:
-    """Room for so many bytes, if it is known, which is gone after the block, and after any kill.
+    """A temporary file with room for `expected_bytes`, if known. Deleted after the block.
 
-    Raises InsufficientStorage `no_room`, ServiceUnavailable `storage_failed`.
+    The kernel deletes it even if the process is killed. Raises InsufficientStorage `no_room`,
+    ServiceUnavailable `storage_failed`.
     """
     folder = Path(settings.DOORITO_DATA_DIR)
     with disk.disk_errors_explained():

@@ -1,4 +1,4 @@
-"""Request bodies as streams: read in blocks, never parsed, never held whole."""
+"""Request bodies as streams: read in blocks, not parsed, never in memory as a whole."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from common.http.requests import has_unknown_length
 
 
 def body_length(request: HttpRequest) -> int | None:
-    """Bytes of the body as announced; None for one that tells as it comes.
+    """The declared length of the body in bytes; None for a chunked body.
 
     Raises LengthRequired, InvalidInput `invalid_length`.
     """
@@ -35,18 +35,18 @@ def no_length() -> LengthRequired:
 
 
 def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
-    """The raw body of an upload; ends early where the connection does.
+    """The raw body of an upload. Ends early if the connection does.
 
-    It counts among the account's transfers from this call on, and is read from the first block on.
-    Each block is valid until the one after the next is asked for. Raises TooManyRequests
-    `too_many_transfers` or ServiceUnavailable `server_busy`, and while it is read what
-    `interrupted` gives.
+    The body counts as one of the account's transfers from this call on; reading starts with the
+    first block. A block stays valid until the second one after it is requested. Raises
+    TooManyRequests `too_many_transfers` or ServiceUnavailable `server_busy`, and during reading the
+    errors of `interrupted`.
     """
     return _explained(exchange_of(request).receive_upload(account_of(request)))
 
 
 def expect_download(request: HttpRequest, *, size_bytes: int) -> None:
-    """Count the answer to come among the account's transfers, if it is of a size that takes time.
+    """Count the answer as one of the account's transfers, if it is large enough to take time.
 
     Raises TooManyRequests `too_many_transfers`, ServiceUnavailable `server_busy`.
     """
@@ -54,7 +54,7 @@ def expect_download(request: HttpRequest, *, size_bytes: int) -> None:
 
 
 def account_of(request: HttpRequest) -> str:
-    """Whom transfers count for: an account, a grant of it, or a signed link."""
+    """Whom transfers are counted for: an account, one of its grants, or a signed link."""
     principal = getattr(request, "principal", None)  # see accounts.authentication.Authenticator
     if principal is None:
         return f"link {request.path}"
@@ -101,7 +101,7 @@ def _explained(blocks: Iterator[memoryview]) -> Iterator[memoryview]:
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    """An error with what led to it: Django wraps once for read(), twice for body."""
+    """An error and the errors that caused it: Django wraps once for read(), twice for body."""
     while exc is not None:
         yield exc
         exc = exc.__cause__

@@ -1,4 +1,4 @@
-"""Digests that clients declare in headers, to be compared with what arrived."""
+"""Digests that clients declare in headers, to compare with the received bytes."""
 
 import base64
 import binascii
@@ -15,14 +15,14 @@ _DIGEST_MEMBER = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
 
 @dataclass(frozen=True)
 class Digest:
-    """A digest of some bytes; `algorithm` as Content-Digest names it (`sha-256`), or `blake3`."""
+    """A digest. `algorithm` has the name used in Content-Digest (`sha-256`), or is `blake3`."""
 
     algorithm: str
     value: bytes
 
 
 def content_digest(request: HttpRequest) -> Digest | None:
-    """The first digest that we can check from a Content-Digest header (RFC 9530, section 2).
+    """The first supported digest of the Content-Digest header (RFC 9530, section 2).
 
     Raises InvalidInput `digest_invalid` or `digest_unsupported`.
     """

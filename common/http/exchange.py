@@ -1,7 +1,7 @@
-"""What a web server can do for a request beyond WSGI, behind one object in `environ`.
+"""What the web server offers for a request beyond WSGI, as an object in `environ`.
 
-Doorito's own puts it there (boot.gunicorn_worker). Under any other, and in tests without a server,
-a body is read as Django reads it.
+Doorito's server puts it there (boot.gunicorn_worker). With other servers, and in tests without a
+server, Django reads the body itself.
 """
 
 from collections.abc import Iterator
@@ -14,38 +14,38 @@ BLOCK_BYTES = 2**20  # 64 KiB reads halve the speed
 
 
 class TooSlowError(TimeoutError):
-    """The client moves less than PORTAL_TRANSFER_MIN_RATE."""
+    """The client transfers less than PORTAL_TRANSFER_MIN_RATE."""
 
 
 class NoPlaceError(OSError):
-    """The client has to be waited for, and too many others are already."""
+    """The server would have to wait for the client, but already waits for too many."""
 
 
 class UnreadableBodyError(OSError):
-    """The body is not framed as it says (RFC 9112, 7.1)."""
+    """The chunked framing of the body is invalid (RFC 9112, 7.1)."""
 
 
 class Exchange(Protocol):
     """One request and its answer.
 
-    A body must arrive within PORTAL_STALL_TIMEOUT_SECONDS altogether, unless it is an upload. An
-    upload, and an answer, may take their time, as long as they move (PORTAL_STALL_TIMEOUT_SECONDS,
+    A body must arrive within PORTAL_STALL_TIMEOUT_SECONDS, unless it is an upload. Uploads and
+    answers may take longer as long as they make progress (PORTAL_STALL_TIMEOUT_SECONDS,
     PORTAL_TRANSFER_MIN_RATE).
     """
 
     def receive_upload(self, account: str) -> Iterator[memoryview]:
         """The body in blocks of up to BLOCK_BYTES.
 
-        Each is valid until the one after the next is asked for. The body counts among the account's
-        transfers from the call on, is read from the first block on, and ends early where the
-        connection does. Raises TooManyRequests `too_many_transfers` or ServiceUnavailable
-        `server_busy` at once, and while it is read OSError: TimeoutError, TooSlowError,
-        UnreadableBodyError.
+        A block stays valid until the second one after it is requested. The body counts as one of
+        the account's transfers from this call on; reading starts with the first block, and ends
+        early if the connection does. Raises TooManyRequests `too_many_transfers` or
+        ServiceUnavailable `server_busy` at once, and during reading OSError: TimeoutError,
+        TooSlowError, UnreadableBodyError.
         """
         ...
 
     def expect_download(self, account: str, *, size_bytes: int) -> None:
-        """The answer to come is so large: count it among the account's transfers.
+        """Count an answer of `size_bytes` as one of the account's transfers.
 
         Raises TooManyRequests `too_many_transfers`, ServiceUnavailable `server_busy`.
         """
@@ -53,7 +53,7 @@ class Exchange(Protocol):
 
 
 class PlainExchange:
-    """For a server that offers none: nothing is bounded."""
+    """Used when the server offers no Exchange: without limits."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request

@@ -1,7 +1,7 @@
 # ruff: noqa: ARG002, N803  (Django names and passes the arguments)
-"""Forms: fields everywhere, a file only where a view reads it with `read_form`.
+"""Forms: fields are accepted everywhere, files only by views that use `read_form`.
 
-That form is read as it was sent: nothing renamed, skipped, or taken for whole where it was cut off.
+Forms are read strictly: nothing is renamed or skipped, and a truncated form is refused.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ _CSRF_FIELD = "csrfmiddlewaretoken"
 
 @dataclass(frozen=True)
 class FormFile:
-    """A form's file, set aside; its name is as the client gave it, without folders."""
+    """A file of a form, in temporary storage. Its name is the client's, without folders."""
 
     filename: str
     content_type: str
@@ -36,13 +36,13 @@ class FormFile:
         return self.content.size_bytes
 
     def blocks(self) -> Iterator[memoryview]:
-        """Its bytes from the beginning; each block is valid until the one after the next."""
+        """Read from the beginning. A block is valid until the second one after it is requested."""
         return self.content.blocks()
 
 
 @dataclass(frozen=True)
 class Form:
-    """The field `file`, and the other fields."""
+    """The file in the field `file`, and the other fields."""
 
     file: FormFile
     fields: dict[str, str]
@@ -50,12 +50,12 @@ class Form:
 
 @contextmanager
 def read_form(request: HttpRequest, *, check_size: Callable[[int], object]) -> Iterator[Form]:
-    """A multipart form, whose file can be read within the block.
+    """Read a multipart form; its file can be read within the `with` block.
 
-    `check_size` raises for more bytes than its file may have, before they are read where the
-    length of the body says so. Raises InvalidInput `form_invalid`, `body_incomplete`,
-    `file_missing`, `several_files`, `repeated_field` or `unknown_field` (another file),
-    UnsupportedType `encoding_unsupported`, PayloadTooLarge, and what `set_aside` raises.
+    `check_size` raises if the file may not have that many bytes; it is called before reading if the
+    body declares its length. Raises InvalidInput `form_invalid`, `body_incomplete`, `file_missing`,
+    `several_files`, `repeated_field` or `unknown_field` (another file), UnsupportedType
+    `encoding_unsupported`, PayloadTooLarge, and the errors of `set_aside`.
     """
     length = body_length(request)
     if length is not None:
@@ -69,7 +69,7 @@ def read_form(request: HttpRequest, *, check_size: Callable[[int], object]) -> I
 
 
 class FieldsOnlyUploadHandler(FileUploadHandler):
-    """Refuses files: CSRF reads the form of anybody, at any address, before any view."""
+    """Refuses files, because the CSRF check parses any form of anybody before the view runs."""
 
     def handle_raw_input(self, input_data: Any, META: Any, content_length: int, *rest: Any) -> None:
         if content_length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
@@ -80,7 +80,7 @@ class FieldsOnlyUploadHandler(FileUploadHandler):
 
 
 class _FormSoFar:
-    """What of a form was read: its fields in memory, its file in `aside`."""
+    """The part of a form that was read: its fields in memory, its file in `aside`."""
 
     def __init__(self, aside: Aside, *, check_size: Callable[[int], object]) -> None:
         self._aside = aside
@@ -149,7 +149,7 @@ class _FormSoFar:
 
 
 def _whole(blocks: Iterable[memoryview], *, length: int | None) -> Iterator[memoryview]:
-    """The blocks of a body. Raises InvalidInput `body_incomplete` where the connection ended."""
+    """Pass the blocks on. Raises InvalidInput `body_incomplete` if the connection ended early."""
     received = 0
     for block in blocks:
         received += block.nbytes

@@ -6,7 +6,7 @@ from common.errors import InvalidInput, UnsupportedType
 
 
 def check_content_encoding(value: str | None) -> None:
-    """Refuse compressed bytes, which would be stored as if they were the file.
+    """Refuse a compressed body, which would be stored as if it were the file itself.
 
     Raises UnsupportedType `encoding_unsupported`.
     """
@@ -19,9 +19,9 @@ def check_content_encoding(value: str | None) -> None:
 
 
 def refuse_content_range(request: HttpRequest, *, instead: str) -> None:
-    """A piece of a file must not be stored as if it were the whole (RFC 9110, 14.5).
+    """Refuse a part of a file, which must not be stored as the whole (RFC 9110, 14.5).
 
-    `instead` says what to do. Raises InvalidInput `content_range_unsupported`.
+    `instead` tells the client what to do. Raises InvalidInput `content_range_unsupported`.
     """
     if "Content-Range" in request.headers:
         raise InvalidInput(

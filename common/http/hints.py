@@ -1,4 +1,4 @@
-"""Where people stumble: what to do instead, told with the error."""
+"""Hints for common mistakes, added to the error messages of unknown calls."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from django.urls import Resolver404, resolve
 
 @dataclass(frozen=True)
 class Hint:
-    """What to say of a call that is not there: methods and paths are regular expressions."""
+    """A hint for a call that does not exist. Methods and paths are regular expressions."""
 
     method: str
     path: str
@@ -26,12 +26,12 @@ _hints: list[Hint] = []
 
 
 def add_hints(*hints: Hint) -> None:
-    """For the doors that know which calls others offer in place of theirs."""
+    """Register hints. Called by doors that know which calls exist instead."""
     _hints.extend(hints)
 
 
 def hint_for(request: HttpRequest) -> str:
-    """A sentence to add to a 404 or 405, with a blank before it; "" for none."""
+    """A sentence to append to a 404 or 405, with a leading space; "" if there is none."""
     for hint in _hints:
         if hint.is_for(request):
             return f" {hint.text}"
@@ -42,7 +42,7 @@ def hint_for(request: HttpRequest) -> str:
 
 
 def _is_address(path: str) -> bool:
-    """Whether something is served there, other than the answer that nothing is."""
+    """Whether the path is served by a view other than the one for unknown paths."""
     try:
         return bool(resolve(path).url_name)
     except Resolver404:

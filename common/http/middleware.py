@@ -1,4 +1,4 @@
-"""What holds for every address of the API."""
+"""Middleware for all paths of the API."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ type GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class ApiMethodNotAllowedMiddleware:
-    """django-ninja answers a wrong method in plain text; the API answers in problem documents."""
+    """Answers 405 as a problem document, because django-ninja answers in plain text."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
@@ -34,7 +34,7 @@ class ApiMethodNotAllowedMiddleware:
 
 
 class ContentEncodingMiddleware:
-    """The API decodes no body: a compressed file would be stored as if it were the file."""
+    """Refuses compressed bodies, which would be stored as if they were the file itself."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
@@ -49,7 +49,7 @@ class ContentEncodingMiddleware:
 
 
 class ApiCachingMiddleware:
-    """Answers of the API are for whoever asked, and change: no cache may keep them."""
+    """Forbids caching of API answers: they are personal and change."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response

@@ -1,10 +1,10 @@
 """Multipart forms (RFC 7578), read strictly and as a stream.
 
-What ends a part is a line of its own (RFC 2046, 5.1.1): CRLF, `--boundary`, `--` after the last
-part, perhaps blanks, CRLF. The same bytes within a line belong to the part.
+A part ends with a delimiter line (RFC 2046, 5.1.1): CRLF, `--boundary`, `--` after the last part,
+optional blanks, CRLF. The same bytes inside a line belong to the part.
 
-Nothing is skipped. What a lenient parser passes over (a header that it cannot read, a file behind
-it, bytes before the first part or after the last) is lost without a word; here it is an error.
+Nothing is skipped. A lenient parser silently drops what it cannot read (a header, the file after
+it, bytes before the first or after the last part); here that is an error.
 """
 
 import re
@@ -38,9 +38,9 @@ _OTHER_ESCAPE = re.compile(r"\\(.)")
 
 @dataclass(frozen=True)
 class Part:
-    """One part; its `blocks` are its bytes, to be read before the next part is asked for.
+    """One part. Read its `blocks` before the next part is requested.
 
-    `filename` is None for a field, and as the client gave it for a file, folders and all.
+    `filename` is None for a field; for a file it is the client's, including folders.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Part:
 
 
 def read_parts(blocks: Iterable[bytes | memoryview], *, boundary: bytes) -> Iterator[Part]:
-    """The parts of a form in their order, read from its body as it comes.
+    """The parts of a form in order, read from the body as it arrives.
 
-    Memory holds one block and a little more, whatever the parts' sizes. Raises InvalidInput
-    `form_invalid`, perhaps after the last part, or UnsupportedType `encoding_unsupported`.
+    Memory holds little more than one block, whatever the size of the parts. Raises InvalidInput
+    `form_invalid`, possibly after the last part, or UnsupportedType `encoding_unsupported`.
     """
     if not _BOUNDARY.fullmatch(boundary):
         raise invalid_form("its boundary is missing, or not one that RFC 2046 allows")
@@ -88,9 +88,9 @@ def invalid_form(reason: str) -> InvalidInput:
 
 
 class _Body:
-    """The body between two line ends of ours, so that its first and last lines are as any other.
+    """The body, with a line end added before and after it, so that all delimiters look alike.
 
-    The buffer begins with the line end before what comes next: that may be a delimiter's.
+    The buffer starts with the line end before the next content, which may belong to a delimiter.
     """
 
     def __init__(self, blocks: Iterable[bytes | memoryview], *, boundary: bytes) -> None:
@@ -104,7 +104,7 @@ class _Body:
         self._longest = len(delimiter) + len(b"--") + _MAX_PADDING + len(_CRLF)
 
     def until_delimiter(self) -> Iterator[bytes]:
-        """The content before the next delimiter, which is read as well."""
+        """The content before the next delimiter. The delimiter is consumed too."""
         begin = len(_CRLF)
         while not (match := self._delimiter.search(self._buffer)):
             certain = len(self._buffer) - self._longest + 1  # a delimiter may begin further on
@@ -163,7 +163,7 @@ def _part(headers: dict[str, str], *, number: int, blocks: Iterator[bytes]) -> P
 
 
 def _headers(head: bytes, *, number: int) -> dict[str, str]:
-    """A part's headers by their names in lower case."""
+    """A part's headers, by lower-case name."""
     try:
         lines = head.decode().split("\r\n") if head else []
     except UnicodeDecodeError as exc:
@@ -183,7 +183,7 @@ def _headers(head: bytes, *, number: int) -> dict[str, str]:
 
 
 def _parameters(disposition: str, *, number: int) -> dict[str, str]:
-    """The parameters of a part's Content-Disposition, unescaped, by their names in lower case."""
+    """The unescaped parameters of a part's Content-Disposition, by lower-case name."""
     kind = _FORM_DATA.match(disposition)
     if not kind:
         raise invalid_form(f"part {number} has no Content-Disposition that says form-data")
@@ -211,7 +211,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _extended_value(value: str, *, number: int) -> str:
-    """What `filename*=UTF-8''…` stands for (RFC 8187): HTML never sends it, some clients do."""
+    """Decodes `filename*=UTF-8''…` (RFC 8187). Browsers never send it, some clients do."""
     charset, _, rest = value.partition("'")
     _, separator, encoded = rest.partition("'")
     if not separator or charset.lower() != "utf-8":

@@ -72,7 +72,7 @@ def problem_response(error: DooritoError) -> HttpResponse:
 
 
 def install(api: NinjaAPI) -> None:
-    """Make `api` answer every error as a problem document."""
+    """Make `api` answer every error with a problem document."""
 
     @api.exception_handler(DooritoError)
     def _known(_request: HttpRequest, error: DooritoError) -> HttpResponse:
@@ -84,8 +84,8 @@ def install(api: NinjaAPI) -> None:
             {"field": ".".join(str(part) for part in item["loc"][1:]), "message": item["msg"]}
             for item in error.errors
         ]
-        said = "; ".join(f"{item['field']}: {item['message']}" for item in details)
-        return problem_response(InvalidInput("invalid_request", f"{said}.", errors=details))
+        summary = "; ".join(f"{item['field']}: {item['message']}" for item in details)
+        return problem_response(InvalidInput("invalid_request", f"{summary}.", errors=details))
 
     @api.exception_handler(HttpError)
     def _http(_request: HttpRequest, error: HttpError) -> HttpResponse:
@@ -125,7 +125,7 @@ def install(api: NinjaAPI) -> None:
 
 
 def answers_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """The same failure style for a plain view."""
+    """Make a plain Django view answer errors with problem documents too."""
 
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -140,7 +140,7 @@ def answers_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., Htt
 
 
 def _of_database(request: HttpRequest, error: OperationalError | InterfaceError) -> DooritoError:
-    """What the database could not do, in the answer's words; the log has its own."""
+    """The error to show for a failure of the database. Its details are in the log."""
     logger.error("%s %s: the database failed: %s", request.method, mask(request.path), error)
     problem = database_problem(error)
     if problem.code == "database_unavailable":
@@ -149,7 +149,7 @@ def _of_database(request: HttpRequest, error: OperationalError | InterfaceError)
 
 
 class BodyLengthMiddleware:
-    """Refuses a body whose end cannot be found: Django would take it for no body at all."""
+    """Refuses a body of unknown length, which Django would treat as empty."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

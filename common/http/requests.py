@@ -1,6 +1,6 @@
-"""Requests whose body tells its length only as it comes (RFC 9112, 7.1: chunked).
+"""Requests with chunked bodies, which declare no length (RFC 9112, 7.1).
 
-Django takes such a body for none. Runtimes send them whenever they stream: curl from a pipe, Node,
+Django treats such a body as empty. Many clients send them when they stream: curl from a pipe, Node,
 Java, Python's requests for an open file that is empty.
 """
 
@@ -18,15 +18,15 @@ def is_chunked(request: HttpRequest) -> bool:
 
 
 def has_unknown_length(request: HttpRequest) -> bool:
-    """Whether the body is chunked, and the server shows where it ends."""
+    """Whether the body is chunked and the server marks its end."""
     return is_chunked(request) and bool(request.META.get("wsgi.input_terminated"))
 
 
 class StreamedRequest(WSGIRequest):
-    """Django's request, which reads a chunked body to its end.
+    """A Django request that reads a chunked body to its end.
 
-    What is read whole, documents and the fields of forms, has DATA_UPLOAD_MAX_MEMORY_SIZE bytes at
-    most, as it has with a Content-Length. Raises RequestDataTooBig.
+    Bodies that are read as a whole (documents and form fields) have at most
+    DATA_UPLOAD_MAX_MEMORY_SIZE bytes, as with a Content-Length. Raises RequestDataTooBig.
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ class StreamedRequest(WSGIRequest):
 
 
 class _ChunkedStream(IOBase):
-    """The server's input, which ends where the body does (`wsgi.input_terminated`)."""
+    """The server's input stream, which ends where the body ends (`wsgi.input_terminated`)."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

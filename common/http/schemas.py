@@ -1,4 +1,4 @@
-"""What JSON bodies and answers of all doors share."""
+"""Base classes and types of JSON bodies and answers."""
 
 import re
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
 def _require_text(value: Any) -> Any:
-    """pydantic would take 0 for 1970, and 1 for a second later."""
+    """Refuse numbers, which pydantic would read as seconds since 1970."""
     if not isinstance(value, str) or not _DATE_AND_TIME.match(value):
         raise ValueError("must be a date and time such as 2026-01-31T12:00:00Z")
     return value
@@ -30,13 +30,13 @@ class ErrorOut(Schema):
 
 
 class RequestBody(BaseModel):
-    """A JSON object that a request sends. What nobody reads is refused, not lost."""
+    """A JSON object in a request. Unknown members are refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class BodyWithNulls(RequestBody):
-    """One in which null is the default: many clients write it for what they do not give."""
+    """A body in which null means the default: many clients send null for missing values."""
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from common.http.bodies import body_blocks, body_length
 
 @dataclass(frozen=True)
 class SizedBody:
-    """`blocks` are read once; each is valid until the one after the next is asked for."""
+    """`blocks` can be read once. A block stays valid until the second one after it is requested."""
 
     size_bytes: int
     blocks: Iterator[memoryview]
@@ -20,10 +20,10 @@ class SizedBody:
 
 @contextmanager
 def sized_body(request: HttpRequest, *, check_size: Callable[[int], object]) -> Iterator[SizedBody]:
-    """The raw body of an upload, with its size; one that announces none is set aside to learn it.
+    """The raw body of an upload and its size. A body of unknown length is stored temporarily.
 
-    `check_size` raises for more bytes than the body may have. Raises what it does, what
-    `body_length`, `body_blocks` and `set_aside` do.
+    `check_size` raises if the body may not have that many bytes. Raises its errors and those of
+    `body_length`, `body_blocks` and `set_aside`.
     """
     length = body_length(request)
     if length is not None:
@@ -38,7 +38,7 @@ def sized_body(request: HttpRequest, *, check_size: Callable[[int], object]) -> 
 
 
 def whole_body(request: HttpRequest, *, check_size: Callable[[int], object]) -> bytes:
-    """A body in memory. Raises as `sized_body` does."""
+    """The whole body in memory. Raises the errors of `sized_body`."""
     check_size(body_length(request) or 0)
     content = bytearray()
     for block in body_blocks(request):

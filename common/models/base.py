@@ -1,4 +1,4 @@
-"""What every model shares."""
+"""The base of all models."""
 
 from typing import Any, Self
 
@@ -9,23 +9,23 @@ from common.ids import uuid7
 
 
 class TimeStampedQuerySet(models.QuerySet):
-    """Keeps `updated_at` true for the conditional updates that state changes are made of."""
+    """Also sets `updated_at` in updates, by which all changes of state are made."""
 
     def update(self, **kwargs: Any) -> int:
         kwargs.setdefault("updated_at", Now())
         return super().update(**kwargs)
 
     def change(self, **kwargs: Any) -> bool:
-        """Apply one state transition; whether the row was still in the expected state."""
+        """Apply one change of state. Returns whether the row was still in the expected state."""
         return self.update(**kwargs) == 1
 
     def locked(self) -> Self:
-        """Rows nobody else holds, locked until the transaction ends."""
+        """The rows that nobody else has locked, locked until the transaction ends."""
         return self.select_for_update(skip_locked=True, of=("self",))
 
 
 class TimeStampedModel(models.Model):
-    """UUIDv7 key (creation order), creation and change times."""
+    """A UUIDv7 key (in order of creation), and times of creation and last change."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

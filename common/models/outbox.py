@@ -8,7 +8,7 @@ from common.models.base import TimeStampedModel
 
 
 class DeliveryStatus(models.TextChoices):
-    """The state of a delivery. The state of an event sums up those of its deliveries."""
+    """The state of a delivery. An event's state summarises those of its deliveries."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -17,7 +17,7 @@ class DeliveryStatus(models.TextChoices):
 
 
 class OutboxEvent(TimeStampedModel):
-    """An immutable fact. Its id is the `webhook-id` of every attempt; `created_at` its time."""
+    """An immutable fact. Its id is the `webhook-id` of every attempt."""
 
     event_type = models.CharField(max_length=lengths.EVENT_TYPE)
     schema_version = models.PositiveSmallIntegerField(default=1)
@@ -58,14 +58,14 @@ class OutboxEvent(TimeStampedModel):
 
 
 class KickLane(models.TextChoices):
-    """When a kick is for: work that is due already, or the next retry."""
+    """What a kick is for: work that is due now, or the next retry."""
 
     NOW = "now"
     LATER = "later"
 
 
 class OutboxKick(models.Model):
-    """A message to the dispatcher that is under way. No row: none is; a stale `at`: it was lost."""
+    """A kick that was sent and has not arrived yet. If `at` is long past, the kick was lost."""
 
     lane = models.CharField(max_length=8, choices=KickLane, primary_key=True)
     at = models.DateTimeField()

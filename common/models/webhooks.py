@@ -1,4 +1,4 @@
-"""Where events go, and what became of each."""
+"""Webhook endpoints, deliveries of events to them, and attempts."""
 
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from common.models.outbox import DeliveryStatus, OutboxEvent
 
 
 class DisabledReason(models.TextChoices):
-    """Why an endpoint gets no events."""
+    """Why an endpoint was disabled."""
 
     MANUAL = "manual", "disabled by hand"
     GONE = "gone", "it answered 410 Gone"
@@ -21,7 +21,7 @@ class DisabledReason(models.TextChoices):
 
 
 class HealthNotice(models.TextChoices):
-    """What staff were last told of an endpoint that fails."""
+    """The last notice that staff got about a failing endpoint."""
 
     NONE = "", "nothing"
     WARNED = "warned"
@@ -29,7 +29,7 @@ class HealthNotice(models.TextChoices):
 
 
 class WebhookEndpoint(TimeStampedModel):
-    """A receiver of events: where, which, how, and how it fares."""
+    """A receiver of events: its URL, filters, way of sending, and health."""
 
     description = models.CharField(max_length=lengths.DESCRIPTION, blank=True)
     url = models.URLField(max_length=lengths.URL)
@@ -39,25 +39,25 @@ class WebhookEndpoint(TimeStampedModel):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
 
-    # Which events it gets: those that pass every filter that is set. Empty or null takes all.
+    # The events it gets: those that pass all filters. Empty or null matches all.
     event_types = ArrayField(
         models.CharField(max_length=lengths.EVENT_TYPE), default=list, blank=True
     )
     content_types = ArrayField(
         models.CharField(max_length=lengths.CONTENT_TYPE), default=list, blank=True
     )
-    # Ids without a foreign key: once that user or batch is gone, nothing matches, not everything.
+    # Ids without a foreign key: when the user or batch is deleted, nothing matches.
     user_id = models.UUIDField(null=True, blank=True)
     batch_id = models.UUIDField(null=True, blank=True)
 
-    # How it is sent to. Null takes the setting.
+    # How events are sent. Null uses the portal's setting.
     retry_schedule = ArrayField(models.PositiveIntegerField(), null=True, blank=True)  # seconds
     timeout_seconds = models.PositiveSmallIntegerField(null=True, blank=True)
 
     is_active = models.BooleanField(default=True)
     disabled_reason = models.CharField(max_length=16, choices=DisabledReason, blank=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
-    # Of a temporary one, which its listener keeps alive: then it gets no more and is removed.
+    # The end of a temporary endpoint, unless its listener extends it. Then it is removed.
     expires_at = models.DateTimeField(null=True, blank=True)
 
     # Attempts that failed since the last success, and when the first of them did.
@@ -80,12 +80,12 @@ class WebhookEndpoint(TimeStampedModel):
 
     @property
     def host(self) -> str:
-        """Where it is, for those who may not see the URL: its path and query can be secrets."""
+        """The host, for people who may not see the URL: path and query can be secrets."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
 
 
 class RetiredSecret(TimeStampedModel):
-    """A secret that was rotated out: it signs beside the current one until it expires."""
+    """A secret that was replaced. It signs too, until it expires."""
 
     endpoint = models.ForeignKey(
         WebhookEndpoint, on_delete=models.CASCADE, related_name="retired_secrets"
@@ -103,12 +103,12 @@ class RetiredSecret(TimeStampedModel):
 class WebhookDelivery(TimeStampedModel):
     """One event for one endpoint: the row that workers claim.
 
-    `due_at` is the time of the next attempt while pending, and the end of the worker's lease
-    while sending: whoever finds it passed may claim the row. `lease_id` names the claim, so a
-    worker that lost its lease cannot write a result over another's.
+    `due_at` is the time of the next attempt while the delivery is pending, and the end of the
+    worker's lease while it is being sent. After that time, any worker may claim the row. `lease_id`
+    identifies the claim, so that a worker that lost its lease cannot overwrite another's result.
 
-    `attempt_count` numbers the attempts and only grows. `schedule_step` counts those of the
-    current run through the retry schedule; a manual retry starts it again from 0.
+    `attempt_count` numbers the attempts and only grows. `schedule_step` counts the attempts of the
+    current pass through the retry schedule; a manual retry sets it to 0.
     """
 
     # The constraint's index and those below begin with them.
@@ -154,10 +154,10 @@ class WebhookDelivery(TimeStampedModel):
 
 
 class WebhookAttempt(TimeStampedModel):
-    """One HTTP attempt of a delivery. Append-only, but for its details, which are purged sooner.
+    """One HTTP attempt of a delivery. Append-only, except that its details are purged earlier.
 
-    The details are what was sent beside the event's body, and what came back. Headers are null
-    once they were purged.
+    The details are what was sent besides the event, and the response. Headers are null after the
+    purge.
     """
 
     delivery = models.ForeignKey(  # the constraint's index begins with it

@@ -1,4 +1,4 @@
-"""System checks of the settings of outgoing requests: a wrong one is refused at start, by name."""
+"""System checks of the settings for outgoing requests. Wrong ones are refused at start, by name."""
 
 import ipaddress
 from typing import Any

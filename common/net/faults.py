@@ -1,4 +1,4 @@
-"""What went wrong with a connection, for people: what happened, and what to look at."""
+"""Explains failed connections to people: what happened, and what to check."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ _TRUST_IT = "PORTAL_CA_BUNDLE names the certificates that are trusted besides th
 
 
 class Phase(Enum):
-    """How far a request had come."""
+    """How far a request got before it failed."""
 
     LOOKING_UP = auto()
     CONNECTING = auto()
@@ -42,9 +42,9 @@ class Phase(Enum):
 
 
 def explain(error: BaseException, *, phase: Phase, place: str, seconds: float) -> str:
-    """A sentence or two about a request to `place` (host and port) that failed in a phase.
+    """One or two sentences about a request to `place` (host and port) that failed in `phase`.
 
-    `seconds` is what the whole request may take.
+    `seconds` is the time limit of the whole request.
     """
     match _root(error):
         case ssl.SSLCertVerificationError() as fault:
@@ -60,7 +60,7 @@ def explain(error: BaseException, *, phase: Phase, place: str, seconds: float) -
 
 
 def of_lookup(fault: Exception) -> str:
-    """Why a name has no address."""
+    """Why a name could not be resolved."""
     match fault:
         case socket.gaierror(errno=socket.EAI_NONAME):
             return "there is no such name"
@@ -73,7 +73,7 @@ def of_lookup(fault: Exception) -> str:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The system's error behind those that libraries made of it."""
+    """The system's error behind the exceptions of libraries."""
     return next((each for each in _chain(error) if isinstance(each, OSError)), error)
 
 
@@ -126,20 +126,20 @@ def _of_silence(phase: Phase, *, place: str, seconds: float) -> str:
 def _of_system(fault: OSError, *, phase: Phase, place: str) -> str:
     match fault:
         case ConnectionRefusedError():
-            said = "nothing listens there. Is the receiver running, and is the port right?"
+            reason = "nothing listens there. Is the receiver running, and is the port right?"
         case ConnectionResetError() | BrokenPipeError() | ConnectionAbortedError():
             return _of_loss(fault, phase=phase, place=place)
         case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH as number):
-            said = f"{os.strerror(number).lower()}. Look at the network and its firewalls."
+            reason = f"{os.strerror(number).lower()}. Look at the network and its firewalls."
         case OSError(errno=int(number)) if number > 0:
-            said = f"{os.strerror(number).lower()}."
+            reason = f"{os.strerror(number).lower()}."
         case _:
-            said = f"{str(fault) or type(fault).__name__}."
-    return f"Cannot connect to {place}: {said}"
+            reason = f"{str(fault) or type(fault).__name__}."
+    return f"Cannot connect to {place}: {reason}"
 
 
 def _of_loss(fault: OSError, *, phase: Phase, place: str) -> str:
-    """A connection that was there, and ended too early."""
+    """The message for a connection that was lost too early."""
     if phase is Phase.SECURING:
         return (
             f"The receiver ended the connection during the TLS handshake. Does {place} speak TLS, "

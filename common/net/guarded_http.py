@@ -1,11 +1,11 @@
-"""HTTP requests to URLs that users named: to vetted addresses, within a time, once.
+"""HTTP requests to URLs from users: only to allowed addresses, within a time limit, once.
 
-The guard stands where connections are made: a host with any address that is not allowed is
-refused, and no socket is opened to another address than those that were vetted. There are no
-redirects, no cookies, no proxies from the environment and no decompression.
+The guard is where connections are made: a host is refused if any of its addresses is not allowed,
+and sockets are opened to checked addresses only. There are no redirects, cookies, proxies from the
+environment or decompression.
 
-The status line decides what became of a request (see `http_response`), which is why no general
-client is used: they take an answer that is malformed behind it for none.
+The status line decides the outcome of a request (see `http_response`). General clients treat a
+response as missing if anything after the status line is malformed, so none is used here.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from common.net.faults import Phase
 from common.net.http_response import ResponseReader
 
 CONNECT_TIMEOUT = 5.0  # seconds, for all addresses of the host
-NEXT_ADDRESS_AFTER = 0.25  # seconds that one has for itself (RFC 8305)
+NEXT_ADDRESS_AFTER = 0.25  # seconds until the next address is tried too (RFC 8305)
 BODY_HEAD = 4096  # bytes of a response's body that are read and kept
-KEEP_ALIVE = 2.0  # seconds; receivers close idle connections, and a request may cross with it
-RESOLVERS = 32  # names looked up at once: a slow name server holds up no other
+KEEP_ALIVE = 2.0  # seconds; receivers close idle connections, possibly just when a request is sent
+RESOLVERS = 32  # concurrent look-ups, so that a slow name server does not block others
 
 
 class RequestFailed(Exception):
@@ -44,7 +44,7 @@ class Response:
 
 @dataclass(slots=True)
 class _Exchange:
-    """One request, how far it came, and as much of its response as is there."""
+    """One request, its progress, and the response as far as it was received."""
 
     target: ssrf.Target
     request: bytes
@@ -69,7 +69,7 @@ class _Exchange:
 
 
 class Client:
-    """Pooled connections of one event loop. Made by `client`."""
+    """The pooled connections of one event loop. Created by `client`."""
 
     def __init__(self, names: "_Names") -> None:
         self._names = names
@@ -78,7 +78,7 @@ class Client:
     async def post(
         self, *, url: str, headers: Mapping[str, str], body: bytes, timeout: float
     ) -> Response:
-        """POST once; `timeout` is in seconds, from the first connect to the last byte.
+        """POST once. `timeout` is in seconds, from connecting to the last byte.
 
         Raises RequestFailed, and InvalidInput when the guard refuses the URL.
         """
@@ -88,7 +88,7 @@ class Client:
             async with asyncio.timeout(timeout):
                 await self._run(exchange)
         except OSError as exc:  # TLS faults and what took too long are among these
-            # The status has decided already: an answer that is cut, or drips, is no failure.
+            # The status has already decided: a truncated or slow body is no failure.
             if exchange.reader.status is None:
                 raise RequestFailed(
                     faults.explain(exc, phase=exchange.phase, place=target.place, seconds=timeout)
@@ -102,9 +102,9 @@ class Client:
         await self._send(connection, exchange)
 
     async def _is_taken(self, idle: "_Connection", exchange: _Exchange) -> bool:
-        """Send over an idle connection; False when the receiver was just closing it.
+        """Send over an idle connection. Returns False when the receiver was just closing it.
 
-        Then nothing came back, and nobody has the request.
+        Then no byte came back, and the receiver has not processed the request.
         """
         try:
             await self._send(idle, exchange)
@@ -125,7 +125,7 @@ class Client:
                 connection.close()
 
     async def _connect(self, exchange: _Exchange) -> "_Connection":
-        """A new connection to an address that is vetted now; raises InvalidInput, OSError."""
+        """Open a connection to an address that was just checked. Raises InvalidInput, OSError."""
         loop, target = asyncio.get_running_loop(), exchange.target
         exchange.phase = Phase.LOOKING_UP
         addresses = await self._names.addresses(target.host, target.port)
@@ -150,7 +150,7 @@ class Client:
     # --- Idle connections --------------------------------------------------------------------
 
     def _take_idle(self, target: ssrf.Target) -> "_Connection | None":
-        """One that served the same scheme, host and port before, and said nothing since."""
+        """An idle connection to the same scheme, host and port, without unexpected data."""
         kept = self._idle[_place(target)]
         while kept:
             connection = kept.pop()
@@ -177,7 +177,7 @@ def _place(target: ssrf.Target) -> tuple[str, str, int]:
 
 
 def _request(target: ssrf.Target, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The URL as it was checked: nothing of it is parsed or quoted anew."""
+    """The request's bytes. The URL is used as it was checked, without parsing or quoting again."""
     lines = [
         f"POST {target.path.decode('ascii')} HTTP/1.1",
         f"Host: {target.authority}",
@@ -195,7 +195,7 @@ def _address_info(address: str, port: int) -> aiohappyeyeballs.AddrInfoType:
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time goes out, and its response comes back."""
+    """Sends one request at a time and receives its response."""
 
     _transport: asyncio.Transport
 
@@ -207,7 +207,7 @@ class _Connection(asyncio.Protocol):
         self.is_reusable = False
 
     async def send(self, exchange: _Exchange) -> None:
-        """Until the response is there; raises ConnectionError when it ends without a status."""
+        """Send and wait for the response. Raises ConnectionError when it ends without a status."""
         exchange.begin_answer(follows_another=self._has_served)
         self._exchange = exchange
         self._answered = asyncio.get_running_loop().create_future()
@@ -218,7 +218,7 @@ class _Connection(asyncio.Protocol):
         finally:
             self._exchange = self._answered = None
         self._has_served = True
-        # What was not sent of this request must not pass for the beginning of the next.
+        # The unsent rest of this request must not become the start of the next.
         is_sent = not self._transport.get_write_buffer_size()
         self.is_reusable = (
             exchange.reader.is_reusable and is_sent and not self._transport.is_closing()
@@ -243,14 +243,14 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is None or self._answered is None or self._answered.done():
-            self.close()  # it comes unasked, and would pass for the next answer
+            self.close()  # unrequested data would be taken for the next answer
             return
         self._exchange.reader.feed(data)
         if self._exchange.reader.is_complete:
             self._answered.set_result(None)
 
     def eof_received(self) -> None:
-        self._lose(None)  # and the transport closes itself
+        self._lose(None)  # the transport then closes itself
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(exc)
@@ -268,14 +268,14 @@ class _Connection(asyncio.Protocol):
 
 
 class _Names:
-    """Addresses of hosts by the system's resolver, in threads of their own, through the guard."""
+    """Resolves and checks host names, in threads of its own."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver")
         self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """One look-up at a time for a name: one that is slow holds one thread, not all."""
+        """One look-up at a time for each name, so that a slow one blocks one thread only."""
         if (host, port) not in self._under_way:
             loop = asyncio.get_running_loop()
             looking = loop.run_in_executor(self._threads, ssrf.vetted_addresses, host, port)
@@ -289,7 +289,7 @@ class _Names:
 
 @asynccontextmanager
 async def client() -> AsyncIterator[Client]:
-    """A client whose connections end with the block."""
+    """A client whose connections are closed after the block."""
     names = _Names()
     made = Client(names)
     try:

@@ -1,8 +1,8 @@
-"""httpx, for requests to URLs that users named: synchronous, to vetted addresses, within a time.
+"""httpx for requests to URLs from users: synchronous, allowed addresses only, time-limited.
 
-The same guard as `guarded_http`, which sends webhooks: the backend that makes connections refuses
-a host with any address that is not allowed. There are no redirects, no cookies, no proxies from
-the environment and no decompression.
+It has the same guard as `guarded_http`, which sends webhooks: a host is refused if any of its
+addresses is not allowed. There are no redirects, cookies, proxies from the environment or
+decompression.
 """
 
 import ssl
@@ -22,16 +22,16 @@ _WRITTEN_AT_ONCE = 64 * 1024  # bytes, before the clock is looked at again
 
 
 class AnswerTooLarge(Exception):
-    """More bytes than the caller takes."""
+    """The answer has more bytes than the caller accepts."""
 
 
 @contextmanager
 def client(*, silence: float, total: float) -> Iterator[httpx.Client]:
     """A client for one request or a few.
 
-    Times are in seconds: `silence` is the longest that the other side may say nothing, `total`
-    is for everything until the block ends. A request raises InvalidInput when the guard refuses
-    its URL, and what httpx raises; a time that is over is a httpx.TimeoutException.
+    Times are in seconds: `silence` is the longest time without data, `total` the time until the end
+    of the block. Requests raise InvalidInput when the guard refuses the URL, otherwise what httpx
+    raises; an expired time limit is a httpx.TimeoutException.
     """
     with httpx.Client(
         transport=_Transport(deadline=monotonic() + total),
@@ -45,7 +45,7 @@ def client(*, silence: float, total: float) -> Iterator[httpx.Client]:
 
 
 def blocks(response: httpx.Response, *, limit: int) -> Iterator[bytes]:
-    """A streamed response's body as it comes; raises AnswerTooLarge after `limit` bytes."""
+    """The body of a streamed response as it arrives. Raises AnswerTooLarge after `limit` bytes."""
     size = 0
     for block in response.iter_raw():
         size += len(block)
@@ -55,12 +55,12 @@ def blocks(response: httpx.Response, *, limit: int) -> Iterator[bytes]:
 
 
 def body(response: httpx.Response, *, limit: int) -> bytes:
-    """A streamed response's body; raises AnswerTooLarge when it has more than `limit` bytes."""
+    """The whole body of a streamed response. Raises AnswerTooLarge above `limit` bytes."""
     return b"".join(blocks(response, limit=limit))
 
 
 class _Transport(httpx.HTTPTransport):
-    """httpx's own, over a pool whose connections are ours."""
+    """httpx's transport over a pool of guarded connections."""
 
     def __init__(self, *, deadline: float) -> None:
         # Without the base class's: it would make a pool that connects to anything.
@@ -79,7 +79,7 @@ class _Transport(httpx.HTTPTransport):
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
-    """Connects to the vetted addresses of a host, one after the other."""
+    """Tries the checked addresses of a host one after the other."""
 
     def __init__(self, *, deadline: float) -> None:
         self._system = httpcore.SyncBackend()
@@ -111,7 +111,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection that ends at the deadline, however busy it is."""
+    """A connection that ends at the deadline, even while data arrives."""
 
     def __init__(self, stream: httpcore.NetworkStream, *, deadline: float) -> None:
         self._stream = stream
@@ -146,7 +146,7 @@ class _Stream(httpcore.NetworkStream):
 def _remaining(
     deadline: float, timeout: float | None, over: type[httpcore.TimeoutException]
 ) -> float:
-    """Seconds for one operation; raises `over` when the time for all of them is over."""
+    """The seconds left for one operation. Raises `over` when the total time is over."""
     remaining = deadline - monotonic()
     if remaining <= 0:
         raise over("The time is over.")

@@ -1,8 +1,8 @@
-"""The response to one request, read no further and no more strictly than a delivery needs.
+"""A parser of one HTTP response, no stricter than a delivery needs.
 
-Once the status line is there, the status has decided. A mistake behind it (a length that is wrong,
-a header that is malformed or too long, a body that must not be there) is no reason to send again
-what the receiver has taken. It ends the reading, and the connection serves no other request.
+The status line decides the outcome. A later mistake (a wrong length, a malformed or too long
+header, a body that is not allowed) is no reason to repeat a request that the receiver has accepted.
+It ends the parsing, and the connection is not used again.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 STATUS_LINE_MAX = 8 * 1024  # bytes
 HEAD_MAX = 64 * 1024  # bytes of all headers; as many of trailers
 CHUNK_LINE_MAX = 1024  # bytes of a line that says how long the next chunk is
-INTERIM_MAX = 16  # responses of status 1xx before the final one: reading them holds up the loop
+INTERIM_MAX = 16  # responses with status 1xx before the final one, which cost time
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.(\d) +([1-9]\d\d)(?: .*)?", re.DOTALL)
 _PREFIX = b"HTTP/1."
@@ -20,16 +20,17 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 
 
 class ResponseReader:
-    """Takes the bytes of a connection as they come, until `is_complete`.
+    """Takes the bytes of a connection as they arrive, until `is_complete`.
 
-    Then either `status` is set, with as much of headers and body as was read, or `fault` says, for
-    people, why there is no response. `is_reusable` tells whether the next request may be sent on
-    the same connection. Of the body, `body_max` bytes are kept; a longer one is not read.
+    Then either `status` is set, with the headers and body read so far, or `fault` explains to
+    people why there is no response. `is_reusable` tells whether the connection can be used for
+    another request. At most `body_max` bytes of the body are kept; the rest is not read.
     """
 
     def __init__(self, *, body_max: int, follows_another: bool) -> None:
-        """`follows_another`: an earlier response came over this connection, and what its sender
-        put behind its end, against the rules, may still be on the way.
+        """`follows_another`: an earlier response came over this connection.
+
+        Its sender may have sent invalid bytes after its end, which can still arrive.
         """
         self.status: int | None = None
         self.headers: list[tuple[str, str]] = []  # names in lower case
@@ -49,7 +50,7 @@ class ResponseReader:
         self._left = 0  # bytes of the body, or of the chunk
 
     def feed(self, data: bytes) -> None:
-        """Read on."""
+        """Parse the next bytes."""
         self.is_untouched = False
         self._unread += data
         # Each step tells whether another may follow; if not, it wants more bytes.
@@ -85,7 +86,7 @@ class ResponseReader:
         return True
 
     def _drop_leftovers(self) -> None:
-        """Empty lines in front, and what an earlier response left behind its end."""
+        """Skip empty lines at the start, and leftovers of an earlier response."""
         while self._unread[:1] in (b"\r", b"\n"):
             del self._unread[:1]
         if self._may_have_leftovers:
@@ -95,7 +96,7 @@ class ResponseReader:
                 del self._unread[:start]
 
     def _drop_line(self, line: bytes) -> bool:
-        """Skip a line that begins no response, if an earlier response may have left it."""
+        """Skip a line that starts no response, if it may be a leftover of an earlier one."""
         self._had_leftovers = True
         self._line_bytes += len(line)
         if not self._may_have_leftovers or self._line_bytes > HEAD_MAX:
@@ -123,7 +124,7 @@ class ResponseReader:
 
     def _end_head(self) -> None:
         assert self.status is not None  # noqa: S101 - the head begins with it
-        if self.status == 101:  # what follows is another protocol, which nobody asked for
+        if self.status == 101:  # the following protocol was not requested
             self._complete()
         elif self.status < 200:
             self._begin_anew()
@@ -131,7 +132,7 @@ class ResponseReader:
             self._begin_body()
 
     def _begin_anew(self) -> None:
-        """An interim response is over; the final one follows."""
+        """Prepare for the next response after an interim one."""
         self._interim += 1
         self.status = None
         self.headers.clear()
@@ -154,12 +155,12 @@ class ResponseReader:
         elif len(lengths) == 1 and _LENGTH.fullmatch(length := lengths.pop()):
             self._left = int(length)
             self._step = self._read_to_length
-        else:  # where it ends is anybody's guess
+        else:  # its end is unknown
             self._keep(len(self._unread))
             self._complete()
 
     def _listed(self, name: str) -> Iterator[str]:
-        """The members of a header that is a list, whether in one line or in several."""
+        """The members of a list header, from one or several lines."""
         for key, value in self.headers:
             if key == name:
                 yield from filter(None, map(str.strip, value.split(",")))
@@ -214,7 +215,7 @@ class ResponseReader:
     # --- Parts -------------------------------------------------------------------------------
 
     def _line(self, most: int) -> bytes | None:
-        """The next line without its end; None when it is not there yet, or is longer than most."""
+        """The next line without its end; None when it is incomplete, or longer than `most`."""
         end = self._unread.find(b"\n", 0, most)
         if end < 0:
             return None
@@ -223,7 +224,7 @@ class ResponseReader:
         return line
 
     def _head_line(self) -> bytes | None:
-        """The next line of headers or trailers; reading ends when they are too many bytes."""
+        """The next header or trailer line. Parsing ends when there are too many bytes."""
         before = len(self._unread)
         line = self._line(HEAD_MAX)
         read = before if line is None else before - len(self._unread)
@@ -235,7 +236,7 @@ class ResponseReader:
         return line
 
     def _keep(self, count: int) -> int:
-        """Move so many bytes to the body; when it has too many, reading ends."""
+        """Move bytes to the body. Parsing ends when the body is longer than `body_max`."""
         self.body += self._unread[:count]
         del self._unread[:count]
         if len(self.body) > self._body_max:
@@ -250,7 +251,7 @@ class ResponseReader:
         )
 
     def _stays_open(self) -> bool:
-        """Whether the receiver keeps the connection (RFC 9112, 9.3)."""
+        """Whether the receiver keeps the connection open (RFC 9112, 9.3)."""
         options = {option.lower() for option in self._listed("connection")}
         if self._is_http_1_0:
             return "keep-alive" in options

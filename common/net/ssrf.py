@@ -1,7 +1,7 @@
-"""Guard of requests to addresses that users name (server-side request forgery).
+"""Guard against server-side request forgery, for requests to URLs from users.
 
-A URL is checked when it is saved and its host is resolved and checked again at every send; the
-connection is then made to a vetted address, so a name that changes in between gains nothing.
+A URL is checked when it is saved, and its host is resolved and checked again before every request.
+The connection is made to a checked address, so that changing the name in between has no effect.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ from common.net import faults
 
 Address = IPv4Address | IPv6Address
 
-# Ports of protocols that could take a line of an HTTP request for a command of theirs.
+# Ports of protocols that could read a line of an HTTP request as a command.
 REFUSED_PORTS = frozenset(
     {21, 22, 23, 25, 53, 110, 143, 389, 465, 587, 636, 993, 995, 2525, 5432, 6379, 6667, 11211}
 )
@@ -49,7 +49,7 @@ _SPECIAL_V6 = [
     )
 ]
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Where clouds tell their machines what they need, secrets included. A wide network of the
+# Metadata services of clouds, which hand out secrets. A wide network in the
 # allow-list that happens to hold one of these does not mean it: only its own address does.
 _METADATA = frozenset(
     ipaddress.ip_address(address)
@@ -73,7 +73,7 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 @dataclass(frozen=True)
 class Target:
-    """A URL's parts as the connection needs them. `host` is ASCII (IDNA), without brackets."""
+    """The parts of a URL that a connection needs. `host` is ASCII (IDNA), without brackets."""
 
     scheme: str
     host: str
@@ -86,7 +86,7 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The value of the Host header (RFC 9112, 3.2): without a port that the scheme implies."""
+        """The value of the Host header (RFC 9112, 3.2), without the default port."""
         return self._bracketed if self.port == _DEFAULT_PORTS[self.scheme] else self.place
 
     @property
@@ -96,7 +96,7 @@ class Target:
 
 @lru_cache(maxsize=1024)
 def parse_url(url: str) -> Target:
-    """Take an http(s) URL apart; raises InvalidInput `url_invalid`."""
+    """Parse an http(s) URL. Raises InvalidInput `url_invalid`."""
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError) as exc:
@@ -124,8 +124,8 @@ def parse_url(url: str) -> Target:
 def _is_host(host: str) -> bool:
     """A name, an IPv6 address without a zone, or an IPv4 address of four decimal numbers.
 
-    What else ends in a number (127.1, 0x7f000001, 127.0.0.1.) is an address to some programs and
-    a name to others, so it is neither here (URL Standard, "ends in a number checker").
+    Other hosts that end in a number (127.1, 0x7f000001, 127.0.0.1.) are addresses to some programs
+    and names to others, so they are refused (URL Standard, "ends in a number checker").
     """
     try:
         address = ipaddress.ip_address(host)
@@ -136,13 +136,13 @@ def _is_host(host: str) -> bool:
 
 
 def check_url(url: str) -> None:
-    """Refuse a URL that nothing may be sent to: InvalidInput with a code that says why."""
+    """Refuse a URL that nothing may be sent to. Raises InvalidInput with a code for the reason."""
     target = parse_url(url)
     vetted_addresses(target.host, target.port)
 
 
 def vetted_addresses(host: str, port: int) -> list[str]:
-    """All addresses of a host, when each of them may be connected to.
+    """All addresses of a host, if every one of them is allowed.
 
     Raises InvalidInput: `url_invalid` when the name does not resolve, `url_not_public` when any
     address is refused.
@@ -158,13 +158,13 @@ def vetted_addresses(host: str, port: int) -> list[str]:
 
 
 def require_allowed(address: str, *, host: str) -> None:
-    """Raises InvalidInput `url_not_public` for an address of a host that is refused."""
+    """Raises InvalidInput `url_not_public` if an address of a host is not allowed."""
     parsed = ipaddress.ip_address(address)
     if not is_allowed(parsed):
-        said = "is the address" if host == address else f"{host} has the address"
+        subject = "is the address" if host == address else f"{host} has the address"
         raise InvalidInput(
             "url_not_public",
-            f"The host {said} {address}, which is not public. {_how_to_admit(parsed)}",
+            f"The host {subject} {address}, which is not public. {_how_to_admit(parsed)}",
         )
 
 
@@ -178,7 +178,7 @@ def _how_to_admit(address: Address) -> str:
 
 
 def is_allowed(address: Address) -> bool:
-    """Whether something may be sent there: public, or admitted by a setting."""
+    """Whether requests to the address are allowed: it is public, or in the allow-list."""
     plain = _unmapped(address)
     if settings.PORTAL_WEBHOOK_ALLOW_LOOPBACK and plain.is_loopback:
         return True
@@ -190,7 +190,7 @@ def is_allowed(address: Address) -> bool:
 
 @lru_cache(maxsize=256)
 def _network(text: str) -> IPv4Network | IPv6Network:
-    """A network of the allow-list; one of mapped addresses is the IPv4 network that they map."""
+    """A network of the allow-list. A network of IPv4-mapped addresses becomes the IPv4 network."""
     block = ipaddress.ip_network(text)
     if isinstance(block, IPv6Network) and block.prefixlen >= 96:
         mapped = block.network_address.ipv4_mapped
@@ -199,7 +199,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address, and the one it may carry inside, is a host on the public internet."""
+    """Whether an address, and any address embedded in it, is public."""
     plain = _unmapped(address)
     if isinstance(plain, IPv4Address):
         return (
@@ -207,7 +207,7 @@ def is_public(address: Address) -> bool:
             and not plain.is_multicast
             and not any(plain in block for block in _SPECIAL_V4)
         )
-    if plain in _NAT64:  # how hosts of an IPv6-only network reach IPv4: its inner address decides
+    if plain in _NAT64:  # NAT64 reaches IPv4 from IPv6-only networks: the inner address decides
         return is_public(IPv4Address(int(plain) & 0xFFFFFFFF))
     # 6to4, Teredo and IPv4-compatible addresses carry one too, but no receiver is reached by them.
     return (
@@ -218,7 +218,7 @@ def is_public(address: Address) -> bool:
 
 
 def _unmapped(address: Address) -> Address:
-    """The IPv4 address that the system connects to for `::ffff:a.b.c.d`."""
+    """The IPv4 address of `::ffff:a.b.c.d`; other addresses are unchanged."""
     return getattr(address, "ipv4_mapped", None) or address
 
 

@@ -1,4 +1,4 @@
-"""Which certificates are trusted when the portal connects to a URL that somebody named."""
+"""The certificate authorities that are trusted for connections to URLs from users."""
 
 import ssl
 from functools import lru_cache
@@ -23,7 +23,7 @@ def _context(bundle: Path | None) -> ssl.SSLContext:
 
 
 def bundle_problem(bundle: Path) -> str | None:
-    """Why a file of certificate authorities cannot be used; None when it can."""
+    """Why a file of certificate authorities cannot be used; None if it can."""
     try:
         ssl.create_default_context(cafile=bundle)
     except ssl.SSLError:

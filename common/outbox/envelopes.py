@@ -1,4 +1,4 @@
-"""An event as it is told: to receivers, and to people who look at it."""
+"""Events as receivers and users see them."""
 
 import json
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from common.outbox.types import event_types
 
 
 class Fact(Protocol):
-    """An OutboxEvent, or a row with its values."""
+    """An OutboxEvent, or a row with the same values."""
 
     @property
     def id(self) -> UUID: ...
@@ -39,7 +39,7 @@ def envelope(event: Fact) -> dict[str, Any]:
 
 
 def body(event: Fact) -> bytes:
-    """The envelope's bytes, the same on every attempt: jsonb keeps no order, so keys are sorted."""
+    """The envelope's bytes, the same for every attempt. jsonb keeps no order: keys are sorted."""
     return json.dumps(
         envelope(event),
         cls=DjangoJSONEncoder,
@@ -50,10 +50,10 @@ def body(event: Fact) -> bytes:
 
 
 def envelope_for(reader: Any, event: OutboxEvent) -> dict[str, Any]:
-    """What a person may see of an event. `reader` is a principal; every page and answer asks here.
+    """What `reader`, a principal, may see of an event. Every page and answer calls this.
 
-    To see events is one permission, to read the files that they are about is another: what gives
-    a file's content away is hidden from those who may not read it.
+    Seeing events and reading the files that they are about are different permissions: values that
+    give access to a file's content are hidden from readers without the second.
     """
     kind = event_types.kind_of(event.event_type)
     if kind and kind.may_read(reader, event):
@@ -62,6 +62,6 @@ def envelope_for(reader: Any, event: OutboxEvent) -> dict[str, Any]:
 
 
 def _hidden(event: OutboxEvent) -> dict[str, Any]:
-    if event.event_type not in event_types:  # nobody says what of it is secret
+    if event.event_type not in event_types:  # it is unknown which members are secret
         return dict.fromkeys(event.payload, HIDDEN)
     return event_types.example_of(event.event_type).hidden(event.payload)

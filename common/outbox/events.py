@@ -32,7 +32,7 @@ FINISHED = (DeliveryStatus.DELIVERED, DeliveryStatus.FAILED)
 
 @dataclass(frozen=True)
 class Subject:
-    """What an event is about, as far as endpoints filter by it."""
+    """What an event is about: the values that endpoints filter by."""
 
     user_id: UUID | None = None
     batch_id: UUID | None = None
@@ -51,11 +51,11 @@ def emit_event(
     payload: dict[str, Any],
     subject: Subject = NO_SUBJECT,
 ) -> OutboxEvent:
-    """Write a fact and one delivery per subscribed endpoint into the caller's transaction.
+    """Write an event and one delivery per subscribed endpoint in the caller's transaction.
 
-    `payload` is the `data` of the envelope. A repeated (event_type, idempotency_key) is the same
-    fact: the event that stands is returned and nothing is written. Raises RuntimeError outside a
-    transaction, ValueError for an event type that receivers cannot know.
+    `payload` is the `data` of the envelope. If (event_type, idempotency_key) exists already, that
+    event is returned and nothing is written. Raises RuntimeError outside a transaction, ValueError
+    for an unregistered event type.
     """
     if not connection.in_atomic_block:
         raise RuntimeError("emit_event must be called inside the transaction of the change.")
@@ -90,7 +90,7 @@ _INSERT = """
 
 
 def _insert(event: OutboxEvent) -> bool:
-    """Whether the fact is new. One statement: with each file that is stored there is an event."""
+    """Whether the event is new. One statement, because it runs for every stored file."""
     values: list[Any] = [
         event.id,
         event.event_type,
@@ -118,8 +118,8 @@ def _insert(event: OutboxEvent) -> bool:
 def _subscribed(event: OutboxEvent) -> list[WebhookEndpoint]:
     """The endpoints that take an event, locked against removal until the commit.
 
-    Or the delivery's foreign key would fail there and take the reported change with it. Emitters
-    share this lock; changes of an endpoint pass it.
+    Otherwise a removal could break the delivery's foreign key and fail the whole transaction.
+    Emitters share this lock, and changes of an endpoint do not wait for it.
     """
     endpoints = WebhookEndpoint.objects.raw(
         "SELECT id, event_types, content_types, user_id, batch_id, retry_schedule"
@@ -146,14 +146,14 @@ def _deliver(event: OutboxEvent, endpoints: list[WebhookEndpoint]) -> None:
 
 
 def retry_schedule(endpoint: WebhookEndpoint) -> list[int]:
-    """Seconds to wait before each attempt, the first included."""
+    """Seconds to wait before each attempt, including the first."""
     return endpoint.retry_schedule or settings.PORTAL_RETRY_SCHEDULE
 
 
 def takes(endpoint: WebhookEndpoint, event: OutboxEvent) -> bool:
-    """Whether an event passes all filters of an endpoint, whatever state that is in.
+    """Whether an event passes all filters of an endpoint, enabled or not.
 
-    A filter by content type says nothing of events that are not about a file.
+    A filter by content type does not apply to events that are not about a file.
     """
     return (
         subscribes(endpoint.event_types, event.event_type)
@@ -201,15 +201,15 @@ ROLL_UP = """
 
 
 def lock(event_ids: Collection[UUID]) -> None:
-    """Lock events for a change of their deliveries."""
+    """Lock events before their deliveries are changed."""
     with connection.cursor() as cursor:
         cursor.execute(LOCK, [list(event_ids)])
 
 
 def roll_up(event_ids: Collection[UUID]) -> None:
-    """Set events' status from their deliveries', after a change of these in this transaction.
+    """Set the status of events from their deliveries, after these changed in this transaction.
 
-    `sending` while some are open and one was tried, `failed` when all are over and one failed.
+    `sending` while some are open and one was tried, `failed` when all have ended and one failed.
     """
     if not event_ids:
         return
@@ -219,7 +219,7 @@ def roll_up(event_ids: Collection[UUID]) -> None:
 
 
 def purge_events(limit: int) -> int:
-    """Delete up to `limit` finished events older than OUTBOX_RETENTION_HOURS; returns how many."""
+    """Delete up to `limit` ended events older than OUTBOX_RETENTION_HOURS. Returns how many."""
     before = first_id(database_now() - timedelta(hours=settings.OUTBOX_RETENTION_HOURS))
     with transaction.atomic():
         old = OutboxEvent.objects.filter(status__in=FINISHED, id__lt=before)
@@ -230,7 +230,7 @@ def purge_events(limit: int) -> int:
 
 
 def purge_details(limit: int) -> int:
-    """Forget headers and bodies of up to `limit` old attempts; returns how many."""
+    """Delete headers and bodies of up to `limit` old attempts. Returns how many."""
     before = first_id(database_now() - timedelta(hours=settings.PORTAL_WEBHOOK_DETAIL_HOURS))
     detailed = WebhookAttempt.objects.filter(request_headers__isnull=False, id__lt=before)
     ids = list(detailed.order_by("id").values_list("id", flat=True)[:limit])

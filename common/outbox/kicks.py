@@ -1,12 +1,11 @@
-"""Kicks: hints to the dispatcher that a delivery is, or soon will be, due.
+"""Kicks: hints to the dispatcher that a delivery is due, or will be soon.
 
-Celery's messages may be lost with a killed worker, so a kick carries nothing and promises nothing:
-the rows say what is due and the sweep finds what a lost kick left. At most one kick per lane is
-under way at a time, however many events are written.
+Celery messages can be lost with a killed worker, so a kick carries no data and is only a hint: the
+rows say what is due, and the sweep finds what a lost kick left. At most one kick per lane is on its
+way at a time, however many events are written.
 
-An event is committed before its kick is asked for, and a run withdraws the kick that started it
-before it looks for due rows. So whoever finds a kick under way knows that its run will see the
-event.
+An event is committed before its kick is requested, and a run withdraws the kick that started it
+before it looks for due rows. So if a kick is on its way, its run will see the event.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from common.models import KickLane, OutboxKick
 # Sends the message that starts a dispatcher run: the lane, and the seconds to wait.
 Sender = Callable[[KickLane, float], None]
 
-# A kick that did not arrive for so long after its time is taken for lost.
+# A kick that has not arrived this long after its time counts as lost.
 LOST_AFTER = timedelta(seconds=15)
 # Retries that are due within this time of a scheduled run wait for it, or are a little late.
 SLACK = timedelta(seconds=1)
@@ -29,14 +28,14 @@ _senders: list[Sender] = []
 
 
 def install(sender: Sender) -> None:
-    """Name the one way to send kicks. The composition does it; services know no queue."""
+    """Set how kicks are sent. Called at startup, so that services do not depend on Celery."""
     _senders[:] = [sender]
 
 
 def request(at: datetime | None = None) -> bool:
-    """Make sure that a run starts at `at`, or at once, or soon after; whether a message was sent.
+    """Make sure that a run starts at `at`, or soon after. Returns whether a message was sent.
 
-    `at` is by the database's clock, as all times of kicks are.
+    `at` uses the database's clock, as all times of kicks do; without it the run starts at once.
     """
     announced = _announce(at)
     if announced is None:
@@ -51,9 +50,9 @@ def request(at: datetime | None = None) -> bool:
 
 
 def announce_running() -> None:
-    """Note that a run is looking for due rows all the time, so that nobody sends a message.
+    """Record that a run is looking for due rows all the time, so that no kicks are needed.
 
-    To be repeated within LOST_AFTER, and withdrawn before the run looks for the last time.
+    Call it again within LOST_AFTER, and withdraw it before the run looks for the last time.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -64,15 +63,15 @@ def announce_running() -> None:
 
 
 def withdraw(lane: KickLane) -> None:
-    """The lane's kick has arrived, or could not be sent: the next request sends another."""
+    """Record that the lane's kick arrived or could not be sent: the next request sends another."""
     OutboxKick.objects.filter(lane=lane).delete()
 
 
 def renew_lost() -> bool:
-    """Send a kick in place of those that did not arrive in time; whether there was one to send.
+    """Replace kicks that did not arrive in time. Returns whether there was any.
 
-    Whoever announced a kick may have been killed before the message was out, and whoever wrote an
-    event meanwhile relied on it. What is lost is forgotten last: a kill here must not hide it.
+    The process that recorded a kick may have been killed before it sent the message, and others
+    relied on it. The lost kick is deleted last, so that a kill here does not hide it.
     """
     lost = OutboxKick.objects.filter(at__lt=Now() - LOST_AFTER)
     if not lost.exists():
@@ -97,9 +96,9 @@ _ANNOUNCE = """
 
 
 def _announce(at: datetime | None) -> tuple[KickLane, float] | None:
-    """Note a kick as under way, in its lane and with the seconds until then.
+    """Record a kick. Returns its lane and the seconds until then.
 
-    None when one that serves as well already is.
+    Returns None when a kick that is on its way serves as well.
     """
     values = {
         "at": at,

@@ -1,8 +1,8 @@
-"""Payloads of events: typed, versioned, changed by addition only.
+"""Payloads of events: typed and versioned. They may only be extended.
 
-A payload is the `data` of an event's envelope (see `common.outbox.events`). Each app defines
-those of its own events as subclasses of Payload; the JSON Schemas are made from them. What a
-docstring here says is published with the schema: receivers read it.
+A payload is the `data` of an event's envelope (see `common.outbox.events`). Each app defines the
+payloads of its events as subclasses of Payload; the JSON Schemas are generated from them.
+Docstrings in here are published with the schemas: receivers read them.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ class Payload(BaseModel):
 
     @classmethod
     def hidden(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """A payload of this class without what is marked READERS_ONLY, here or further down."""
+        """The data of a payload of this class without members marked READERS_ONLY, at any depth."""
         shown = dict(data)
         for name, field in cls.model_fields.items():
             if not data.get(name):

@@ -1,7 +1,7 @@
 """The contract with receivers: a JSON Schema and an example for each type of event.
 
-They are made from the typed payloads. Version 1 changes by addition only, so nothing is closed
-against further members.
+They are generated from the typed payloads. Later releases of version 1 may add members, so the
+schemas allow additional ones.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _EVENT_ID = "019ceb9b-3c48-7f6e-b0a5-6f1d2c7e8a90"
 
 @dataclass(frozen=True)
 class Field:
-    """A member of an event's data, as `file.sha256`; `kind` is its JSON type and format."""
+    """A member of an event's data, such as `file.sha256`. `kind` is its JSON type and format."""
 
     path: str
     kind: str
@@ -30,19 +30,19 @@ class Field:
 
 
 class _WithoutTitles(GenerateJsonSchema):
-    """A title that repeats the name of its field tells nobody anything."""
+    """Leaves out titles, which only repeat the names of fields."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         return False
 
 
 def path(event_type: str) -> str:
-    """Where a type's schema is served."""
+    """The path where the schema of an event type is served."""
     return f"/schemas/{event_type}.v{VERSION}.json"
 
 
 def example(event_type: str) -> dict[str, Any]:
-    """A whole event as a receiver gets it. Raises NotFound `schema_not_found`."""
+    """A complete event as a receiver gets it. Raises NotFound `schema_not_found`."""
     return {
         "id": _EVENT_ID,
         "type": event_type,
@@ -53,7 +53,7 @@ def example(event_type: str) -> dict[str, Any]:
 
 
 def schema(event_type: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a whole event. Raises NotFound `schema_not_found`."""
+    """The JSON Schema (draft 2020-12) of a complete event. Raises NotFound `schema_not_found`."""
     return {"$id": settings.PUBLIC_URL + path(event_type), **_schema(event_type)}
 
 
@@ -95,7 +95,7 @@ def _schema(event_type: str) -> dict[str, Any]:
 
 
 def fields(event_type: str) -> list[Field]:
-    """What the data of an event holds, to its leaves. Raises NotFound `schema_not_found`."""
+    """The members of an event's data, down to the leaves. Raises NotFound `schema_not_found`."""
     event = _schema(event_type)
     return list(_fields(event["properties"]["data"], event["$defs"], prefix=""))
 

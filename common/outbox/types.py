@@ -1,4 +1,4 @@
-"""The types of events. Each app registers its own in `AppConfig.ready`; nobody lists another's."""
+"""The registry of event types. Each app registers its own in `AppConfig.ready`."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from common.models import OutboxEvent
 from common.outbox.payloads import Payload
 
-# Whether a reader, whom only the registering app knows, may have what is marked READERS_ONLY.
+# Whether a reader, of a type known to the registering app, may see READERS_ONLY members.
 MayRead = Callable[[Any, OutboxEvent], bool]
 
 
@@ -17,7 +17,7 @@ def nobody(_reader: Any, _event: OutboxEvent) -> bool:
 
 @dataclass(frozen=True)
 class EventKind:
-    """The events about one kind of thing: `file.uploaded` and `file.deleted` are of `file`.
+    """The events about one kind of thing: `file.uploaded` and `file.deleted` are of kind `file`.
 
     `label` is its heading in lists. `examples` are published payloads by type; the class of a
     type's example is the class of its payloads.
@@ -35,13 +35,13 @@ class EventKind:
 
 
 class EventTypes:
-    """All types, in the order of lists: those of the apps that build on others come first."""
+    """All types, in the order of lists: kinds of higher apps come first."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, EventKind] = {}
 
     def register(self, *kinds: EventKind) -> None:
-        """Raises ValueError when another app has registered a kind of that name."""
+        """Raises ValueError when another app has registered a kind with that name."""
         added = {kind.name: kind for kind in kinds}
         if taken := [name for name in added if self._kinds.get(name, added[name]) != added[name]]:
             raise ValueError(f"These kinds of events are registered already: {', '.join(taken)}.")
@@ -60,19 +60,19 @@ class EventTypes:
         return list(self._kinds.values())
 
     def kind_of(self, event_type: str) -> EventKind | None:
-        """None for a type of an app that is no longer there."""
+        """None for a type whose app is no longer installed."""
         return self._kinds.get(event_type.partition(".")[0])
 
     def example_of(self, event_type: str) -> Payload:
-        """Raises KeyError for a type that is not known."""
+        """Raises KeyError for an unknown type."""
         return self._kinds[event_type.partition(".")[0]].examples[event_type]
 
     def has_any(self, pattern: str) -> bool:
-        """Whether a filter can ever match: a misspelt one would wait for ever."""
+        """Whether a filter matches any known type: a misspelt one would never match."""
         return any(subscribes([pattern], event_type) for event_type in self)
 
     def listed(self) -> str:
-        """For messages: all types, by name."""
+        """All types by name, for messages."""
         return ", ".join(sorted(self))
 
 
@@ -80,7 +80,7 @@ event_types = EventTypes()
 
 
 def subscribes(patterns: Collection[str], event_type: str) -> bool:
-    """Whether an endpoint's filter (`file.uploaded`, `file.*`, nothing for all) takes a type."""
+    """Whether an endpoint's filter (`file.uploaded`, `file.*`, empty for all) matches a type."""
     return not patterns or any(
         pattern in ("*", event_type)
         or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))

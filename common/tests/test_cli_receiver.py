@@ -120,7 +120,7 @@ def test_the_answer_is_passed_back():
 
     assert (reply.status, reply.body) == (503, b"later")
     assert dict(reply.headers) == {"retry-after": "7", "content-type": "text/plain"}
-    assert reply.said.startswith("503 in ")
+    assert reply.summary.startswith("503 in ")
 
 
 def test_a_redirect_is_passed_back_and_not_followed():
@@ -140,7 +140,7 @@ def test_a_target_that_does_not_answer_is_a_502_that_says_why(reaction):
     with Receiver(reaction) as receiver, a_client(timeout=0.5) as client:
         reply = forward(signed(), url=receiver.url, client=client)
     assert reply.status == 502
-    assert receiver.url in reply.said
+    assert receiver.url in reply.summary
 
 
 def test_a_target_that_is_not_there_is_a_502():
@@ -149,7 +149,7 @@ def test_a_target_that_is_not_there_is_a_502():
     with a_client() as client:
         reply = forward(signed(), url=gone, client=client)
     assert reply.status == 502
-    assert "refused" in reply.said
+    assert "refused" in reply.summary
 
 
 # --- Serving ---------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_a_clock_ahead_takes_no_delivery_from_the_worker_that_holds_it():
     )
     with clock_off(AHEAD):
         assert dispatch.run() == 0
-        claims.fail_hopeless()
+        claims.fail_undeliverable()
     held.refresh_from_db()
     assert held.status == DeliveryStatus.SENDING
 

@@ -168,10 +168,10 @@ def test_a_flow_grows_with_success_up_to_the_setting_and_shrinks_with_a_failure(
     settings.PORTAL_WEBHOOK_CONCURRENCY_PER_ENDPOINT = claims.FIRST_SHARE + 2
     flow = claims.Flow(under_way=5)
     for _ in range(4):
-        flow.note(is_delivered=True)
+        flow.record(is_delivered=True)
     assert (flow.under_way, flow.allowance) == (1, claims.FIRST_SHARE + 2)
     assert not flow.is_failing
-    flow.note(is_delivered=False)
+    flow.record(is_delivered=False)
     assert (flow.under_way, flow.allowance, flow.is_failing) == (0, claims.FIRST_SHARE, True)
 
 
@@ -281,7 +281,7 @@ def test_a_delivery_with_no_attempt_left_fails_without_another(settings):
     last = make_delivery(attempt_count=1, schedule_step=1)
 
     assert [each.delivery_id for each in claim()] == [last.id]
-    claims.fail_hopeless()
+    claims.fail_undeliverable()
 
     for row, attempts in ((reloaded(died), 2), (reloaded(shortened), 7)):
         assert (row.status, row.lease_id, row.event.status) == (FAILED, None, FAILED)
@@ -408,7 +408,7 @@ def test_what_was_being_sent_when_its_endpoint_was_disabled_fails_soon():
     endpoints.disable(endpoint_id=delivery.endpoint_id)
 
     record((claimed, result(status=500)))
-    claims.fail_hopeless()
+    claims.fail_undeliverable()
 
     row = reloaded(delivery)
     assert (row.status, row.attempt_count, row.event.status) == (FAILED, 1, FAILED)
@@ -422,7 +422,7 @@ def test_deliveries_to_a_disabled_endpoint_fail_without_an_attempt():
     WebhookDelivery.objects.filter(id=good.id).update(due_at=timezone.now())
 
     assert [each.delivery_id for each in claim()] == [good.id]
-    claims.fail_hopeless()
+    claims.fail_undeliverable()
 
     for row in map(reloaded, deliveries):
         assert (row.status, row.attempt_count, row.event.status) == (FAILED, 0, FAILED)
@@ -433,7 +433,7 @@ def test_deliveries_to_an_endpoint_that_is_enabled_by_then_are_not_given_up():
 
     with transaction.atomic():
         outbox.lock([delivery.event_id])
-        giving_up = blocked_by_us(claims.fail_hopeless)
+        giving_up = blocked_by_us(claims.fail_undeliverable)
         endpoints.enable(endpoint_id=delivery.endpoint_id)
     giving_up.result(timeout=20)
 

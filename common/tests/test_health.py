@@ -52,9 +52,9 @@ def fresh(endpoint):
 def test_failures_in_a_row_are_counted_from_the_first():
     endpoint = make_endpoint()
 
-    health.note(succeeded=[], failures={endpoint.id: 2})
+    health.count(succeeded=[], failures={endpoint.id: 2})
     since = fresh(endpoint).failing_since
-    health.note(succeeded=[], failures={endpoint.id: 3})
+    health.count(succeeded=[], failures={endpoint.id: 3})
 
     counted = fresh(endpoint)
     assert (counted.consecutive_failures, counted.failing_since) == (5, since)
@@ -64,7 +64,7 @@ def test_failures_in_a_row_are_counted_from_the_first():
 def test_a_success_resets_everything():
     endpoint = make_failing(failures=7, hours=70, notice=HealthNotice.WARNED)
 
-    health.note(succeeded=[endpoint.id], failures={})
+    health.count(succeeded=[endpoint.id], failures={})
 
     well = fresh(endpoint)
     assert (well.consecutive_failures, well.failing_since, well.notice) == (0, None, "")
@@ -73,7 +73,7 @@ def test_a_success_resets_everything():
 def test_failures_after_a_success_count_from_there():
     endpoint = make_failing(failures=7, hours=70)
 
-    health.note(succeeded=[endpoint.id], failures={endpoint.id: 2})
+    health.count(succeeded=[endpoint.id], failures={endpoint.id: 2})
 
     assert fresh(endpoint).consecutive_failures == 2
     assert timezone.now() - fresh(endpoint).failing_since < timedelta(minutes=1)
@@ -82,7 +82,7 @@ def test_failures_after_a_success_count_from_there():
 def test_an_endpoint_that_is_well_costs_no_write():
     endpoint = make_endpoint()
 
-    health.note(succeeded=[endpoint.id], failures={})
+    health.count(succeeded=[endpoint.id], failures={})
 
     assert fresh(endpoint).updated_at == endpoint.updated_at
 
@@ -90,7 +90,7 @@ def test_an_endpoint_that_is_well_costs_no_write():
 def test_other_endpoints_are_not_touched():
     endpoint, other = make_failing(), make_failing()
 
-    health.note(succeeded=[endpoint.id], failures={uuid7(): 3})
+    health.count(succeeded=[endpoint.id], failures={uuid7(): 3})
 
     assert fresh(other).consecutive_failures == 1
 
@@ -101,7 +101,7 @@ def test_rounds_at_the_same_time_count_every_failure():
     failures = {endpoint.id: 1 for endpoint in both}
     turned = dict(reversed(failures.items()))
 
-    at_once([partial(health.note, succeeded=[], failures=each) for each in [failures, turned] * 4])
+    at_once([partial(health.count, succeeded=[], failures=each) for each in [failures, turned] * 4])
 
     assert [fresh(endpoint).consecutive_failures for endpoint in both] == [8, 8]
 
@@ -137,7 +137,7 @@ def test_an_endpoint_that_is_well_again_by_then_is_not_disabled():
     endpoint = make_failing(failures=10, hours=1)
 
     with transaction.atomic():
-        health.note(succeeded=[endpoint.id], failures={})
+        health.count(succeeded=[endpoint.id], failures={})
         reviewing = blocked_by_us(health.review)
     reviewing.result(timeout=20)
 
@@ -225,7 +225,7 @@ def test_staff_are_warned_once_and_told_once_when_it_is_disabled():
     for _ in range(3):
         health.review()
     assert [message.subject for message in mail.outbox] == ["Webhook is failing: 127.0.0.1:9"]
-    health.note(succeeded=[], failures={endpoint.id: 5})
+    health.count(succeeded=[], failures={endpoint.id: 5})
     for _ in range(3):
         health.review()
 
@@ -236,7 +236,7 @@ def test_staff_are_warned_once_and_told_once_when_it_is_disabled():
 def test_staff_are_warned_again_after_it_was_well():
     endpoint = make_failing(failures=5, hours=2)
     health.review()
-    health.note(succeeded=[endpoint.id], failures={})
+    health.count(succeeded=[endpoint.id], failures={})
     WebhookEndpoint.objects.update(
         consecutive_failures=5, failing_since=timezone.now() - timedelta(hours=2)
     )

@@ -91,7 +91,7 @@ def test_a_lost_connection_does_not_turn_a_success_into_a_failure(sent_kicks, mo
 
 def test_a_worker_that_comes_back_forgets_the_kicks_that_died_with_it(sent_kicks):
     kicks.request(timezone.now())
-    tasks.take_up_the_work()
+    tasks.resume_work()
     sent_kicks.clear()
 
     make_endpoint()

@@ -83,7 +83,7 @@ def test_a_worker_that_comes_back_takes_up_the_work():
     with Receiver() as receiver:
         make_delivery(endpoint=make_endpoint(url=receiver.url))
 
-        tasks.take_up_the_work()
+        tasks.resume_work()
 
         assert len(receiver.received) == 1
 

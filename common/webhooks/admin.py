@@ -1,7 +1,6 @@
-"""Announcing in the admin: endpoints are managed, everything else is a record to look at.
+"""Webhooks in the admin: endpoints can be changed, everything else is read-only.
 
-Who may see the one may see the other: permission `view_webhookendpoint`; sending again takes
-`change_webhookendpoint`.
+The permission `view_webhookendpoint` shows all of it; sending again needs `change_webhookendpoint`.
 """
 
 import json
@@ -51,7 +50,7 @@ RECOVERED = timedelta(hours=24)
 
 
 class EndpointChangeList(ChangeList):
-    """Reads the health of a page's endpoints at once."""
+    """Loads the health of all endpoints on a page at once."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -146,7 +145,7 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """With the fields that the form declares, not those of the model under their names."""
+        """With the fields that the form declares, not the model's fields of the same names."""
         return super().get_form(request, obj, change, **kwargs | {"fields": []})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -184,11 +183,11 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
     @admin.display(description="Old secrets")
     def old_secrets(self, endpoint: WebhookEndpoint) -> str:
         ends = endpoint.retired_secrets.filter(expires_at__gt=Now()).order_by("-id")
-        said = [
+        parts = [
             f"one signs until {date(end, 'DATETIME_FORMAT')}"
             for end in ends.values_list("expires_at", flat=True)
         ]
-        return ", ".join(said) or "-"
+        return ", ".join(parts) or "-"
 
     @admin.display(description="Stored headers")
     def header_names(self, endpoint: WebhookEndpoint) -> str:
@@ -202,7 +201,7 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """Show what the service refuses although the form accepted it as a message."""
+        """Show errors of the service as messages."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except DooritoError as exc:
@@ -215,10 +214,10 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
         return endpoints.add_endpoint(form.chosen, user=cast(AbstractBaseUser, request.user))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Nothing to do: `save_form` has saved it."""
+        """Does nothing: `save_form` has saved the endpoint."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Nothing to do: an endpoint has no related rows in its form."""
+        """Does nothing: the form has no related rows."""
 
     def response_add(
         self,
@@ -226,7 +225,7 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
         obj: WebhookEndpoint,
         post_url_continue: str | None = None,  # noqa: ARG002
     ) -> HttpResponse:
-        """To its page, once with the secret: the receiver needs it now."""
+        """Redirect to the endpoint's page, which shows the secret once."""
         self.message_user(request, f"Added {obj}. Its receiver needs the secret.", messages.SUCCESS)
         return HttpResponseRedirect(f"../{obj.pk}/change/?secret=shown")
 
@@ -248,7 +247,7 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
         chosen: Iterable[WebhookEndpoint],
         act: Callable[[WebhookEndpoint], str],
     ) -> None:
-        """Say of each endpoint what was done, or why not."""
+        """Show a message for each endpoint: what was done, or why not."""
         for endpoint in chosen:
             try:
                 self.message_user(request, f"{endpoint}: {act(endpoint)}", messages.SUCCESS)
@@ -310,8 +309,8 @@ class WebhookEndpointAdmin(ListsNamesOnly, NoNulInFilters):
         self._each(request, queryset, act)
 
 
-class AnnouncingAdmin(RecordAdmin):
-    """Records of announcing: whoever may see endpoints may see them."""
+class EventRecordAdmin(RecordAdmin):
+    """Records that are visible to everybody who may see endpoints."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(SEE_WEBHOOKS)
@@ -320,12 +319,12 @@ class AnnouncingAdmin(RecordAdmin):
         return request.user.has_perm(CHANGE_WEBHOOKS)
 
 
-class SeenByTheSame(ReadOnly):
+class VisibleWithEndpoints(ReadOnly):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(SEE_WEBHOOKS)
 
 
-class DeliveryInline(SeenByTheSame, admin.TabularInline):
+class DeliveryInline(VisibleWithEndpoints, admin.TabularInline):
     model = WebhookDelivery
     fields = ["endpoint", "status", "attempt_count", "due_at", "last_error"]
     show_change_link = True
@@ -334,7 +333,7 @@ class DeliveryInline(SeenByTheSame, admin.TabularInline):
         return super().get_queryset(request).select_related("endpoint").order_by("id")
 
 
-class AttemptInline(SeenByTheSame, admin.TabularInline):
+class AttemptInline(VisibleWithEndpoints, admin.TabularInline):
     model = WebhookAttempt
     fields = ["number", "started_at", "duration_ms", "response_status", "error"]
     ordering = ["-number"]
@@ -342,7 +341,7 @@ class AttemptInline(SeenByTheSame, admin.TabularInline):
 
 
 @admin.register(OutboxEvent)
-class OutboxEventAdmin(AnnouncingAdmin):
+class OutboxEventAdmin(EventRecordAdmin):
     id_fields = ("id", "aggregate_id")
     search_help_text = "The id of an event, or of what it is about."
     list_display = ["id", "event_type", "aggregate_type", "aggregate_id", "status", "created_at"]
@@ -366,7 +365,7 @@ class OutboxEventAdmin(AnnouncingAdmin):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(AnnouncingAdmin):
+class WebhookDeliveryAdmin(EventRecordAdmin):
     id_fields = ("id", "event_id")
     search_help_text = "The id of a delivery or of an event."
     list_display = [
@@ -414,7 +413,7 @@ class WebhookDeliveryAdmin(AnnouncingAdmin):
 
 
 @admin.register(WebhookAttempt)
-class WebhookAttemptAdmin(AnnouncingAdmin):
+class WebhookAttemptAdmin(EventRecordAdmin):
     id_fields = ("id", "delivery_id")
     search_help_text = "The id of an attempt or of a delivery."
     list_display = [

@@ -1,4 +1,4 @@
-"""Filters of the admin's lists that indexes serve, and that search no table for their choices."""
+"""Filters of the admin's lists. Indexes serve them, and their choices need no table scan."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +15,7 @@ from common.outbox.types import event_types
 
 
 class EventTypeFilter(admin.SimpleListFilter):
-    """The types that there are: the table is not searched for those that it holds."""
+    """Offers all registered types, without searching the table for used ones."""
 
     title = "type"
     parameter_name = "type"
@@ -28,7 +28,7 @@ class EventTypeFilter(admin.SimpleListFilter):
 
 
 class TakesFilter(EventTypeFilter):
-    """Endpoints whose filter takes a type of events."""
+    """Endpoints whose filter matches a type of event."""
 
     title = "takes"
     parameter_name = "takes"
@@ -42,7 +42,7 @@ class TakesFilter(EventTypeFilter):
 
 
 class DueFilter(admin.SimpleListFilter):
-    """What waits for its time, and what should have been sent by now."""
+    """Deliveries that wait for their time, and overdue ones."""
 
     title = "due"
     parameter_name = "due"
@@ -60,7 +60,7 @@ class DueFilter(admin.SimpleListFilter):
 
 
 class AnswerFilter(admin.SimpleListFilter):
-    """Attempts by the class of their answer, among the latest: no index knows it."""
+    """Filters the newest attempts by the class of their status: no index covers it."""
 
     title = "answer (of the latest 100,000)"
     parameter_name = "answer"

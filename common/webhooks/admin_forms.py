@@ -12,7 +12,7 @@ from common.webhooks.forms import EndpointForm
 
 
 class EndpointAdminForm(EndpointForm, forms.ModelForm):
-    """The pages' form, which the admin wants to be that of a model, and to know all errors."""
+    """The form of the pages, adapted to the admin, which expects a model form."""
 
     chosen: EndpointSettings
 
@@ -36,4 +36,4 @@ class EndpointAdminForm(EndpointForm, forms.ModelForm):
             self.refuse(exc)
 
     def _post_clean(self) -> None:
-        """The model's own validation knows less than the service, and other hosts' names."""
+        """Skip the model's own validation: the service checks more."""

@@ -1,4 +1,4 @@
-"""System checks of the settings that announcing uses: a wrong one is refused at start, by name."""
+"""System checks of the settings for webhooks. Wrong ones are refused at start, by name."""
 
 from typing import Any
 

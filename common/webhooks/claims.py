@@ -1,7 +1,7 @@
-"""Claims: due deliveries are taken by a lease, many in one statement.
+"""Claims: due deliveries are leased to a worker, many in one statement.
 
-`due_at` of a claimed delivery is the end of its lease. A worker that dies loses nothing: then the
-delivery is due again.
+`due_at` of a claimed delivery is the end of its lease. If the worker dies, the delivery is due
+again at that time.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -30,19 +30,19 @@ from common.outbox import envelopes, events
 from common.webhooks import endpoints, sending
 from common.webhooks.event_loop_db import Statement, in_thread
 
-FIRST_SHARE = 8  # attempts at once at an endpoint of which a run knows nothing yet
-FAILING_SHARE = 4  # ... and at one whose last attempt failed
-LEASE_MARGIN = timedelta(seconds=30)  # beyond the attempt's timeout: a busy machine
+FIRST_SHARE = 8  # concurrent attempts at an endpoint that is new to the run
+FAILING_SHARE = 4  # ... and at an endpoint whose last attempt failed
+LEASE_MARGIN = timedelta(seconds=30)  # added to the attempt's timeout, for busy machines
 EXHAUSTED = "No attempt of the retry schedule is left."
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery that this worker holds, with all that its attempt needs.
+    """A delivery that this worker has leased, with everything an attempt needs.
 
-    `message` is None when the endpoint's secret cannot be read: `fault` says so then. `attempt`
-    is the attempt's number; `next_wait` the seconds that the schedule sets after it, None when it
-    is the last.
+    `message` is None when the endpoint's secret cannot be decrypted; `fault` then says so.
+    `attempt` is the number of the attempt; `next_wait` the seconds that the schedule sets after it,
+    None for the last.
     """
 
     delivery_id: UUID
@@ -53,22 +53,22 @@ class Claim:
     fault: str
     attempt: int
     next_wait: int | None
-    is_ailing: bool  # the endpoint's last attempt that was noted failed
+    is_failing: bool  # the endpoint's last recorded attempt failed
 
     @property
     def url(self) -> str:
-        """Where its attempt goes."""
+        """The URL that the attempt is sent to."""
         return self.message.url if self.message else ""
 
 
 def open_deliveries() -> TimeStampedQuerySet:
-    """Deliveries that are not over: the rows of the partial index `webhook_delivery_due`."""
+    """Deliveries that have not ended: the rows of the partial index `webhook_delivery_due`."""
     return WebhookDelivery.objects.filter(status__in=events.OPEN)
 
 
 @dataclass(frozen=True, slots=True)
 class _Receiver:
-    """An endpoint, with its secrets decrypted: the current one, and retired ones with their end."""
+    """An endpoint with its decrypted secrets: the current one, and retired ones with their end."""
 
     endpoint: WebhookEndpoint
     secret: str
@@ -87,7 +87,7 @@ class _Receiver:
     def message(
         self, event: envelopes.Fact, delivery_id: UUID, *, now: datetime
     ) -> sending.Message | None:
-        """`now` is the database's: the end of a retired secret is."""
+        """`now` is the database's time, as is the end of a retired secret."""
         if self.fault:
             return None
         return sending.Message(
@@ -103,13 +103,13 @@ class _Receiver:
 
 
 class Receivers:
-    """The endpoints that one run sends to, read again when they have changed."""
+    """The endpoints that one run sends to, loaded again when they change."""
 
     def __init__(self) -> None:
         self._known: dict[UUID, _Receiver] = {}
 
     async def of(self, changed_at: Mapping[UUID, datetime]) -> Mapping[UUID, _Receiver]:
-        """By endpoint, given when each of these has last changed."""
+        """Receivers by endpoint. `changed_at` is the time of each endpoint's last change."""
         stale = [
             id
             for id, at in changed_at.items()
@@ -126,7 +126,7 @@ def _read(endpoint_ids: Collection[UUID]) -> dict[UUID, _Receiver]:
 
 
 def timeout_of(endpoint: WebhookEndpoint) -> int:
-    """Seconds."""
+    """The timeout of an endpoint's attempts in seconds."""
     return endpoint.timeout_seconds or settings.PORTAL_WEBHOOK_TIMEOUT_SECONDS
 
 
@@ -171,18 +171,18 @@ _CLAIM = """
 
 @dataclass(slots=True)
 class Flow:
-    """What a run knows of an endpoint: how much is under way, and how much may be.
+    """What a run knows about an endpoint: the number of attempts under way, and their limit.
 
-    It may be more with every success, so that endpoints that hang hold little; and little once an
-    attempt has failed.
+    The limit grows with every success, so that endpoints that hang get few attempts, and drops when
+    an attempt fails.
     """
 
     under_way: int = 0
     allowance: int = FIRST_SHARE
     is_failing: bool = False
 
-    def note(self, *, is_delivered: bool) -> None:
-        """An attempt has ended."""
+    def record(self, *, is_delivered: bool) -> None:
+        """Record that an attempt has ended."""
         self.under_way -= 1
         self.is_failing = not is_delivered
         if is_delivered:
@@ -200,9 +200,9 @@ async def claim(
     receivers: Receivers,
     failing_share: int = FAILING_SHARE,
 ) -> list[Claim]:
-    """Take up to `limit` due deliveries for this worker, at most their share of each endpoint.
+    """Lease up to `limit` due deliveries, at most each endpoint's share of them.
 
-    `failing_share` is that of endpoints that fail; `flows` says how those fare that it knows.
+    `failing_share` is the share of failing endpoints; `flows` has the state of known endpoints.
     """
     if limit <= 0:
         return []
@@ -214,21 +214,21 @@ async def claim(
     return [
         _claim_of(row, known[row.endpoint_id], lease_id)
         for row in rows
-        if row.endpoint_id in known  # or it was removed just now
+        if row.endpoint_id in known  # otherwise it was just removed
     ]
 
 
-def fail_hopeless() -> None:
-    """Give up due deliveries that can never be claimed: they fail without an attempt.
+def fail_undeliverable() -> None:
+    """Fail due deliveries that can never be claimed, without an attempt.
 
-    Their endpoint was disabled, or its listener went away, while they were written; or a worker
-    died in the last attempt, or the schedule was shortened.
+    Their endpoint was disabled, or its listener ended, while they were written; or a worker died in
+    the last attempt, or the schedule was shortened.
     """
     now, steps = database_now(), len(settings.PORTAL_RETRY_SCHEDULE)
     with connection.cursor() as cursor:
         cursor.execute(_HOPELESS, {"now": now, "steps": steps})
         found = cursor.fetchall()
-    due = open_deliveries().filter(due_at__lte=now)  # what was restarted meanwhile is due later
+    due = open_deliveries().filter(due_at__lte=now)  # deliveries restarted meanwhile are due later
     if exhausted := [id for id, is_exhausted in found if is_exhausted]:
         endpoints.give_up(due.filter(id__in=exhausted), error=EXHAUSTED)
     if others := [id for id, is_exhausted in found if not is_exhausted]:
@@ -250,7 +250,7 @@ _HOPELESS = """
 
 
 class _Row(NamedTuple):
-    """A row that the claiming statement returns. It serves as its event, whose values it has."""
+    """A row of the claiming statement, which has the values of a Fact about its event."""
 
     delivery_id: UUID
     attempt: int
@@ -268,7 +268,7 @@ class _Row(NamedTuple):
 def claiming(
     *, limit: int, flows: Mapping[UUID, Flow], failing_share: int, lease_id: UUID
 ) -> Statement:
-    """The statement that claims, with its values."""
+    """The statement that claims deliveries, with its parameters."""
     return _CLAIM, {
         "lease": lease_id,
         "margin": LEASE_MARGIN.total_seconds(),
@@ -295,12 +295,12 @@ def _claim_of(row: _Row, receiver: _Receiver, lease_id: UUID) -> Claim:
         fault=receiver.fault,
         attempt=row.attempt,
         next_wait=schedule[row.step] if row.step < len(schedule) else None,
-        is_ailing=receiver.endpoint.consecutive_failures > 0,
+        is_failing=receiver.endpoint.consecutive_failures > 0,
     )
 
 
 def claim_for_test(event: OutboxEvent, endpoint: WebhookEndpoint) -> Claim:
-    """Make the delivery of a test event, held already: for one attempt, the last."""
+    """Create the delivery of a test event, already leased, with a single attempt."""
     lease_id = uuid7()
     lease = LEASE_MARGIN + timedelta(seconds=timeout_of(endpoint))
     delivery = WebhookDelivery.objects.create(
@@ -322,5 +322,5 @@ def claim_for_test(event: OutboxEvent, endpoint: WebhookEndpoint) -> Claim:
         fault=receiver.fault,
         attempt=1,
         next_wait=None,
-        is_ailing=True,
+        is_failing=True,
     )

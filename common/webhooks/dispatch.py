@@ -1,11 +1,11 @@
-"""Sends due deliveries: claims them, makes the attempts, records what became of them.
+"""Sends due deliveries: claims them, makes the attempts, records the results.
 
-A delivery is claimed in a short transaction of its own, sent with no transaction open, and its
-result is written only while the lease still stands. A worker that dies in between loses nothing:
-the lease ends and another sends the same event, with the same id, again.
+A delivery is claimed in a short transaction, sent without an open transaction, and its result is
+written only while the lease is valid. If a worker dies in between, the lease ends and another
+worker sends the same event again, with the same id.
 
-One run sends many deliveries at once from one event loop. Claims and results go to the database
-over two connections of the loop's own.
+One run sends many deliveries at once from one event loop. Claims and results use two database
+connections of the loop.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from common.webhooks.claims import (
     Receivers,
     claim,
     claim_for_test,
-    fail_hopeless,
+    fail_undeliverable,
     open_deliveries,
 )
 from common.webhooks.endpoint_settings import TIMEOUT_MAX
@@ -49,23 +49,23 @@ from common.webhooks.results import Finished
 
 logger = logging.getLogger(__name__)
 
-RUN_SECONDS = 30.0  # then the run ends, so that a worker can be stopped; another kick goes on
+RUN_SECONDS = 30.0  # then the run ends, so that a worker can stop; another kick continues
 # For so long, what is under way then may keep it; it serves only endpoints that do not fail.
 CLOSING_SECONDS = TIMEOUT_MAX
-POLL_SECONDS = 0.1  # how often a run that waits for slow receivers looks for new deliveries
-BATCH_SECONDS = 0.0005  # what ends within is claimed anew, and recorded, in one statement
-LOOK_AFTER_SECONDS = 1.0
+POLL_SECONDS = 0.1  # between two looks for new deliveries while slow receivers are waited for
+BATCH_SECONDS = 0.0005  # results of this time are recorded, and new claims made, in one statement
+MAINTENANCE_SECONDS = 1.0
 SIGNAL_SECONDS = 1.0
 GRACE_SECONDS = 2.0
-STOP_SECONDS = 8.0  # for what is under way when the worker is told to stop
+STOP_SECONDS = 8.0  # for attempts under way when the worker stops
 STOPPED = "The worker was stopped during the attempt."
 
 
 def run(*, seconds: float = RUN_SECONDS, must_stop: Callable[[], bool] = lambda: False) -> int:
-    """Send what is due until nothing is, or `seconds` are over; returns how many were recorded.
+    """Send due deliveries until none is left or `seconds` are over. Returns how many were recorded.
 
-    Asks for another run at the time of the next retry, when the sweep would come later. When it is
-    interrupted (a task's time limit), or told so by `must_stop`, what is under way has a moment to
+    Requests another run at the time of the next retry, if that is before the next sweep. When it is
+    interrupted (a task's time limit) or stopped by `must_stop`, attempts under way get a moment to
     end; the rest is given up, to be sent again by the next run.
     """
     dispatcher = _Dispatcher(ends_at=monotonic() + seconds)
@@ -87,7 +87,7 @@ def run(*, seconds: float = RUN_SECONDS, must_stop: Callable[[], bool] = lambda:
 
 
 class _Dispatcher:
-    """One run: what is under way, and what waits to be recorded."""
+    """One run: the attempts under way, and the results that wait to be recorded."""
 
     def __init__(self, *, ends_at: float) -> None:
         self._ends_at = ends_at
@@ -95,11 +95,11 @@ class _Dispatcher:
         self._flows: defaultdict[UUID, Flow] = defaultdict(Flow)  # by endpoint
         self._probe_at = 0.0  # monotonic; when endpoints that fail are next tried
         self._finished: list[Finished] = []
-        self._unnoted: list[Finished] = []  # for the health of endpoints
+        self._uncounted: list[Finished] = []  # not counted yet in the health of endpoints
         self._open = 0  # claims whose result is not recorded yet
         self._is_closing = False  # no more results will come
         self._is_given_up = False
-        self._look_after_at = 0.0  # monotonic
+        self._maintain_at = 0.0  # monotonic
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()  # a send, or the recording of some
         self._to_record = asyncio.Event()
@@ -108,7 +108,7 @@ class _Dispatcher:
         self._loop = asyncio.get_running_loop()
         async with guarded_http.client() as client, connected() as one, connected() as other:
             recorder = asyncio.create_task(self._record_results(other))
-            recorder.add_done_callback(self._end)  # nothing more is to be sent without it
+            recorder.add_done_callback(self._end)  # without the recorder, nothing more may be sent
             try:
                 await self._claim_and_send(client, one)
             finally:
@@ -117,11 +117,11 @@ class _Dispatcher:
                 self._is_closing = True
                 self._to_record.set()
                 recorded = await recorder
-                await self._note_health()
+                await self._count_for_health()
         return recorded
 
     def give_up(self, *, grace: float) -> None:
-        """End the attempts under way, from another thread, but those that are about to end."""
+        """End the attempts under way, from another thread, after `grace` seconds."""
         if self._is_given_up:
             return
         self._is_given_up = True
@@ -138,10 +138,10 @@ class _Dispatcher:
 
     @property
     def _is_over(self) -> bool:
-        """Whether nothing is to be claimed any more.
+        """Whether to stop claiming.
 
-        What hangs keeps a run longer than it should last. Until that is over it goes on to serve
-        the others: there may be no other worker to do it.
+        Hanging attempts make a run longer than RUN_SECONDS. Until they end, the run continues to
+        serve other endpoints: there may be no other worker to do it.
         """
         now = monotonic()
         is_closing = now >= self._ends_at and not self._sends
@@ -153,7 +153,7 @@ class _Dispatcher:
         receivers = Receivers()
         while not self._is_over:
             self._ended.clear()
-            is_recovering = await self._look_after()
+            is_recovering = await self._maintain()
             if self._is_over:
                 break
             failing_share = self._failing_share()
@@ -172,35 +172,38 @@ class _Dispatcher:
                 await self._until_something_ended()
 
     def _failing_share(self) -> int:
-        """Endpoints that fail are tried ten times a second, not as fast as they can fail."""
+        """The share of failing endpoints. They are tried ten times a second, not more often."""
         now = monotonic()
         if now < self._probe_at or now >= self._ends_at:
             return 0
         self._probe_at = now + POLL_SECONDS
         return FAILING_SHARE
 
-    async def _look_after(self) -> bool:
-        """Now and then: what can never be sent, and recoveries. Whether one of these goes on."""
-        if monotonic() < self._look_after_at:
+    async def _maintain(self) -> bool:
+        """From time to time: fail undeliverable rows, advance recoveries.
+
+        Whether there is more to do.
+        """
+        if monotonic() < self._maintain_at:
             return False
-        await in_thread(fail_hopeless)
+        await in_thread(fail_undeliverable)
         if len(self._sends) < settings.PORTAL_WEBHOOK_CONCURRENCY:
             await in_thread(kicks.announce_running)
-        await self._note_health()
+        await self._count_for_health()
         is_recovering = await in_thread(recovery.advance) is not None
-        self._look_after_at = 0.0 if is_recovering else monotonic() + LOOK_AFTER_SECONDS
+        self._maintain_at = 0.0 if is_recovering else monotonic() + MAINTENANCE_SECONDS
         return is_recovering
 
     def _remember_for_health(self, batch: list[Finished]) -> None:
-        """Failures, and successes of endpoints that failed before."""
-        failing = {held.endpoint_id for held, _ in self._unnoted}
+        """Keep failures, and successes of endpoints that failed before."""
+        failing = {held.endpoint_id for held, _ in self._uncounted}
         for held, result in batch:
-            if held.is_ailing or not result.is_delivered or held.endpoint_id in failing:
+            if held.is_failing or not result.is_delivered or held.endpoint_id in failing:
                 failing.add(held.endpoint_id)
-                self._unnoted.append((held, result))
+                self._uncounted.append((held, result))
 
-    async def _note_health(self) -> None:
-        noted, self._unnoted = self._unnoted, []
+    async def _count_for_health(self) -> None:
+        noted, self._uncounted = self._uncounted, []
         if noted:
             await in_thread(results.note_health, noted)
 
@@ -215,7 +218,7 @@ class _Dispatcher:
         self._sends.add(send)
         self._flows[claim.endpoint_id].under_way += 1
         self._open += 1
-        send.add_done_callback(self._note_end)
+        send.add_done_callback(self._finish_send)
 
     async def _send(self, claim: Claim, client: guarded_http.Client) -> None:
         started_at = timezone.now()
@@ -223,18 +226,18 @@ class _Dispatcher:
             result = await _attempt(claim, client)
         except asyncio.CancelledError:
             result = replace(sending.failure(STOPPED, started_at=started_at), is_interrupted=True)
-        self._flows[claim.endpoint_id].note(is_delivered=result.is_delivered)
+        self._flows[claim.endpoint_id].record(is_delivered=result.is_delivered)
         self._finished.append((claim, result))
         self._to_record.set()
 
-    def _note_end(self, send: asyncio.Task[None]) -> None:
+    def _finish_send(self, send: asyncio.Task[None]) -> None:
         self._sends.discard(send)
         self._ended.set()
 
     # --- Recording ---------------------------------------------------------------------------
 
     async def _record_results(self, database: AsyncConnection) -> int:
-        """Write results as they come, all that are waiting at once; returns how many."""
+        """Write results as they come, all waiting ones at once. Returns how many."""
         recorded = 0
         while True:
             await self._to_record.wait()
@@ -254,7 +257,7 @@ async def _record(database: AsyncConnection, batch: list[Finished]) -> int:
     if any(result.is_gone for _, result in batch):
         try:
             await in_thread(results.disable_gone, batch)
-        except Error:  # it will answer 410 again
+        except Error:  # the endpoint will answer 410 again
             logger.exception("An endpoint that answered 410 could not be disabled")
     try:
         counts = await execute_all(database, results.statements(batch))
@@ -284,11 +287,11 @@ def _ask_for_next_run() -> None:
 
 
 def send_test(*, endpoint_id: UUID) -> WebhookAttempt:
-    """Send `webhook.test` to one endpoint, once and at once; what came of it.
+    """Send `webhook.test` to one endpoint, once and at once. Returns the attempt.
 
-    It is an event like any other in the lists, except that it is not tried again. A disabled
-    endpoint can be tested. A test that fails says nothing of its health: it may be under repair.
-    Raises NotFound `webhook_not_found`.
+    It appears in lists like any other event, but is not retried. A disabled endpoint can be tested.
+    A failed test does not affect the endpoint's health: it may be under repair. Raises NotFound
+    `webhook_not_found`.
     """
     endpoint = endpoints.get(endpoint_id=endpoint_id)
     with transaction.atomic():

@@ -1,8 +1,8 @@
-"""What can be chosen about a webhook endpoint: how people write it, and whether it can work.
+"""The settings of a webhook endpoint: reading, writing and checking them.
 
-One module for every door: forms, the admin, the API and the command line turn what they are given
-into EndpointSettings, and `check` judges these. Errors are InvalidInput; their member `field` names
-the setting.
+Used by every door: forms, the admin, the API and the command line turn their input into
+EndpointSettings, and `check` checks these. Errors are InvalidInput; their member `field` names the
+setting.
 """
 
 import json
@@ -25,11 +25,11 @@ WAIT_MAX = 7 * 86_400  # seconds
 TIMEOUT_MAX = 60  # seconds
 HEADERS_MAX = 20
 HEADER_LENGTH = 4096  # characters of a value
-KEPT = "••••••••"  # stands for the value of a header that is stored: it is never shown again
+KEPT = "••••••••"  # shown instead of a stored header value
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token, RFC 9110, 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
-# What the request itself is made of, and what we say of the event.
+# Headers of HTTP itself, and those that the portal sets.
 _OWN_HEADERS = frozenset(
     {
         "accept-encoding",
@@ -53,9 +53,9 @@ _OWN_PREFIXES = ("webhook-", "x-webhook-", "proxy-")
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """What can be chosen about an endpoint. Empty filters take all, null takes the setting.
+    """The settings of an endpoint. Empty filters match all; null uses the portal's setting.
 
-    `retry_schedule` and `timeout_seconds` are in seconds; `headers` go with every attempt.
+    `retry_schedule` and `timeout_seconds` are in seconds; `headers` are sent with every attempt.
     """
 
     url: str
@@ -73,12 +73,12 @@ class EndpointSettings:
 
 
 def read_words(text: str) -> list[str]:
-    """Content types, or other words without blanks, between commas, blanks or line ends."""
+    """Content types, or other words without blanks, separated by commas, blanks or line ends."""
     return text.lower().replace(",", " ").split()
 
 
 def read_schedule(text: str) -> list[int] | None:
-    """Waits such as `0, 5s, 5m, 2h`, in seconds; a bare number is in seconds. None for none."""
+    """Waits such as `0, 5s, 5m, 2h`, in seconds, which is also the default unit. None if empty."""
     return [_read_wait(word) for word in read_words(text)] or None
 
 
@@ -96,14 +96,14 @@ def _read_wait(word: str) -> int:
 
 
 def write_schedule(seconds: Iterable[int]) -> str:
-    """A schedule as `read_schedule` reads it: `0s, 5s, 30m, 2h`."""
+    """A schedule in the form that `read_schedule` reads: `0s, 5s, 30m, 2h`."""
     return ", ".join(map(durations.write, seconds))
 
 
 def read_headers(text: str, *, stored: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Headers, one `Name: value` a line, or as a JSON object.
+    """Headers as lines of `Name: value`, or as a JSON object.
 
-    The value KEPT stands for the one that is `stored` under that name, in any case of letters.
+    The value KEPT stands for the `stored` value of that name, in upper or lower case.
     """
     pairs = _json_pairs(text) if text.lstrip().startswith("{") else _line_pairs(text.splitlines())
     known = {name.lower(): value for name, value in (stored or {}).items()}
@@ -122,7 +122,7 @@ def _line_pairs(lines: Iterable[str]) -> list[tuple[str, str]]:
     for line in filter(None, map(str.strip, lines)):
         name, colon, value = line.partition(":")
         if not colon:
-            # The text is not repeated: it may be a secret whose name was forgotten.
+            # The text is not repeated in the message: it may be a secret without its header name.
             raise _bad_header("Write each header as Name: value, one a line.")
         pairs.append((name.strip(), value.strip()))
     return pairs
@@ -139,12 +139,12 @@ def _json_pairs(text: str) -> list[tuple[str, str]]:
 
 
 def write_headers(endpoint: WebhookEndpoint) -> str:
-    """The stored headers as `read_headers` reads them, without their values."""
+    """The stored headers in the form that `read_headers` reads, without their values."""
     return "\n".join(f"{name}: {KEPT}" for name in readable_headers(endpoint) or {})
 
 
 def readable_headers(endpoint: WebhookEndpoint) -> dict[str, str] | None:
-    """An endpoint's own headers; None when the key that they were encrypted with is lost."""
+    """An endpoint's own headers; None when they cannot be decrypted."""
     try:
         return endpoint.headers
     except DooritoError:
@@ -152,7 +152,7 @@ def readable_headers(endpoint: WebhookEndpoint) -> dict[str, str] | None:
 
 
 def read_user(text: str) -> UUID | None:
-    """An account by its e-mail address, in any case of letters, or its id; None for none."""
+    """An account from its e-mail address, in upper or lower case, or its id; None if empty."""
     try:
         return UUID(text) if text else None
     except ValueError:
@@ -174,7 +174,7 @@ def _user_id(email: str) -> UUID:
 
 
 def write_user(user_id: UUID | None) -> str:
-    """The address of an account; its id when it is gone."""
+    """The e-mail address of an account; its id if the account is gone."""
     if user_id is None:
         return ""
     users = get_user_model()._default_manager.filter(pk=user_id)
@@ -185,9 +185,9 @@ def write_user(user_id: UUID | None) -> str:
 
 
 def check(chosen: EndpointSettings) -> None:
-    """Refuse what cannot work. Raises InvalidInput, its member `field` names the setting:
+    """Refuse settings that cannot work. Raises InvalidInput whose member `field` names the setting.
 
-    `webhook_url_invalid`, `webhook_url_not_public`, `webhook_event_type_unknown`,
+    Codes: `webhook_url_invalid`, `webhook_url_not_public`, `webhook_event_type_unknown`,
     `webhook_description_invalid`, `webhook_content_type_invalid`, `webhook_header_invalid`,
     `webhook_schedule_invalid`, `webhook_timeout_invalid`.
     """

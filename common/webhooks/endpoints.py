@@ -1,4 +1,4 @@
-"""Webhook endpoints: add, change, rotate the secret of, disable, enable, remove."""
+"""Webhook endpoints: add, change, rotate secrets, disable, enable, remove."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -39,8 +39,10 @@ def add_endpoint(
     user: AbstractBaseUser | None = None,
     lifetime: timedelta | None = None,
 ) -> WebhookEndpoint:
-    """Register a receiver; its new secret is in `secret`. Raises what
-    `endpoint_settings.check` raises."""
+    """Register a receiver; its new secret is in `secret`.
+
+    Raises what `endpoint_settings.check` raises.
+    """
     endpoint_settings.check(chosen)
     return WebhookEndpoint.objects.create(
         **asdict(chosen),
@@ -51,10 +53,10 @@ def add_endpoint(
 
 
 def change_endpoint(*, endpoint_id: UUID, chosen: EndpointSettings) -> WebhookEndpoint:
-    """Replace what was chosen. Raises NotFound `webhook_not_found` and what
-    `endpoint_settings.check` raises.
+    """Replace the settings.
 
-    The URL is checked against the guard also when it stays: the network may have changed.
+    Raises NotFound `webhook_not_found` and what `endpoint_settings.check` raises. An unchanged URL
+    is checked again too: the network may have changed.
     """
     endpoint_settings.check(chosen)
     if not WebhookEndpoint.objects.filter(id=endpoint_id).change(**asdict(chosen)):
@@ -63,12 +65,12 @@ def change_endpoint(*, endpoint_id: UUID, chosen: EndpointSettings) -> WebhookEn
 
 
 def change_some(*, endpoint_id: UUID, changes: Mapping[str, Any]) -> WebhookEndpoint:
-    """Replace some of what was chosen, and write only that: what others change meanwhile stays.
+    """Replace some of the settings and write only these, so that concurrent changes are kept.
 
-    `changes` are fields of EndpointSettings. Raises as `change_endpoint` does.
+    `changes` are fields of EndpointSettings. Raises the errors of `change_endpoint`.
     """
     endpoint = get(endpoint_id=endpoint_id)
-    # Headers that cannot be decrypted are in nobody's way who replaces them.
+    # Headers that cannot be decrypted can still be replaced.
     names = EndpointSettings.__dataclass_fields__.keys() - changes.keys()
     kept = {name: getattr(endpoint, name) for name in names}
     endpoint_settings.check(EndpointSettings(**changes, **kept))
@@ -97,7 +99,7 @@ def not_found(endpoint_id: UUID) -> NotFound:
 
 
 def rotate_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
-    """Sign with a new secret; the old one signs beside it for the overlap of the settings.
+    """Sign with a new secret; the old one signs too, for the configured overlap.
 
     Raises NotFound `webhook_not_found`, DooritoError `secret_unreadable`.
     """
@@ -113,7 +115,7 @@ def rotate_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 def replace_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
-    """Sign with a new secret alone, at once: for one that leaked, or that cannot be read."""
+    """Sign with a new secret only, at once: if the old one leaked or cannot be decrypted."""
     with transaction.atomic():
         endpoint = locked(endpoint_id)
         endpoint.secret = sending.new_secret()
@@ -123,7 +125,7 @@ def replace_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 def revoke_old_secrets(*, endpoint_id: UUID) -> int:
-    """End the overlap of a rotation now; returns how many secrets no longer sign."""
+    """End the overlap of a rotation now. Returns how many secrets no longer sign."""
     with transaction.atomic():
         endpoint = locked(endpoint_id)
         endpoint.save(update_fields=["updated_at"])  # workers read changed endpoints again
@@ -131,21 +133,21 @@ def revoke_old_secrets(*, endpoint_id: UUID) -> int:
 
 
 def overlap_end(endpoint: WebhookEndpoint) -> datetime | None:
-    """Until when an old secret signs beside the current one; None when none does."""
+    """Until when an old secret signs too; None if none does."""
     signing = endpoint.retired_secrets.filter(expires_at__gt=Now())
     return signing.aggregate(end=Max("expires_at"))["end"]
 
 
 def purge_secrets() -> None:
-    """Forget secrets that sign no more."""
+    """Delete secrets that no longer sign."""
     RetiredSecret.objects.filter(expires_at__lte=Now()).delete()
 
 
 def locked(endpoint_id: UUID) -> WebhookEndpoint:
-    """An endpoint that stays, and stays as it is, until the transaction ends.
+    """An endpoint, locked against changes and removal until the transaction ends.
 
-    Whoever writes deliveries to it need not wait. Locked before events and deliveries. Raises
-    NotFound `webhook_not_found`.
+    Writers of deliveries to it need not wait. Lock it before events and deliveries. Raises NotFound
+    `webhook_not_found`.
     """
     rows = WebhookEndpoint.objects.select_for_update(no_key=True)
     try:
@@ -158,7 +160,7 @@ def locked(endpoint_id: UUID) -> WebhookEndpoint:
 
 
 def enable(*, endpoint_id: UUID) -> None:
-    """Let new events go to an endpoint again; what it missed is for `recovery.start`."""
+    """Send new events to an endpoint again. `recovery.start` sends what it missed."""
     changed = WebhookEndpoint.objects.filter(id=endpoint_id).change(
         is_active=True,
         disabled_reason="",
@@ -175,16 +177,16 @@ def disable(
     *,
     endpoint_id: UUID,
     reason: DisabledReason = DisabledReason.MANUAL,
-    still: Q = ALWAYS,
+    condition: Q = ALWAYS,
 ) -> None:
     """Stop an endpoint: its pending deliveries fail, those being sent may still arrive.
 
-    The others are told by `webhook.disabled`. `still` is why, as a condition on the endpoint: it
-    may have become well since the caller looked. Raises NotFound `webhook_not_found`.
+    The other endpoints get `webhook.disabled`. The endpoint must meet `condition`:
+    it may have recovered since the caller looked. Raises NotFound `webhook_not_found`.
     """
     with transaction.atomic():
         endpoint = locked(endpoint_id)
-        if WebhookEndpoint.objects.filter(still, id=endpoint_id, is_active=True).exists():
+        if WebhookEndpoint.objects.filter(condition, id=endpoint_id, is_active=True).exists():
             _deactivate(endpoint, reason)
     _fail_pending(endpoint_id)
 
@@ -195,7 +197,7 @@ def _deactivate(endpoint: WebhookEndpoint, reason: DisabledReason) -> None:
     endpoint.disabled_reason = reason
     endpoint.disabled_at = now
     endpoint.save(update_fields=["is_active", "disabled_reason", "disabled_at", "updated_at"])
-    if endpoint.expires_at is None:  # a listener's comings and goings are nobody's business
+    if endpoint.expires_at is None:  # temporary endpoints of listeners emit no event
         outbox.emit_event(
             event_type="webhook.disabled",
             idempotency_key=f"{endpoint.id}@{now.isoformat()}",
@@ -213,16 +215,16 @@ def _fail_pending(endpoint_id: UUID) -> None:
 def _fail_some(endpoint_id: UUID) -> int:
     pending = WebhookDelivery.objects.filter(
         endpoint_id=endpoint_id,
-        endpoint__is_active=False,  # enabled meanwhile, it gets what waits
+        endpoint__is_active=False,  # if it was enabled meanwhile, deliveries stay pending
         status=DeliveryStatus.PENDING,
     )
     return give_up(pending, error=DISABLED)
 
 
 def give_up(deliveries: TimeStampedQuerySet, *, error: str) -> int:
-    """Fail a batch of deliveries without an attempt, but none that others hold; returns how many.
+    """Fail a batch of deliveries without an attempt, except locked ones. Returns how many.
 
-    Why they fail must be part of the selection: it is asked again once they are locked.
+    The reason must be part of the query, because it is evaluated again after locking.
     """
     with transaction.atomic():
         events = dict(_lock_batch(deliveries).values_list("id", "event_id"))
@@ -234,10 +236,10 @@ def give_up(deliveries: TimeStampedQuerySet, *, error: str) -> int:
 
 
 def _lock_batch(deliveries: TimeStampedQuerySet) -> TimeStampedQuerySet:
-    """Lock a batch of deliveries for a change, after their events, but those that others hold.
+    """Lock a batch of deliveries and, before them, their events; skip deliveries locked by others.
 
-    A claim holds its deliveries before it may want their events: whoever waited for it with the
-    events in hand would wait for ever.
+    A claim locks its deliveries first and may need their events next: waiting for it while holding
+    the events would be a deadlock.
     """
     event_ids = dict(deliveries.order_by("id").values_list("id", "event_id")[:BATCH])
     outbox.lock(set(event_ids.values()))
@@ -245,19 +247,19 @@ def _lock_batch(deliveries: TimeStampedQuerySet) -> TimeStampedQuerySet:
 
 
 def remove_endpoint(*, endpoint_id: UUID) -> None:
-    """Delete an endpoint with its deliveries; raises NotFound `webhook_not_found`.
+    """Delete an endpoint with its deliveries. Raises NotFound `webhook_not_found`.
 
-    Not inside a transaction: it would keep what the batches lock.
+    Not inside a transaction: it would keep the locks of all batches.
     """
     if not _remove(WebhookEndpoint.objects.filter(id=endpoint_id), endpoint_id):
         raise not_found(endpoint_id)
 
 
 def _remove(chosen: TimeStampedQuerySet, endpoint_id: UUID) -> bool:
-    """Whether an endpoint was still among the chosen ones, and is gone now.
+    """Remove an endpoint. Returns False if it is no longer among the `chosen`.
 
-    Disabled first and emptied in batches, so that the last transaction, which keeps new events
-    waiting, is short.
+    It is disabled first and emptied in batches, so that the last transaction, for which new events
+    wait, is short.
     """
     if not chosen.filter(id=endpoint_id).change(is_active=False):
         return False
@@ -291,7 +293,7 @@ def _delete_some(endpoint_id: UUID) -> int:
 
 
 def keep_alive(*, endpoint_id: UUID, lifetime: timedelta) -> None:
-    """Let a temporary endpoint live on for so long. Raises NotFound `webhook_not_found`."""
+    """Extend the life of a temporary endpoint. Raises NotFound `webhook_not_found`."""
     if not WebhookEndpoint.objects.filter(id=endpoint_id, expires_at__isnull=False).change(
         expires_at=Now() + lifetime
     ):
@@ -299,7 +301,7 @@ def keep_alive(*, endpoint_id: UUID, lifetime: timedelta) -> None:
 
 
 def remove_expired() -> None:
-    """Remove the temporary endpoints whose listener went away without doing so."""
+    """Remove temporary endpoints whose listener ended without doing so."""
     expired = WebhookEndpoint.objects.filter(expires_at__lte=Now())
     for endpoint_id in list(expired.values_list("id", flat=True)):
         _remove(expired, endpoint_id)

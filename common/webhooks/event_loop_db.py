@@ -1,7 +1,7 @@
-"""The database as an event loop uses it: a connection of its own, no thread in between.
+"""Database access for an event loop, over its own connection and without threads.
 
-Statements that a busy loop makes many of would, in threads, wait for the interpreter at each
-answer. What is rare goes through the ORM all the same, in a thread: `in_thread`.
+In threads, the frequent statements of a busy loop would wait for the interpreter lock at each
+answer. Rare work uses the ORM in a thread: `in_thread`.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ async def connected() -> AsyncIterator[psycopg.AsyncConnection]:
 async def execute_all(
     database: psycopg.AsyncConnection, statements: Mapping[str, Statement]
 ) -> dict[str, int]:
-    """Run statements in one transaction; how many rows each concerned, by its name."""
+    """Run statements in one transaction. Returns the number of rows of each, by its name."""
     async with database.pipeline(), database.transaction():
         cursors = {
             name: await database.execute(sql, values) for name, (sql, values) in statements.items()
@@ -59,7 +59,7 @@ async def execute_all(
 
 
 async def in_thread[**P, R](function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """What a function that uses the ORM returns; its thread keeps no connection."""
+    """Run a function that uses the ORM in a thread, which keeps no connection afterwards."""
 
     def call() -> R:
         try:

@@ -1,4 +1,4 @@
-"""The form for a webhook endpoint: the pages' and the admin's."""
+"""The form for a webhook endpoint, used by the pages and the admin."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ _PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 
 
 class EndpointForm(forms.Form):
-    """Reads what people write; `endpoint_settings.check` judges it."""
+    """Parses the input; `endpoint_settings.check` checks it."""
 
     url = forms.CharField(
         label="URL",
@@ -117,7 +117,7 @@ class EndpointForm(forms.Form):
         return EndpointSettings(user_id=values.pop("user"), **values)
 
     def refuse(self, error: DooritoError) -> None:
-        """Show an error of the service at the field that it is about."""
+        """Show an error of the service at its field."""
         field = {"user_id": "user"}.get(error.extra["field"], error.extra["field"])
         self.add_error(field, ValidationError(error.message, code=error.code))
 

@@ -1,7 +1,7 @@
-"""Health of endpoints: failures in a row are counted, staff are told, and at last it is disabled.
+"""Health of endpoints: counts failures in a row, notifies staff, and finally disables.
 
-The row alone says which state was reached, so a mail that could not be sent is sent by the next
-review, and the pages warn in any case.
+The state is in the endpoint's row, so that the next review sends a mail that could not be sent, and
+pages show the warning in any case.
 """
 
 import logging
@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 NOT_BEFORE = timedelta(hours=1)
 
 
-def note(*, succeeded: Collection[UUID], failures: Mapping[UUID, int]) -> None:
-    """Count what a round of attempts showed, in a transaction of its own.
+def count(*, succeeded: Collection[UUID], failures: Mapping[UUID, int]) -> None:
+    """Record the outcome of a round of attempts, in its own transaction.
 
-    `failures` are those in a row since the endpoint's last success of the round, if it had one;
-    `succeeded` are the endpoints that had one. Endpoints that are well cost no write.
+    `failures` counts, per endpoint, the failures since its last success in the round; `succeeded`
+    are the endpoints with a success. Healthy endpoints cost no write.
     """
     ailing = WebhookEndpoint.objects.filter(id__in=succeeded, consecutive_failures__gt=0)
     recovered = set(ailing.values_list("id", flat=True))
@@ -51,7 +51,7 @@ def note(*, succeeded: Collection[UUID], failures: Mapping[UUID, int]) -> None:
 
 
 def _failing(share: float) -> Q:
-    """Endpoints that went a share of the way to being disabled."""
+    """Endpoints that have reached a share (0 to 1) of the limit for being disabled."""
     failing = Q(pk__in=[])
     if settings.PORTAL_WEBHOOK_DISABLE_AFTER_FAILURES:
         failing |= Q(
@@ -65,17 +65,19 @@ def _failing(share: float) -> Q:
 
 
 def in_trouble() -> QuerySet[WebhookEndpoint]:
-    """Endpoints that staff should look at: failing since long, or disabled for it."""
+    """Endpoints that staff should check: failing for long, or disabled because of that."""
     disabled = Q(is_active=False, disabled_reason__in=[DisabledReason.FAILING, DisabledReason.GONE])
     return WebhookEndpoint.objects.filter(_failing(0.5) | disabled).order_by("id")
 
 
 def review() -> None:
-    """Disable what failed for too long, and tell staff of it and of what is half-way there."""
+    """Disable endpoints that failed for too long; notify staff of these and of failing ones."""
     failing = _failing(1)
     for endpoint_id in WebhookEndpoint.objects.filter(failing).values_list("id", flat=True):
-        with suppress(NotFound):  # it was removed meanwhile
-            endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.FAILING, still=failing)
+        with suppress(NotFound):  # the endpoint was removed meanwhile
+            endpoints.disable(
+                endpoint_id=endpoint_id, reason=DisabledReason.FAILING, condition=failing
+            )
     for endpoint in in_trouble():
         _notify_staff(endpoint)
 
@@ -83,8 +85,8 @@ def review() -> None:
 def _notify_staff(endpoint: WebhookEndpoint) -> None:
     """Mail staff once for each state.
 
-    The mail is sent before that is noted: a crash in between sends it twice, which is better than
-    never. When nobody could be reached, the next review tries again.
+    The mail is sent before that is recorded: after a crash in between it is sent twice instead of
+    not at all. If it reached nobody, the next review tries again.
     """
     notice = HealthNotice.WARNED if endpoint.is_active else HealthNotice.DISABLED
     if endpoint.notice == notice:
@@ -108,7 +110,7 @@ def _notify_staff(endpoint: WebhookEndpoint) -> None:
 
 
 def _send(message: EmailMessage) -> bool:
-    """Whether a mail went out. One mailbox that refuses must not keep the others from theirs."""
+    """Whether the mail was sent. An error for one recipient must not stop the others."""
     try:
         message.send()
     except OSError:  # SMTP's errors are among them

@@ -1,7 +1,7 @@
-"""Recovery: an endpoint gets again what failed, and what it missed, since some time.
+"""Recovery: sends an endpoint again what failed and what it missed since some time.
 
-It may concern all events that are kept, so it goes on in the background, chunk by chunk. Where it
-stands is in the endpoint's row: a worker that dies leaves the rest to the next.
+This may concern all stored events, so it runs in the background, chunk by chunk. Its position is in
+the endpoint's row: if a worker dies, the next one continues.
 """
 
 from datetime import datetime
@@ -18,15 +18,15 @@ from common.outbox import kicks
 from common.webhooks import endpoints
 
 CHUNK = 500  # events looked at in one transaction
-FOR_ONE_ONLY = "webhook.test"  # sent to the endpoint that is tested, not by subscription
+FOR_ONE_ONLY = "webhook.test"  # sent only to the tested endpoint, not by subscription
 
 
 def start(*, endpoint_id: UUID, since: datetime) -> None:
-    """Send again what an endpoint did not get of the events since then, up to now.
+    """Start to send an endpoint the events that it did not get since a time, up to now.
 
-    These are its failed deliveries, and events that pass its filters but found it disabled. It did
-    not miss what happened before it was added: `replay.redeliver` sends it single events of that
-    time. Raises NotFound `webhook_not_found`, Conflict `webhook_disabled`.
+    These are its failed deliveries, and events that pass its filters but came while it was
+    disabled. Events from before it was added are not included: `replay.redeliver` sends single ones
+    of these. Raises NotFound `webhook_not_found`, Conflict `webhook_disabled`.
     """
     started = WebhookEndpoint.objects.filter(id=endpoint_id, is_active=True).change(
         # One that is under way may have begun earlier, and had not come so far.
@@ -40,9 +40,10 @@ def start(*, endpoint_id: UUID, since: datetime) -> None:
 
 
 def advance(*, endpoint_id: UUID | None = None) -> int | None:
-    """Look at the next chunk of a recovery, of any endpoint or of one.
+    """Process the next chunk of a recovery, of any endpoint or of one.
 
-    Returns how many deliveries it started; None when nothing is left, or others are at it.
+    Returns how many deliveries it started; None when nothing is left, or another worker is
+    processing.
     """
     waiting = WebhookEndpoint.objects.filter(recovery_after__isnull=False)
     if endpoint_id:
@@ -66,7 +67,7 @@ def _advance(endpoint: WebhookEndpoint) -> int:
 
 
 def _events(endpoint: WebhookEndpoint) -> list[OutboxEvent]:
-    """Locked, events before deliveries, the order in which the purge locks them."""
+    """The next events, locked before their deliveries, in the order in which the purge locks."""
     return list(
         OutboxEvent.objects.filter(id__gt=endpoint.recovery_after, id__lte=endpoint.recovery_until)
         .select_for_update(no_key=True)
@@ -84,7 +85,8 @@ def _send_again(endpoint: WebhookEndpoint, events: list[OutboxEvent]) -> int:
         if event.created_at >= endpoint.created_at
         and event.id not in known
         and event.event_type != FOR_ONE_ONLY
-        and event.aggregate_id != endpoint.id  # its own `webhook.disabled` is for the others
+        and event.aggregate_id
+        != endpoint.id  # its own `webhook.disabled` goes to the other endpoints only
         and outbox.takes(endpoint, event)
     ]
     WebhookDelivery.objects.bulk_create(missed, ignore_conflicts=True)

@@ -1,7 +1,7 @@
-"""Sending again, by hand: what failed, or what a receiver wants once more.
+"""Manual retries: of failed deliveries, and of others that a receiver wants again.
 
-It is the same delivery of the same event, with the same id, from the first step of its schedule.
-Each restart is one transaction: what is committed in between, a running dispatcher would send.
+The same delivery of the same event is sent with the same id, from the first step of its schedule.
+Each restart is one transaction: a running dispatcher sends what is committed in between.
 """
 
 from collections.abc import Collection
@@ -22,20 +22,20 @@ _RESTARTABLE = (*events.FINISHED, DeliveryStatus.PENDING)
 
 
 def retry_failed(deliveries: QuerySet[WebhookDelivery]) -> int:
-    """Restart failed deliveries to active endpoints; the number of those restarted."""
+    """Restart failed deliveries to active endpoints. Returns how many."""
     failed = deliveries.filter(status=DeliveryStatus.FAILED).order_by("id")
     restarted = 0
     ids = list(failed.values_list("id", flat=True)[:LOCK_BATCH])
     while ids:
         with transaction.atomic():
             restarted += _restart(ids, from_states=[DeliveryStatus.FAILED])
-        # Each once: what has failed again meanwhile is not restarted for ever.
+        # Each delivery once: those that fail again meanwhile are not restarted for ever.
         ids = list(failed.filter(id__gt=ids[-1]).values_list("id", flat=True)[:LOCK_BATCH])
     return restarted
 
 
 def resend(*, delivery_id: UUID) -> WebhookDelivery:
-    """Send one delivery again, whatever became of it.
+    """Send one delivery again, whatever its state.
 
     Raises NotFound `delivery_not_found`, Conflict `webhook_disabled` or `delivery_in_progress`.
     """
@@ -50,9 +50,9 @@ def resend(*, delivery_id: UUID) -> WebhookDelivery:
 
 
 def redeliver(*, event_id: UUID, endpoint_id: UUID | None = None) -> list[WebhookDelivery]:
-    """Send an event again: to one endpoint, or to all active ones that it was meant for.
+    """Send an event again: to one endpoint, or to all active ones that it was sent to.
 
-    One endpoint gets it even when it was not meant for it. Raises NotFound `event_not_found` or
+    One endpoint gets it even if its filters do not match. Raises NotFound `event_not_found` or
     `webhook_not_found`, Conflict `webhook_disabled`.
     """
     own = WebhookDelivery.objects.filter(event_id=event_id, endpoint__is_active=True)
@@ -68,7 +68,7 @@ def redeliver(*, event_id: UUID, endpoint_id: UUID | None = None) -> list[Webhoo
 
 
 def _lock_active(endpoint_id: UUID) -> WebhookEndpoint:
-    """Keep an endpoint there and active until the transaction ends. Locked before its events."""
+    """Lock an active endpoint until the transaction ends. Call before its events are locked."""
     endpoint = endpoints.locked(endpoint_id)
     if not endpoint.is_active:
         raise Conflict("webhook_disabled", "The endpoint is disabled: enable it first.")
@@ -89,9 +89,9 @@ def _subscribe(event_id: UUID, endpoint: WebhookEndpoint) -> None:
 
 
 def _restart(ids: Collection[UUID], *, from_states: Collection[DeliveryStatus]) -> int:
-    """Make deliveries to active endpoints due, in the caller's transaction; how many were free.
+    """Make deliveries to active endpoints due, in the caller's transaction. Returns how many.
 
-    Those that a claim holds are about to be sent: they are not waited for.
+    Locked deliveries are skipped: a claim is about to send them.
     """
     chosen = WebhookDelivery.objects.filter(id__in=list(ids))
     event_ids = set(chosen.values_list("event_id", flat=True))

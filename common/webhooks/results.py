@@ -1,4 +1,4 @@
-"""Results: what became of attempts is written many at once, while their leases stand."""
+"""Writes the results of attempts, many at once, while their leases are valid."""
 
 import logging
 import random
@@ -39,18 +39,20 @@ Finished = tuple[Claim, sending.Result]
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What follows from an attempt for its delivery."""
+    """The next state of a delivery after an attempt."""
 
     status: DeliveryStatus
-    wait: float | None = None  # seconds until the next attempt, if there is to be one
+    wait: float | None = None  # seconds until the next attempt; None if there is none
     step_back: int = 0  # of the schedule
 
 
 def write_each(finished: Sequence[Finished]) -> int:
-    """Write attempts and what follows from them; returns how many. Without its lease, none is.
+    """Write attempts and their consequences.
 
-    All at once if the database takes them, else one by one. What it does not take is recorded as a
-    failure, unless it is the database that fails: then the lease will end.
+    Returns how many. Those whose lease is lost are skipped.
+
+    All at once if the database accepts them, otherwise one by one. A result that the database
+    refuses is recorded as a failure. If the database itself fails, the leases will expire.
     """
     try:
         return _write(finished)
@@ -85,14 +87,17 @@ def _write(finished: Sequence[Finished]) -> int:
 
 
 def disable_gone(finished: Sequence[Finished]) -> None:
-    """Disable endpoints that answered 410: before the delivery is over, so that a crash in between
-    sends once more and hears 410 again. It is the address that is gone: one that has another by
-    now stays.
+    """Disable endpoints that answered 410.
+
+    This happens before the delivery ends, so that after a crash in between it is sent again and
+    answered 410 again. An endpoint whose URL has changed meanwhile is not disabled.
     """
     gone = {(claim.endpoint_id, claim.url) for claim, result in finished if result.is_gone}
     for endpoint_id, url in gone:
         with suppress(NotFound):
-            endpoints.disable(endpoint_id=endpoint_id, reason=DisabledReason.GONE, still=Q(url=url))
+            endpoints.disable(
+                endpoint_id=endpoint_id, reason=DisabledReason.GONE, condition=Q(url=url)
+            )
 
 
 # Ends the leases that still stand, each with its attempt. Rows come as one JSON value, which costs
@@ -130,8 +135,8 @@ _WRITE = """
 def statements(finished: Sequence[Finished]) -> dict[str, Statement]:
     """The statements that write results, to be executed in this order in one transaction.
 
-    `write` concerns as many rows as leases still stood. Events are locked before deliveries, the
-    order in which everybody locks them.
+    `write` returns as many rows as there were valid leases. Events are locked before deliveries, as
+    everywhere.
     """
     event_ids = list({claim.event_id for claim, _ in finished})
     rows = [_row(claim, result) for claim, result in finished]
@@ -176,7 +181,7 @@ def _outcome(claim: Claim, result: sending.Result) -> _Outcome:
 def retry_pause(scheduled: float, result: sending.Result) -> timedelta:
     """The wait before the next attempt: `scheduled` seconds with jitter, or what was asked for.
 
-    `Retry-After` counts with 429 and 503 only, never shortens a wait, and ends at a day.
+    `Retry-After` counts with 429 and 503 only, never shortens a wait, and is limited to a day.
     """
     jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
     pause = timedelta(seconds=scheduled * jitter)
@@ -186,7 +191,7 @@ def retry_pause(scheduled: float, result: sending.Result) -> timedelta:
 
 
 def note_health(finished: Sequence[Finished]) -> None:
-    """Failures in a row by endpoint, as the results came. A count that fails costs no result."""
+    """Count failures in a row by endpoint. If this fails, no result is lost."""
     succeeded: set[UUID] = set()
     failures: Counter[UUID] = Counter()
     for claim, result in finished:
@@ -198,6 +203,6 @@ def note_health(finished: Sequence[Finished]) -> None:
         else:
             failures[claim.endpoint_id] += 1
     try:
-        health.note(succeeded=succeeded, failures=failures)
+        health.count(succeeded=succeeded, failures=failures)
     except Error:
         logger.exception("The health of endpoints was not noted")

@@ -1,4 +1,4 @@
-"""Reads of announcing: events, deliveries, and how endpoints fare. For staff: not scoped."""
+"""Queries of events, deliveries and health of endpoints. For staff: of all users."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ BACKLOG_CAP = 1000
 
 @dataclass(frozen=True)
 class Health:
-    """How an endpoint's latest attempts went: up to 1,000 of the last 24 hours.
+    """The health of an endpoint, from up to 1,000 attempts of the last 24 hours.
 
-    `success_rate` is 0 to 1. Times are in milliseconds. `backlog` is what waits or is being sent,
-    counted up to 1,000.
+    `success_rate` is 0 to 1. Times are in milliseconds. `backlog` counts deliveries that wait or
+    are being sent, up to 1,000.
     """
 
     attempts: int = 0
@@ -88,13 +88,13 @@ def events_page(
 
 
 def events_after(event_id: UUID, *, limit: int = 1000) -> list[OutboxEvent]:
-    """The events that follow an id, oldest first; `first_id` is that of a moment."""
+    """The events after an id, oldest first. `first_id` gives the id of a moment."""
     events = OutboxEvent.objects.filter(id__gt=event_id)
     return list(events.order_by("id")[:limit])
 
 
 def get_event(*, event_id: UUID) -> OutboxEvent:
-    """With its deliveries and their endpoints. Raises NotFound `event_not_found`."""
+    """An event with its deliveries and their endpoints. Raises NotFound `event_not_found`."""
     deliveries = WebhookDelivery.objects.select_related("endpoint").order_by("id")
     events = OutboxEvent.objects.prefetch_related(Prefetch("deliveries", deliveries))
     event = events.filter(id=event_id).first()
@@ -135,7 +135,7 @@ def get_delivery(*, delivery_id: UUID) -> WebhookDelivery:
 
 
 def attempts_of(delivery: WebhookDelivery) -> list[WebhookAttempt]:
-    """The latest attempts, newest first."""
+    """The newest attempts first, a bounded number of them."""
     attempts = WebhookAttempt.objects.filter(delivery=delivery)
     return list(attempts.order_by("-number")[:ATTEMPTS_SHOWN])
 

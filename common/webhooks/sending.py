@@ -1,6 +1,6 @@
-"""Signing and sending of one event to one endpoint. Knows no database.
+"""Signs and sends one event to one endpoint, without the database.
 
-Signatures: Standard Webhooks 1.0.0, and the older single header beside it.
+Signatures: Standard Webhooks 1.0.0, and additionally the older single header.
 """
 
 import base64
@@ -34,21 +34,23 @@ USER_AGENT = f"Doorito/{VERSION}"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Everything one attempt needs, so that it can be made without the database."""
+    """Everything one attempt needs."""
 
     url: str
-    secrets: Sequence[str]  # the newest first; each signs
+    secrets: Sequence[str]  # newest first; all of them sign
     event_id: UUID
     event_type: str
     delivery_id: UUID
     body: bytes
     timeout: float  # seconds, for everything
-    own_headers: Mapping[str, str] = field(default_factory=dict)  # of the receiver's choice
+    own_headers: Mapping[str, str] = field(
+        default_factory=dict
+    )  # headers configured for the endpoint
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of an attempt. `status` is None when no response came, `error` says why then.
+    """The result of an attempt. `status` is None when no response came; `error` then says why.
 
     The values of the receiver's own headers are hidden in `request_headers`.
     """
@@ -60,7 +62,7 @@ class Result:
     body: str = ""
     error: str = ""
     retry_after: int | None = None  # seconds
-    is_interrupted: bool = False  # by us: it says nothing of the receiver
+    is_interrupted: bool = False  # by the portal, not by the receiver
     request_headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -79,7 +81,7 @@ def new_secret() -> str:
 def signature(*, secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> str:
     """The `webhook-signature` header: one `v1,<base64>` for each secret.
 
-    The key is what the secret's base64 part decodes to; `timestamp` is in Unix seconds.
+    The key is the decoded base64 part of the secret; `timestamp` is in Unix seconds.
     """
     signed = f"{message_id}.{timestamp}.".encode() + body
     digests = (hmac.digest(_key(secret), signed, "sha256") for secret in secrets)
@@ -89,8 +91,8 @@ def signature(*, secrets: Sequence[str], message_id: str, timestamp: int, body: 
 def legacy_signature(*, secret: str, body: bytes) -> str:
     """The `X-Webhook-Signature` header: hex HMAC-SHA256 of the body alone.
 
-    Its key is the secret's text as it was given out, `whsec_` included: receivers of this form
-    paste it into a configuration and decode nothing.
+    Its key is the text of the secret including `whsec_`: such receivers have it in their
+    configuration and decode nothing.
     """
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
@@ -149,7 +151,7 @@ async def send(message: Message, client: guarded_http.Client) -> Result:
     except (guarded_http.RequestFailed, InvalidInput) as exc:
         error = str(exc)
     except Exception as exc:
-        # A fault of ours, on one message. It must not keep the others from being sent.
+        # A bug, hit by one message. It must not stop the others.
         logger.exception("Sending delivery %s failed", message.delivery_id)
         error = internal_error(exc)
     return failure(
@@ -177,7 +179,7 @@ def failure(
 
 
 def internal_error(fault: BaseException) -> str:
-    """The error of an attempt that failed by a fault of ours; the log has the details."""
+    """The error of an attempt that failed because of a bug; the log has the details."""
     return f"Internal error: {type(fault).__name__}"
 
 
@@ -186,7 +188,7 @@ def _milliseconds_since(start: float) -> int:
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """The first 8 KiB of a response's headers, which are kept."""
+    """The first 8 KiB of a response's headers, which are stored."""
     kept: dict[str, str] = {}
     room = HEADERS_KEPT
     for name, value in headers.items():
@@ -198,12 +200,12 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _storable(text: str) -> str:
-    """PostgreSQL's text holds no NUL, and no half of a surrogate pair (bytes of a header)."""
+    """The text without NUL and lone surrogates (from bytes of a header), for PostgreSQL."""
     return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def retry_after_seconds(value: str | None) -> int | None:
-    """Seconds, from either form of the header (RFC 9110, section 10.2.3); None if it is neither."""
+    """Seconds, from either form of the header (RFC 9110, section 10.2.3); None if invalid."""
     if value is None:
         return None
     if value.isascii() and value.isdigit():

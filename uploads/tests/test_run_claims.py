@@ -73,14 +73,14 @@ def test_what_is_due_for_longest_is_first_and_what_is_not_due_waits():
 
 def test_a_run_that_is_cancelled_while_it_is_claimed_leaves_the_others_to_be_claimed(monkeypatch):
     first, second = make_run(), make_run()
-    real = claims._lease
+    real = claims._take_lease
 
     def lease(*, run_id, worker):
         if run_id == first.id:
             at_once([lambda: claims.cancel(run_id=first.id)])
         return real(run_id=run_id, worker=worker)
 
-    monkeypatch.setattr(claims, "_lease", lease)
+    monkeypatch.setattr(claims, "_take_lease", lease)
     assert claim().id == second.id
 
 
@@ -103,7 +103,8 @@ def test_a_dead_workers_run_is_taken_up_again_and_the_dead_one_writes_nothing():
     assert sum(at_once([claims.sweep] * 4)) == 1
     again = claim()
     assert (again.id, again.attempt) == (run.id, 2)
-    assert claims.keep(run, Progress()) is None
+    with pytest.raises(LeaseLostError):
+        claims.renew(run, Progress())
     assert not claims.complete(run, output_text="late", is_cut=False, result=None)
     assert not claims.fail(run, Failure("late", "Late."))
     assert not claims.release(run)
@@ -116,8 +117,8 @@ def test_a_dead_workers_run_is_taken_up_again_and_the_dead_one_writes_nothing():
 
 def test_a_worker_that_was_heard_of_since_is_left_alone():
     run = make_running()
-    assert not claims._end_silent(run)
-    assert claims.keep(run, Progress()) is False
+    assert not claims._end_expired(run)
+    assert not claims.renew(run, Progress())
 
 
 def test_a_run_that_kills_its_workers_fails_in_the_end():

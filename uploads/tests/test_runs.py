@@ -219,7 +219,7 @@ def test_cancelling_and_claiming_at_once_leaves_no_run_behind():
         )
         run.refresh_from_db()
         if run.status == RunStatus.RUNNING:
-            assert claims.keep(run, claims.Progress()) is True
+            assert claims.renew(run, claims.Progress())
             claims.fail(run, Failure("cancelled", "Cancelled."))
             run.refresh_from_db()
         assert run.status == RunStatus.CANCELLED

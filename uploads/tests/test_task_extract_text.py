@@ -45,7 +45,7 @@ def test_progress_rises_to_the_end(tmp_path, folder):
     path = documents.make_pdf(tmp_path / "a.pdf", pages=[f"page {n}" for n in range(8)])
     context = context_for("extract_text", path, "application/pdf", folder=folder)
     extract_text(context)
-    steps = [percent for percent, _message in context.line.steps]
+    steps = [percent for percent, _message in context.reporter.steps]
     assert steps == sorted(steps)
     assert len(steps) == 8
     assert steps[-1] == 100
@@ -54,7 +54,7 @@ def test_progress_rises_to_the_end(tmp_path, folder):
 def test_a_cancelled_run_stops(tmp_path, folder):
     path = documents.make_pdf(tmp_path / "a.pdf", pages=["one", "two"])
     context = context_for("extract_text", path, "application/pdf", folder=folder)
-    context.line.is_cancelled = True
+    context.reporter.is_cancelled = True
     with pytest.raises(TaskFailed) as raised:
         extract_text(context)
     assert raised.value.code == "cancelled"

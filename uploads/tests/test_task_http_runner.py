@@ -182,7 +182,7 @@ def test_a_runner_may_take_its_time(make, status, content):
         assert http_runner.http_runner(context) == HandedOver(seconds=77)
 
     expected = (5, "Queued") if b"Queued" in json.dumps(str(content)).encode() else None
-    assert context.line.steps[-1] == (expected or (None, "The runner has it"))
+    assert context.reporter.steps[-1] == (expected or (None, "The runner has it"))
 
 
 def test_a_runner_reports_to_the_result_url(make):

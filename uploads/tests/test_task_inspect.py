@@ -252,7 +252,7 @@ def test_a_cancelled_run_stops(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("some words " * 100)
     context = context_for("inspect", path, "text/plain", folder=tmp_path)
-    context.line.is_cancelled = True
+    context.reporter.is_cancelled = True
     with pytest.raises(TaskFailed) as raised:
         inspect(context)
     assert raised.value.code == "cancelled"

@@ -181,7 +181,7 @@ def test_a_stream_tells_its_progress(make):
 
         llm_prompt.llm_prompt(context)
 
-    percents = [percent for percent, _ in context.line.steps if percent is not None]
+    percents = [percent for percent, _ in context.reporter.steps if percent is not None]
     assert percents == sorted(percents)
     assert len(percents) >= 5
     assert percents[-1] > 40
@@ -231,7 +231,7 @@ def test_an_answer_that_is_no_json_object_is_tried_again_and_paid_for(make, repl
         context = make(server.base_url, json_output=True)
 
         assert fails(context, TryAgain).code == "answer_malformed"
-    assert context.line.spent == Decimal("0.006")
+    assert context.reporter.spent == Decimal("0.006")
 
 
 def test_json_that_the_limit_cut_is_not_tried_again(make):
@@ -250,7 +250,7 @@ def test_the_cost_is_exact_when_the_server_counts(make, stream):
         llm_prompt.llm_prompt(context)
 
     # 1,200 tokens in, 300 out.
-    assert context.line.spent == Decimal("0.003") + Decimal("0.003")
+    assert context.reporter.spent == Decimal("0.003") + Decimal("0.003")
 
 
 @pytest.mark.parametrize("usage", [None, {"prompt_tokens": -1, "completion_tokens": 5}, {"a": 1}])
@@ -265,7 +265,7 @@ def test_the_cost_is_estimated_when_the_server_does_not_count(make, caplog, stre
         llm_prompt.llm_prompt(context)
 
     # 400 bytes in, 4,000 out; 4 bytes each token.
-    assert context.line.spent == Decimal("0.00025") + Decimal("0.01")
+    assert context.reporter.spent == Decimal("0.00025") + Decimal("0.01")
     assert "estimated: the server did not tell" in caplog.text
 
 
@@ -275,7 +275,7 @@ def test_a_stream_that_was_cut_is_paid_for_as_far_as_it_came(make):
 
         assert fails(context, TryAgain).code == "answer_malformed"
     # "abcd abcd abcd abcd" has 19 bytes.
-    assert context.line.spent == 5 * Decimal("0.00001")
+    assert context.reporter.spent == 5 * Decimal("0.00001")
 
 
 def test_a_call_that_could_cost_more_than_the_limit_is_not_made(make):
@@ -297,7 +297,7 @@ def test_a_prompt_with_too_many_tokens_is_not_sent(make):
 
         assert fails(context).code == "input_too_long"
         assert server.requests == []
-    assert context.line.spent == 0
+    assert context.reporter.spent == 0
 
 
 def test_a_request_that_was_refused_costs_nothing(make):
@@ -305,7 +305,7 @@ def test_a_request_that_was_refused_costs_nothing(make):
         context = make(receiver.url)
         fails(context)
 
-    assert context.line.spent == 0
+    assert context.reporter.spent == 0
 
 
 # --- Errors --------------------------------------------------------------------------------------
@@ -498,15 +498,15 @@ def test_a_run_that_is_cancelled_ends_in_the_middle_of_the_answer(make, monkeypa
         context = make(server.base_url)
 
         def cancelled_after_a_word():
-            if any(percent is not None for percent, _ in context.line.steps):
+            if any(percent is not None for percent, _ in context.reporter.steps):
                 server.released.set()
                 return True
             return False
 
-        monkeypatch.setattr(context.line, "cancelled", cancelled_after_a_word)
+        monkeypatch.setattr(context.reporter, "cancelled", cancelled_after_a_word)
         # The second word finds the run cancelled; the others wait until then.
         assert fails(context).code == "cancelled"
-    assert context.line.spent > 0
+    assert context.reporter.spent > 0
 
 
 # --- Keys and addresses --------------------------------------------------------------------------
@@ -669,4 +669,4 @@ def test_a_configuration_is_kept_as_json_with_exact_prices():
 
 
 def test_what_others_say_is_shown_on_one_line_without_secrets():
-    assert outbound.said("a\x00b\n c sk-1 d", "sk-1", "") == "a b c (hidden) d"
+    assert outbound.excerpt("a\x00b\n c sk-1 d", "sk-1", "") == "a b c (hidden) d"

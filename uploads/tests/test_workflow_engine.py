@@ -263,17 +263,17 @@ def test_an_attempt_that_cannot_be_made_fails_and_the_worker_goes_on(monkeypatch
 
 
 def test_an_answer_of_the_database_that_is_lost_counts_no_cost_twice(monkeypatch):
-    real = claims.keep
+    real = claims.renew
     lost = []
 
-    def keep(run, progress):
+    def renew(run, progress):
         answer = real(run, progress)
         if not lost:
             lost.append(progress)
             raise OperationalError("the connection was lost")
         return answer
 
-    monkeypatch.setattr(claims, "keep", keep)
+    monkeypatch.setattr(claims, "renew", renew)
     monkeypatch.setattr(engine, "PAUSE", 0)
     run = ended("tell_and_exit")
     assert lost

@@ -14,7 +14,7 @@ from uploads.workflows.context import InputFile, PreviousResult, RunContext
 
 
 @dataclass
-class Told:
+class ReportLog:
     """What a task told of its work."""
 
     steps: list[tuple[float | None, str]] = field(default_factory=list)
@@ -57,7 +57,7 @@ def context_for(
     callback_url: str = "http://testserver/api/v1/runs/callback/x",
     seconds: float = 60,
 ) -> RunContext[Any]:
-    """As the worker makes it; `folder` must exist. `context.line` is a Told."""
+    """As the worker makes it; `folder` must exist. `context.reporter` is a ReportLog."""
     started = monotonic()
     return RunContext(
         run_id=uuid7(),
@@ -71,7 +71,7 @@ def context_for(
         seconds_left=lambda: started + seconds - monotonic(),
         callback_url=callback_url,
         logger=logging.getLogger("test.workflow"),
-        line=Told(),
+        reporter=ReportLog(),
         opener=_open,
         secrets=secrets or {},
     )

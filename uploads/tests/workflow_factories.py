@@ -112,7 +112,7 @@ def note_progress(
 ) -> None:
     now = timezone.now()
     logged = [LogLine(now, "info", line) for line in lines]
-    assert claims.keep(run, Progress(percent=percent, message=message, lines=logged)) is not None
+    claims.renew(run, Progress(percent=percent, message=message, lines=logged))
 
 
 def make_handed_over(*, seconds: float = 600, **values: Any) -> WorkflowRun:

@@ -15,7 +15,7 @@ from uploads.workflows import definitions, registry
 from uploads.workflows.config_fields import config_fields, config_values, placed
 from uploads.workflows.registry import TaskDefinition
 
-_PREFIX = "config_"  # of the form's fields: a task may name its own as the workflow's are named
+_PREFIX = "config_"  # so that a task's fields never clash with the workflow's own fields
 _WIDGETS = {
     forms.TextInput: widgets.AdminTextInputWidget,
     forms.Textarea: widgets.AdminTextareaWidget,
@@ -35,7 +35,7 @@ def config_inputs(task: TaskDefinition, config: dict[str, Any]) -> dict[str, for
 
 
 class TypesField(forms.CharField):
-    """Content types, one in a line or with commas between them, as a list."""
+    """A list of content types, entered one per line or separated by commas."""
 
     widget = widgets.AdminTextareaWidget(attrs={"rows": 5})
 
@@ -54,7 +54,7 @@ class TypesField(forms.CharField):
 class WorkflowForm(forms.ModelForm):
     """A workflow of `task`, whose configuration's fields are added (see `config_inputs`)."""
 
-    task: TaskDefinition | None = None  # None: the workflow's task is gone
+    task: TaskDefinition | None = None  # None when the workflow's task is no longer installed
 
     accepted_types = TypesField(required=False)
     auto_start_user = forms.CharField(
@@ -111,7 +111,9 @@ class WorkflowForm(forms.ModelForm):
         if self.task is not None:
             before = registry.find(self.instance.task_name)
             if before and before != self.task and self._has_all_types_of(before):
-                self.initial["accepted_types"] = []  # nobody chose them
+                self.initial[
+                    "accepted_types"
+                ] = []  # they are the task's default, not somebody's choice
             self.instance.task_name = self.task.name
         if "accepted_types" in self.fields:
             self.fields["accepted_types"].help_text = self._types_help()
@@ -162,7 +164,7 @@ class WorkflowForm(forms.ModelForm):
         return batch.id
 
     def _post_clean(self) -> None:
-        """After the model's own validation, what workflows must be: with every other mistake."""
+        """Check the workflow as a whole too, so that all mistakes are shown together."""
         super()._post_clean()  # type: ignore[misc]  # unknown to django-stubs
         workflow = self.instance
         for name in ("auto_start_user", "auto_start_batch"):
@@ -182,7 +184,7 @@ class WorkflowForm(forms.ModelForm):
                 self._refuse(problem["field"], problem["message"])
 
     def _refuse(self, place: str, message: str) -> None:
-        """Tell it at the form's field, unless that is known to be wrong."""
+        """Show the message at the form's field, unless that field has an error already."""
         setting = place.removeprefix("config.")
         field, told = placed(setting, message)
         if setting != place:
@@ -194,7 +196,7 @@ class WorkflowForm(forms.ModelForm):
 
 
 def _address_of(user_id: UUID | None) -> str:
-    """What the form shows of an account; of one that is gone the id."""
+    """The e-mail address to show for an account; its id when the account is deleted."""
     if user_id is None:
         return ""
     email = User.objects.filter(id=user_id).values_list("email", flat=True).first()
@@ -202,7 +204,7 @@ def _address_of(user_id: UUID | None) -> str:
 
 
 class SecretForm(forms.ModelForm):
-    """The value goes in and never comes out."""
+    """The value can be written but is never shown."""
 
     new_value = forms.CharField(
         label="Value",

@@ -1,4 +1,4 @@
-"""Runs of workflows in the admin: records to look at, to cancel and to retry."""
+"""Workflow runs in the admin: read-only records that can be cancelled and retried."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -22,11 +22,11 @@ from uploads.models import RunStatus, RunTrigger, Workflow, WorkflowAttempt, Wor
 from uploads.workflows import claims, runs, selectors
 
 _MOST_AT_ONCE = 500
-_AMONG = 100_000  # runs that a filter without an index of its own looks at
+_AMONG = 100_000  # the newest runs, which a filter without an index searches
 
 
 class LatestFilter(admin.SimpleListFilter):
-    """Looks at the latest runs only: no index knows the column for runs of everybody."""
+    """Searches the newest runs only: no index covers the column across all owners."""
 
     column: str
 
@@ -45,7 +45,7 @@ class LatestFilter(admin.SimpleListFilter):
 
 
 class StatusFilter(LatestFilter):
-    """What is active is found however old it is: indexes know it."""
+    """Active runs are found however old they are: indexes cover them."""
 
     title = "status"
     parameter_name = "status"
@@ -82,7 +82,7 @@ class TriggerFilter(LatestFilter):
 
 
 class AttemptInline(ReadOnly, admin.StackedInline):
-    """For those who may view attempts: tracebacks tell of the machine."""
+    """Shown only to staff who may view attempts: tracebacks reveal details of the server."""
 
     model = WorkflowAttempt
     fields = ["outcome", "worker", "started_at", "ended_at", "error_code", "error_message", "trace"]
@@ -162,7 +162,7 @@ class WorkflowRunAdmin(UploadRecordAdmin):
         return super().get_queryset(request).defer("output_text", "config")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
-        """To see runs is not to read what they made of others' files."""
+        """Permission to list runs does not include reading results from other people's files."""
         run = super().get_object(request, object_id, from_field)
         if run is not None:
             principal = request.principal  # type: ignore[attr-defined]
@@ -219,7 +219,7 @@ class WorkflowRunAdmin(UploadRecordAdmin):
         *,
         done: str,
     ) -> None:
-        """How many it was, and what kept the others."""
+        """Apply `act` to each run; report the number of successes and every reason for refusal."""
         count, refused = 0, set()
         for run_id in list(chosen.values_list("id", flat=True)[:_MOST_AT_ONCE]):
             try:

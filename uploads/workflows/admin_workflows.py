@@ -1,4 +1,4 @@
-"""Workflows in the admin: they and their secrets are managed, runs are records to look at."""
+"""Workflows and their secrets in the admin."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ _AFTERWARDS = ["on_success", "consumes_file"]
 
 @admin.register(Workflow)
 class WorkflowAdmin(NoNulInFilters):
-    """To add one begins with choosing its task, which decides what the form asks for."""
+    """Adding a workflow starts with the choice of its task, which determines the form."""
 
     form = WorkflowForm
     list_display = ["name", "slug", "task_name", "is_active", "auto_start", "types"]
@@ -67,7 +67,7 @@ class WorkflowAdmin(NoNulInFilters):
         to_be_chosen = object_id is None if chosen is None else registry.find(chosen) is None
         if to_be_chosen:
             return self._choose_task(request, object_id)
-        if chosen is not None:  # Django's address for the form may not keep it
+        if chosen is not None:  # Django's form URL drops the parameter
             form_url = form_url or f"?{urlencode({'task': chosen})}"
         return super().changeform_view(request, object_id, form_url, extra_context)
 
@@ -92,7 +92,7 @@ class WorkflowAdmin(NoNulInFilters):
         return TemplateResponse(request, "admin/uploads/workflow/choose_task.html", context)
 
     def _task(self, request: HttpRequest, workflow: Workflow | None) -> TaskDefinition | None:
-        """The one that the address names, else the workflow's, if there is one of that name."""
+        """The task named in the URL, otherwise the workflow's own; None if it is not installed."""
         stored = workflow.task_name if workflow else ""
         return registry.find(request.GET.get("task") or stored)
 
@@ -158,7 +158,7 @@ class WorkflowAdmin(NoNulInFilters):
         objs: Any,
         request: HttpRequest,  # noqa: ARG002
     ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
-        """Those with runs stay, for these are records; of which there may be millions."""
+        """Workflows with runs cannot be deleted: runs are records, possibly millions of them."""
         kept = [
             f"The runs of {workflow}: switch it off instead, then nobody can start it."
             for workflow in objs
@@ -191,7 +191,7 @@ class WorkflowAdmin(NoNulInFilters):
 
 @admin.register(WorkflowSecret)
 class WorkflowSecretAdmin(NoNulInFilters):
-    """Keys and tokens: written, replaced, removed, never shown."""
+    """Keys and tokens can be added, replaced and removed, but are never shown."""
 
     form = SecretForm
     list_display = ["name", "description", "updated_at"]
@@ -236,7 +236,7 @@ class WorkflowSecretAdmin(NoNulInFilters):
         objs: Any,
         request: HttpRequest,  # noqa: ARG002
     ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
-        """Secrets that workflows name stay."""
+        """Secrets that a workflow uses cannot be deleted."""
         names = [str(secret) for secret in objs]
         kept = [
             f"The workflow {workflow}, whose configuration names {name}."

@@ -1,4 +1,4 @@
-"""Writes the events of runs. Call inside the transaction of the change."""
+"""Emits the events of runs. Call inside the transaction that changes the run."""
 
 from common.models import OutboxEvent
 from common.outbox.events import Subject, emit_event
@@ -8,7 +8,7 @@ from uploads.workflows import events
 
 
 def announce_run(event_type: str, run: WorkflowRun) -> OutboxEvent:
-    """One event for each end of a run: one that is retried may end again."""
+    """Emit one event each time a run ends; a retried run can end more than once."""
     return emit_event(
         event_type=event_type,
         idempotency_key=f"{run.id}#{run.attempt}",

@@ -1,6 +1,6 @@
-"""What an external runner answers: at once, or later at the run's result URL.
+"""The answer of an external runner: sent at once, or later to the run's result URL.
 
-A result file is not part of it: runners PUT its bytes to the result URL.
+A result file is not part of the answer: runners PUT its bytes to the result URL.
 """
 
 from typing import Annotated, Literal, Self
@@ -9,13 +9,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from uploads.workflows.errors import TaskFailed, TryAgain
 
-BODY_MAX = 8 * 1024 * 1024  # bytes of an answer: its longest text, whatever JSON escapes of it
-OUTPUT_TEXT_MAX = 2**20  # characters; what is longer belongs in a result file
+BODY_MAX = (
+    8 * 1024 * 1024
+)  # bytes of an answer: room for the longest text with every character escaped in JSON
+OUTPUT_TEXT_MAX = 2**20  # characters; longer text belongs in a result file
 MESSAGE_MAX = 1000  # characters
 
 
 def _without_nul(text: str) -> str:
-    """PostgreSQL's text holds no NUL."""
+    """Drop NUL characters, which PostgreSQL cannot store in text."""
     return text.replace("\x00", "\ufffd")
 
 
@@ -24,7 +26,7 @@ _Message = Annotated[_Text, Field(max_length=MESSAGE_MAX)]
 
 
 class _Strict(BaseModel):
-    """A member with a mistake in its name or type is refused, not ignored."""
+    """Unknown members and wrong types are refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -37,13 +39,13 @@ class RunnerError(_Strict):
 
 
 class RunnerAnswer(_Strict):
-    """How far a run is, or how it ended."""
+    """The progress of a run, or how it ended."""
 
     status: Literal["accepted", "progress", "completed", "failed"]
     percent: float | None = Field(default=None, ge=0, le=100)
     message: _Message = ""
     output_text: Annotated[_Text, Field(max_length=OUTPUT_TEXT_MAX)] = ""
-    error: RunnerError | None = None  # when, and only when, it failed
+    error: RunnerError | None = None  # present if and only if `status` is `failed`
     retry: bool = False  # whether another attempt may succeed
 
     @model_validator(mode="after")
@@ -57,7 +59,7 @@ class RunnerAnswer(_Strict):
         return self
 
     def failure(self) -> TaskFailed:
-        """How the run fails, when the status is `failed`."""
+        """The error that ends the run. Call only when `status` is `failed`."""
         assert self.error is not None  # noqa: S101 - see `_is_consistent`
         kind = TryAgain if self.retry else TaskFailed
         return kind(self.error.code, self.error.message)

@@ -1,4 +1,4 @@
-"""The workflows that a new portal offers: switched off until an administrator wants them."""
+"""The workflows that come with the portal: inactive until an administrator activates them."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ _OFFERED: list[dict[str, Any]] = [
 
 
 def install_builtin() -> list[Workflow]:
-    """Add, inactive, those whose slug is not taken: what is there stays as it is.
+    """Add those whose slug is not taken, as inactive. Existing workflows are not changed.
 
     Returns the workflows that were added.
     """

@@ -1,7 +1,7 @@
-"""What an external runner may do with a callback link: say how far it is, and how it ended.
+"""What an external runner may do with a callback link: report progress and the result.
 
-The link is the runner's only right. It is good for one attempt, until that is over: the first
-answer that ends it is the only one.
+The link is the runner's only credential. It is valid for one attempt, until the attempt ends; the
+first answer that ends the attempt is the only one accepted.
 """
 
 from collections.abc import Iterator
@@ -28,12 +28,12 @@ from uploads.workflows.results import (
 
 
 def check(token: str) -> None:
-    """To be called before a body is read. Raises NotFound `link_invalid`, Gone `attempt_over`."""
+    """Call before the body is read. Raises NotFound `link_invalid`, Gone `attempt_over`."""
     _attempt(token)
 
 
 def take_answer(token: str, answer: RunnerAnswer) -> None:
-    """Note progress, or end the attempt.
+    """Record progress, or end the attempt.
 
     Raises NotFound `link_invalid`, Gone `attempt_over`, InvalidInput `status_not_expected`, and,
     for text that is long enough for a file, what `take_result` raises.
@@ -48,7 +48,7 @@ def take_result(
 ) -> StoredResult:
     """Store a result file and complete the run with it.
 
-    Whatever goes wrong with the bytes leaves the attempt on, so that they may be sent again.
+    When something goes wrong with the bytes the attempt goes on, so that they can be sent again.
     Raises what `take_answer` and `store_result` raise, PayloadTooLarge `result_too_large`,
     Conflict `result_in_progress`, InvalidInput `body_incomplete`.
     """
@@ -85,10 +85,10 @@ def _complete_with_file(
 
 
 def _attempt(token: str) -> WorkflowRun:
-    """The run, if the attempt that the link is for is on. Raises NotFound, Gone."""
+    """The run whose current attempt the link belongs to. Raises NotFound, Gone."""
     run_id, lease_id = attempt_of(token)
     runs = WorkflowRun.objects.filter(id=run_id, status=RunStatus.RUNNING, lease_id=lease_id)
-    # One whose deadline has passed is over, although the sweep has yet to notice.
+    # An attempt is over once its deadline has passed, even before the sweep ends it.
     late = Q(is_handed_over=True, lease_expires_at__lte=Now())
     run = runs.exclude(late).select_related("workflow", "file").first()
     if run is None:
@@ -97,9 +97,9 @@ def _attempt(token: str) -> WorkflowRun:
 
 
 def _apply(token: str, run: WorkflowRun, answer: RunnerAnswer) -> bool:
-    """Whether the attempt was still on."""
+    """Apply the answer. Returns False when the attempt was over."""
     if answer.status == "progress":
-        return claims.note_answer(run, Progress(percent=answer.percent, message=answer.message))
+        return claims.record_progress(run, Progress(percent=answer.percent, message=answer.message))
     if answer.status == "completed":
         return _complete_with_text(token, run, answer.output_text)
     if answer.error is None:
@@ -113,7 +113,7 @@ def _apply(token: str, run: WorkflowRun, answer: RunnerAnswer) -> bool:
 
 
 def _complete_with_text(token: str, run: WorkflowRun, text: str) -> bool:
-    """Long text is a result file as well: events and pages have its beginning only."""
+    """Store long text as a result file too: events and pages show only its beginning."""
     if len(text) <= INLINE_OUTPUT:
         return claims.complete(run, output_text=text, is_cut=False, result=None)
     content = text.encode()
@@ -140,7 +140,7 @@ def check_result_size(size_bytes: int) -> None:
 
 
 def _make_way(run: WorkflowRun) -> None:
-    """Free what a request left that was cut off hard. Raises Conflict while one is being served."""
+    """Delete the bytes of an interrupted request. Raises Conflict while a request is sending."""
     if not run.result_key:
         return
     upload = UploadHandle(run.result_backend, run.result_key)
@@ -151,7 +151,7 @@ def _make_way(run: WorkflowRun) -> None:
 
 
 def _whole(blocks: Iterator[memoryview], size_bytes: int) -> Iterator[memoryview]:
-    """The same blocks. Raises InvalidInput when there is less in them than announced."""
+    """Pass the blocks on. Raises InvalidInput when they hold less than `size_bytes`."""
     received = 0
     for block in blocks:
         received += block.nbytes
@@ -164,7 +164,7 @@ def _whole(blocks: Iterator[memoryview], size_bytes: int) -> Iterator[memoryview
 
 
 def _refusal(token: str) -> Conflict | Gone:
-    """Why a result was not taken: the attempt is over, or another result came in between."""
+    """Why a result was refused: the attempt is over, or another request sent a result first."""
     try:
         _attempt(token)
     except Gone as exc:

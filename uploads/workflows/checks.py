@@ -1,4 +1,4 @@
-"""System checks of what the database says about workflows.
+"""System checks of the workflows in the database.
 
 They need the database, so they run where that is there: `manage.py check --database default`,
 `./doorito check`, which refuses them, and `./doorito up`, which does not: the portal does its
@@ -17,7 +17,7 @@ from uploads.workflows import registry
 
 @register(Tags.database)
 def check_workflows(databases: Any = None, **_: Any) -> list[CheckMessage]:
-    """Active workflows whose task is gone, or does not take their configuration any more."""
+    """Warn of active workflows whose task is not installed or rejects their configuration."""
     if not databases:
         return []
     try:

@@ -1,4 +1,4 @@
-"""The process of an attempt: confined, it runs the task and tells the worker how that goes.
+"""The process of one attempt: it runs the task, with limits, and reports to the worker.
 
 It has limits of its own (setrlimit(2)) and leads its process group, so that the worker can end it
 with all that it started.
@@ -37,19 +37,19 @@ from uploads.workflows.context import (
 from uploads.workflows.errors import TaskFailed, TryAgain
 from uploads.workflows.messages import (
     TRACEBACK_LENGTH,
+    AwaitingAnswer,
     Completed,
     Failed,
-    Last,
+    FinalMessage,
     Logged,
     Message,
     ProgressMade,
     Spent,
-    WentOn,
 )
 
-MOST_LINES = 1000  # of an attempt's log
+MOST_LINES = 1000  # log lines of one attempt
 _PROGRESS_PAUSE = 0.2  # seconds between two messages about progress
-_NICENESS = 5  # answering people comes before parsing their files
+_NICENESS = 5  # serving requests takes precedence over tasks
 
 _MILLIONTH = Decimal("0.000001")
 
@@ -66,7 +66,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Job:
-    """All that an attempt needs to know. `secrets` by the names that the configuration has."""
+    """Everything an attempt needs. `secrets` maps the names in the configuration to values."""
 
     run_id: UUID
     attempt: int
@@ -82,12 +82,12 @@ class Job:
 
 
 def main(job: Job, connection: socket.socket) -> None:
-    """Where the process begins. Its last message says how the attempt ended."""
+    """The entry point of the process. Its final message says how the attempt ended."""
     _confine(job.limits)
-    line = WorkerLine(connection)
-    last = _attempt(job, line)
-    line.flush()
-    line.send(last)
+    worker = WorkerConnection(connection)
+    last = _outcome(job, worker)
+    worker.flush()
+    worker.send(last)
     connection.close()
 
 
@@ -111,17 +111,17 @@ def _confine(limits: Limits) -> None:
 
 
 def _address_space() -> int:
-    """Bytes that the process has mapped already: what the fork server loaded (proc(5))."""
+    """Bytes of memory mapped so far, by what the fork server loaded (proc(5))."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()
 
 
-class WorkerLine:
-    """The process's end of the connection to the worker."""
+class WorkerConnection:
+    """Sends messages to the worker over the process's end of the socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._held: ProgressMade | None = None
+        self._unsent: ProgressMade | None = None
         self._progress_at = 0.0
         self._is_cancelled = False
 
@@ -129,15 +129,15 @@ class WorkerLine:
         self._connection.sendall(message.model_dump_json().encode() + b"\n")
 
     def progress(self, percent: float | None, message: str) -> None:
-        self._held = ProgressMade(percent=percent, message=_text(message, lengths.PROGRESS))
+        self._unsent = ProgressMade(percent=percent, message=_text(message, lengths.PROGRESS))
         if monotonic() - self._progress_at >= _PROGRESS_PAUSE:
             self.flush()
 
     def flush(self) -> None:
-        """Send what was held back of the progress."""
-        if self._held is not None:
-            self.send(self._held)
-            self._held = None
+        """Send the latest progress if it has not been sent yet."""
+        if self._unsent is not None:
+            self.send(self._unsent)
+            self._unsent = None
             self._progress_at = monotonic()
 
     def spend(self, amount: Decimal) -> None:
@@ -151,11 +151,11 @@ class WorkerLine:
 
 
 class _LogHandler(logging.Handler):
-    """Sends the beginning of a task's log to the worker."""
+    """Sends the first MOST_LINES lines of a task's log to the worker."""
 
-    def __init__(self, line: WorkerLine) -> None:
+    def __init__(self, worker: WorkerConnection) -> None:
         super().__init__()
-        self._line = line
+        self._worker = worker
         self._room = MOST_LINES
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -163,7 +163,7 @@ class _LogHandler(logging.Handler):
             return
         self._room -= 1
         text = self.format(record) if self._room else "The log is full; nothing more is kept."
-        self._line.send(
+        self._worker.send(
             Logged(
                 at=datetime.fromtimestamp(record.created, UTC),
                 level=record.levelname.lower()[: lengths.LOG_LEVEL],
@@ -172,18 +172,18 @@ class _LogHandler(logging.Handler):
         )
 
 
-def _logger(line: WorkerLine) -> logging.Logger:
+def _logger(worker: WorkerConnection) -> logging.Logger:
     logger = logging.getLogger("uploads.workflows.run")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    logger.addHandler(_LogHandler(line))
+    logger.addHandler(_LogHandler(worker))
     return logger
 
 
-def _attempt(job: Job, line: WorkerLine) -> Last:
-    """Run the task; the message that says how it ended."""
+def _outcome(job: Job, worker: WorkerConnection) -> FinalMessage:
+    """Run the task. Returns the message that says how it ended."""
     try:
-        return _worked(job, line)
+        return _run_task(job, worker)
     except TryAgain as exc:
         return _failed(
             exc.code,
@@ -200,24 +200,24 @@ def _attempt(job: Job, line: WorkerLine) -> Last:
         limit = job.limits.memory // 2**20
         return _failed("out_of_memory", f"The task needs more than {limit} MiB of memory.")
     except Exception as exc:
-        return _fault(exc, job.limits)
+        return _unexpected_failure(exc, job.limits)
 
 
-def _worked(job: Job, line: WorkerLine) -> Completed | WentOn:
+def _run_task(job: Job, worker: WorkerConnection) -> Completed | AwaitingAnswer:
     task = registry.get(job.task_name)
-    outcome = task.run(_context(job, line, task))
+    outcome = task.run(_context(job, worker, task))
     if isinstance(outcome, HandedOver):
-        return WentOn(seconds=outcome.seconds)
+        return AwaitingAnswer(seconds=outcome.seconds)
     return _completed(job, outcome)
 
 
 def _cause(error: TaskFailed) -> str:
-    """What a task had from elsewhere and put in its own words."""
+    """The traceback of the error that the task wrapped in its own; empty if there is none."""
     return "".join(traceback.format_exception(error)) if error.__cause__ else ""
 
 
-def _fault(error: Exception, limits: Limits) -> Failed:
-    """What a task did not foresee."""
+def _unexpected_failure(error: Exception, limits: Limits) -> Failed:
+    """The failure for an exception that the task did not handle."""
     details = traceback.format_exc()
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.EFBIG:
@@ -225,8 +225,8 @@ def _fault(error: Exception, limits: Limits) -> Failed:
         return _failed("result_too_large", f"A file of the task is larger than {most} MiB.")
     if number == errno.ENOSPC:
         return _failed("no_room", "The portal's disk is full.", may_retry=True, details=details)
-    said = f"The task stopped with an error of its own ({type(error).__name__})."
-    return _failed("task_error", said, may_retry=True, details=details)
+    message = f"The task stopped with an error of its own ({type(error).__name__})."
+    return _failed("task_error", message, may_retry=True, details=details)
 
 
 def _failed(
@@ -261,12 +261,12 @@ def _completed(job: Job, result: WorkflowResult) -> Completed:
 
 
 def _text(text: str, length: int) -> str:
-    """What JSON in UTF-8 can say: no half of a surrogate pair."""
+    """The first `length` characters, without lone surrogates, which UTF-8 cannot encode."""
     return text[:length].encode(errors="replace").decode()
 
 
 def _config(task: registry.TaskDefinition, values: dict[str, Any]) -> registry.TaskConfig:
-    """What is wrong with it may be no news for users: staff find it in the traceback."""
+    """The task's configuration. Only staff see what is invalid in it, in the traceback."""
     try:
         return registry.load_config(task, values)
     except InvalidInput as exc:
@@ -275,7 +275,7 @@ def _config(task: registry.TaskDefinition, values: dict[str, Any]) -> registry.T
         ) from exc
 
 
-def _context(job: Job, line: WorkerLine, task: registry.TaskDefinition) -> RunContext[Any]:
+def _context(job: Job, worker: WorkerConnection, task: registry.TaskDefinition) -> RunContext[Any]:
     end = monotonic() + job.limits.seconds
     return RunContext(
         run_id=job.run_id,
@@ -288,8 +288,8 @@ def _context(job: Job, line: WorkerLine, task: registry.TaskDefinition) -> RunCo
         folder=job.folder,
         seconds_left=lambda: end - monotonic(),
         callback_url=job.callback_url,
-        logger=_logger(line),
-        line=line,
+        logger=_logger(worker),
+        reporter=worker,
         opener=open_object,
         secrets=job.secrets,
     )

@@ -1,8 +1,8 @@
-"""A worker's side of runs: claim one, keep it, bring it to its end.
+"""The worker's side of runs: claim a run, renew its lease, end it.
 
-Every change is conditional on the attempt's lease, so that a worker which lost it writes nothing
-over another's. Leases are by the database's clock, for workers may be on several machines. Locks
-are taken in one order: the file's row, then the run's.
+Every change is conditional on the attempt's lease, so that a worker that lost its lease changes
+nothing. Leases use the database's clock, because workers may be on several machines. Rows are
+locked in one order: the file's, then the run's.
 """
 
 from collections.abc import Sequence
@@ -33,13 +33,15 @@ from uploads.models import (
 from uploads.workflows.announce import announce_run
 from uploads.workflows.input_files import consume_if_done
 from uploads.workflows.queue import MAX_CHAIN, accepts, enqueue, kick, kick_after_commit
-from uploads.workflows.results import StoredResult, discard_result, insert_result
+from uploads.workflows.results import LeaseLostError, StoredResult, discard_result, insert_result
 
-LEASE = timedelta(seconds=20)  # a worker that says nothing for so long is dead
-MAX_LOG_LINES = 1000  # of one attempt; what a task says beyond is dropped
-LONGEST_WAIT = timedelta(hours=6)  # that a failed attempt can ask for
+LEASE = timedelta(
+    seconds=20
+)  # a worker that does not renew its lease for this long is considered dead
+MAX_LOG_LINES = 1000  # of one attempt; further lines are dropped
+LONGEST_WAIT = timedelta(hours=6)  # between two attempts
 SWEEP_BATCH = 200
-_CLAIMS = 0x646F6F72  # of the advisory lock: claims take turns, so that limits are exact
+_CLAIMS = 0x646F6F72  # advisory lock: one claim at a time keeps concurrency limits exact
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,16 @@ class LogLine:
     at: datetime
     level: str
     message: str
-    id: UUID = field(default_factory=uuid7)  # so that telling it twice changes nothing
+    id: UUID = field(default_factory=uuid7)  # so that writing it twice changes nothing
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a running attempt has to tell since it last did. `percent` None: not known."""
+    """What is new since the last report of a running attempt. `percent` is None if unknown."""
 
     percent: float | None = None
     message: str = ""
-    cost: Decimal | None = None  # of the whole run, so that telling it twice changes nothing
+    cost: Decimal | None = None  # of the whole run, so that writing it twice changes nothing
     lines: Sequence[LogLine] = ()
 
 
@@ -68,7 +70,7 @@ class Failure:
     message: str
     traceback: str = ""
     may_retry: bool = False
-    retry_after: float | None = None  # seconds; None: as the schedule says
+    retry_after: float | None = None  # seconds; None to follow the schedule
     outcome: AttemptOutcome = AttemptOutcome.FAILED
 
 
@@ -91,13 +93,13 @@ _NEXT_DUE = """
 
 
 def claim(*, worker: str) -> WorkflowRun | None:
-    """The run that is due for longest and that no limit keeps, leased to the caller."""
+    """Lease the run that has been due longest and that no concurrency limit holds back."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIMS])
         run_id = _next_due()
-        while run_id is not None and not _lease(run_id=run_id, worker=worker):
-            run_id = _next_due()  # that one was cancelled just now
+        while run_id is not None and not _take_lease(run_id=run_id, worker=worker):
+            run_id = _next_due()  # the previous one was just cancelled
     if run_id is None:
         return None
     return WorkflowRun.objects.select_related(
@@ -117,7 +119,7 @@ def _next_due() -> UUID | None:
     return row[0] if row else None
 
 
-def _lease(*, run_id: UUID, worker: str) -> bool:
+def _take_lease(*, run_id: UUID, worker: str) -> bool:
     leased = WorkflowRun.objects.filter(id=run_id, status=RunStatus.PENDING).change(
         status=RunStatus.RUNNING,
         lease_id=uuid4(),
@@ -137,31 +139,37 @@ def _lease(*, run_id: UUID, worker: str) -> bool:
     return leased
 
 
-def keep(run: WorkflowRun, progress: Progress) -> bool | None:
-    """Prolong the lease and write down what is new; None when the lease is lost.
+def renew(run: WorkflowRun, progress: Progress) -> bool:
+    """Renew the lease and save the progress. Returns whether cancellation was requested.
 
-    Else whether the run is to be cancelled.
+    Raises LeaseLostError.
     """
     with transaction.atomic():
-        kept = _held(run).change(lease_expires_at=Now() + LEASE, **_progress_values(progress))
-        if not kept:
-            return None
+        renewed = _leased(run).change(lease_expires_at=Now() + LEASE, **_progress_values(progress))
+        if not renewed:
+            raise LeaseLostError
         _write_lines(run, progress.lines)
-        return _held(run).filter(cancel_requested_at__isnull=False).exists()
+        return _leased(run).filter(cancel_requested_at__isnull=False).exists()
 
 
 def hand_over(run: WorkflowRun, *, seconds: float) -> bool:
-    """An external runner works on: silence until the deadline is the attempt's failure."""
-    handed = _held(run).filter(cancel_requested_at=None)
+    """Leave the attempt to an external runner, which has `seconds` to answer.
+
+    A run whose cancellation was requested ends as cancelled instead. False when the lease is lost.
+    """
+    handed = _leased(run).filter(cancel_requested_at=None)
     return handed.change(
         is_handed_over=True, lease_expires_at=Now() + timedelta(seconds=seconds)
     ) or fail(run, _CANCELLED)
 
 
-def note_answer(run: WorkflowRun, progress: Progress) -> bool:
-    """What an external runner tells before its answer. The deadline stays."""
+def record_progress(run: WorkflowRun, progress: Progress) -> bool:
+    """Save the progress that an external runner reports. False when the attempt is over.
+
+    The runner's deadline does not move.
+    """
     with transaction.atomic():
-        noted = _held(run).change(**_progress_values(progress))
+        noted = _leased(run).change(**_progress_values(progress))
         if noted:
             _write_lines(run, progress.lines)
     return noted
@@ -170,32 +178,34 @@ def note_answer(run: WorkflowRun, progress: Progress) -> bool:
 def complete(
     run: WorkflowRun, *, output_text: str, is_cut: bool, result: StoredResult | None
 ) -> bool:
-    """The run's good end: result, event, the next of the chain, and the file if it is consumed.
+    """Complete the run: insert its result, emit the event, start the next workflow.
 
-    `is_cut`: there was more output than is given here. False when the lease is lost; then `result`
-    is no file and its bytes are the caller's to free.
+    A file that the workflow consumes is consumed once no other run is active on it.
+
+    `is_cut`: `output_text` is only the beginning of the output. Returns False when the lease is
+    lost; then `result` has no row, and the caller deletes its bytes.
     """
-    kept = _text(output_text, settings.PORTAL_WORKFLOW_OUTPUT_MAX)
+    stored = _storable_text(output_text, settings.PORTAL_WORKFLOW_OUTPUT_MAX)
     with transaction.atomic():
         file = IngestFile.objects.select_for_update().get(id=run.file_id)
-        if result is not None and not _is_still_its(run, result):
+        if result is not None and not _owns_result(run, result):
             return False
         if not _end(
             run,
             RunStatus.COMPLETED,
             progress_percent=100.0,
-            output_text=kept,
-            output_is_cut=is_cut or len(kept) < len(output_text),
+            output_text=stored,
+            output_is_cut=is_cut or len(stored) < len(output_text),
             error_code="",
             error_message="",
         ):
             return False
         if result is not None:
-            # The file's owner as of now: the run was read when it began.
+            # The file's current owner: `run` was read when the attempt began.
             made = insert_result(result, owner=file.uploaded_by)
             WorkflowRun.objects.filter(id=run.id).update(result_file=made, result_key="")
         _end_attempt(run, AttemptOutcome.COMPLETED)
-        ended = _reloaded(run)
+        ended = _reload(run)
         announce_run("workflow_run.completed", ended)
         _start_next(ended, file)
         consume_if_done(file.id)
@@ -203,38 +213,38 @@ def complete(
 
 
 def fail(run: WorkflowRun, failure: Failure) -> bool:
-    """The attempt's bad end; the run's too, unless it may be tried again. False: lease lost."""
+    """Fail the attempt, and the run too unless it can be retried. False when the lease is lost."""
     with transaction.atomic():
         IngestFile.objects.select_for_update().get(id=run.file_id)
-        current = _held(run).first()
+        current = _leased(run).first()
         if current is None:
             return False
         _end_attempt(run, failure.outcome, failure)
         error = {
-            "error_code": _text(failure.code, 64),
-            "error_message": _text(failure.message, lengths.ERROR_MESSAGE),
+            "error_code": _storable_text(failure.code, 64),
+            "error_message": _storable_text(failure.message, lengths.ERROR_MESSAGE),
         }
         if current.cancel_requested_at is not None:
             _end(run, RunStatus.CANCELLED)
         elif failure.may_retry and current.attempts_left > 0:
-            wait = _wait(current, failure)
-            _pend(run, wait=wait, **error)
+            wait = _retry_delay(current, failure)
+            _reschedule(run, wait=wait, **error)
             transaction.on_commit(lambda: kick(wait), robust=True)
             return True
         else:
             _end(run, RunStatus.FAILED, **error)
-            announce_run("workflow_run.failed", _reloaded(run))
+            announce_run("workflow_run.failed", _reload(run))
         consume_if_done(run.file_id)
     return True
 
 
 def release(run: WorkflowRun) -> bool:
-    """Give an attempt back that a stopping worker cut short; it does not count."""
+    """Give back an attempt that a stopping worker interrupted; it does not count as a try."""
     with transaction.atomic():
         IngestFile.objects.select_for_update().get(id=run.file_id)
-        if _held(run).filter(cancel_requested_at__isnull=False).exists():
+        if _leased(run).filter(cancel_requested_at__isnull=False).exists():
             return fail(run, _CANCELLED)
-        released = _pend(run, wait=timedelta(), attempts_left=F("attempts_left") + 1)
+        released = _reschedule(run, wait=timedelta(), attempts_left=F("attempts_left") + 1)
         if released:
             _end_attempt(run, AttemptOutcome.RELEASED)
             kick_after_commit()
@@ -242,7 +252,7 @@ def release(run: WorkflowRun) -> bool:
 
 
 def cancel(*, run_id: UUID) -> None:
-    """End a run that waits, or have the worker of one that runs end it."""
+    """End a pending run at once; ask the worker of a running one to end it."""
     with transaction.atomic():
         file_id = WorkflowRun.objects.values_list("file_id", flat=True).get(id=run_id)
         IngestFile.objects.select_for_update().get(id=file_id)
@@ -260,25 +270,25 @@ def cancel(*, run_id: UUID) -> None:
 
 
 def sweep() -> int:
-    """End the attempts whose worker died or whose runner was silent; how many it were."""
+    """End the attempts whose lease has expired. Returns how many were ended."""
     lost = WorkflowRun.objects.filter(
         status=RunStatus.RUNNING, lease_expires_at__lte=Now()
     ).order_by("lease_expires_at")[:SWEEP_BATCH]
-    return sum(_end_silent(run) for run in list(lost))
+    return sum(_end_expired(run) for run in list(lost))
 
 
-def _end_silent(run: WorkflowRun) -> bool:
-    """Fail the attempt unless it was heard of since it was listed."""
+def _end_expired(run: WorkflowRun) -> bool:
+    """Fail the attempt, unless its lease was renewed since it was listed."""
     with transaction.atomic():
         IngestFile.objects.select_for_update().get(id=run.file_id)
-        silent = _held(run).filter(lease_expires_at__lte=Now()).select_for_update()
-        ended = silent.exists() and fail(run, _silence(run))
+        silent = _leased(run).filter(lease_expires_at__lte=Now()).select_for_update()
+        ended = silent.exists() and fail(run, _expiry_failure(run))
     if ended and run.result_key:
         discard_result(run, run.result_key)
     return ended
 
 
-def _silence(run: WorkflowRun) -> Failure:
+def _expiry_failure(run: WorkflowRun) -> Failure:
     if run.is_handed_over:
         return Failure(
             "deadline_passed", "The external runner did not answer in time.", may_retry=True
@@ -292,18 +302,18 @@ def _silence(run: WorkflowRun) -> Failure:
     )
 
 
-def _is_still_its(run: WorkflowRun, result: StoredResult) -> bool:
-    """Whether nobody freed the bytes meanwhile; nobody can until the transaction ends."""
-    return _held(run).filter(result_key=result.stored.key).select_for_update().exists()
+def _owns_result(run: WorkflowRun, result: StoredResult) -> bool:
+    """Whether the result's bytes still belong to the run. Locks the run against their deletion."""
+    return _leased(run).filter(result_key=result.stored.key).select_for_update().exists()
 
 
-def _held(run: WorkflowRun) -> TimeStampedQuerySet:
-    """The run, if this attempt is still on."""
+def _leased(run: WorkflowRun) -> TimeStampedQuerySet:
+    """The run's row, matched only while this attempt holds the lease."""
     return WorkflowRun.objects.filter(id=run.id, status=RunStatus.RUNNING, lease_id=run.lease_id)
 
 
 def _end(run: WorkflowRun, status: RunStatus, **values: object) -> bool:
-    return _held(run).change(
+    return _leased(run).change(
         status=status,
         completed_at=Now(),
         lease_id=None,
@@ -313,8 +323,8 @@ def _end(run: WorkflowRun, status: RunStatus, **values: object) -> bool:
     )
 
 
-def _pend(run: WorkflowRun, *, wait: timedelta, **values: object) -> bool:
-    return _held(run).change(
+def _reschedule(run: WorkflowRun, *, wait: timedelta, **values: object) -> bool:
+    return _leased(run).change(
         status=RunStatus.PENDING,
         due_at=Now() + wait,
         lease_id=None,
@@ -328,9 +338,9 @@ def _end_attempt(run: WorkflowRun, outcome: AttemptOutcome, failure: Failure | N
     WorkflowAttempt.objects.filter(run=run, number=run.attempt).update(
         outcome=outcome,
         ended_at=Now(),
-        error_code=_text(failure.code, 64) if failure else "",
-        error_message=_text(failure.message, lengths.ERROR_MESSAGE) if failure else "",
-        traceback=_text(failure.traceback, 20_000) if failure else "",
+        error_code=_storable_text(failure.code, 64) if failure else "",
+        error_message=_storable_text(failure.message, lengths.ERROR_MESSAGE) if failure else "",
+        traceback=_storable_text(failure.traceback, 20_000) if failure else "",
     )
 
 
@@ -339,7 +349,7 @@ def _progress_values(progress: Progress) -> dict[str, object]:
     if progress.percent is not None:
         values["progress_percent"] = min(100.0, max(0.0, progress.percent))
     if progress.message:
-        values["progress_message"] = _text(progress.message, lengths.PROGRESS)
+        values["progress_message"] = _storable_text(progress.message, lengths.PROGRESS)
     if progress.cost is not None:
         values["cost"] = progress.cost
     return values
@@ -356,25 +366,25 @@ def _write_lines(run: WorkflowRun, lines: Sequence[LogLine]) -> None:
             attempt=run.attempt,
             at=line.at,
             level=line.level[: lengths.LOG_LEVEL],
-            message=_text(line.message, 2000),
+            message=_storable_text(line.message, 2000),
         )
         for line in lines[: max(0, MAX_LOG_LINES - written)]
     ]
     WorkflowLogLine.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def _wait(run: WorkflowRun, failure: Failure) -> timedelta:
-    """Until the next attempt: what the failure asks for, else by the schedule."""
+def _retry_delay(run: WorkflowRun, failure: Failure) -> timedelta:
+    """The time until the next attempt: what the failure asks for, otherwise the schedule's."""
     if failure.retry_after is not None:
         longest = LONGEST_WAIT.total_seconds()
         return timedelta(seconds=min(max(0.0, failure.retry_after), longest))
     schedule = settings.PORTAL_WORKFLOW_RETRY_SCHEDULE
-    made = max(1, run.workflow.max_attempts - run.attempts_left)
-    return timedelta(seconds=schedule[min(made, len(schedule)) - 1])
+    attempts_made = max(1, run.workflow.max_attempts - run.attempts_left)
+    return timedelta(seconds=schedule[min(attempts_made, len(schedule)) - 1])
 
 
 def _start_next(run: WorkflowRun, file: IngestFile) -> None:
-    """The workflow that follows; where it cannot, the run's log says why."""
+    """Start the workflow that follows, or write to the run's log why it cannot start."""
     following = run.workflow.on_success
     if following is None:
         return
@@ -396,12 +406,12 @@ def _start_next(run: WorkflowRun, file: IngestFile) -> None:
         _write_lines(run, [LogLine(timezone.now(), "warning", line)])
 
 
-def _reloaded(run: WorkflowRun) -> WorkflowRun:
+def _reload(run: WorkflowRun) -> WorkflowRun:
     return WorkflowRun.objects.select_related(
         "workflow__on_success", "file", "owner", "result_file"
     ).get(id=run.id)
 
 
-def _text(text: str, length: int) -> str:
-    """What PostgreSQL keeps: no NUL, no half of a surrogate pair, no more than there is room."""
+def _storable_text(text: str, length: int) -> str:
+    """The first `length` characters, without NUL and lone surrogates, which PostgreSQL refuses."""
     return text.replace("\x00", "\ufffd").encode(errors="replace").decode()[:length]

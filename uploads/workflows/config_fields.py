@@ -1,6 +1,6 @@
-"""The form fields of a task's configuration, made from its schema, and what is entered in them.
+"""Form fields for a task's configuration, made from its schema, and the values entered in them.
 
-What they let pass is checked by `registry.check_config`: they only have to be convenient.
+The fields are for convenience: `registry.check_config` checks the values.
 """
 
 import json
@@ -37,9 +37,10 @@ def config_fields(task: TaskDefinition, config: dict[str, Any]) -> dict[str, for
 
 
 def config_values(task: TaskDefinition, entered: dict[str, Any]) -> dict[str, Any]:
-    """What was entered, by the names above, in JSON's types: an empty field takes the default.
+    """The entered values by name, as JSON types. An empty field takes its default.
 
-    Text can be empty instead of a default that is not. What has no default is left out.
+    An empty text stays empty where the default is a text. Empty fields without a default are left
+    out.
     """
     values = {}
     for name, value in entered.items():
@@ -52,13 +53,13 @@ def config_values(task: TaskDefinition, entered: dict[str, Any]) -> dict[str, An
 
 
 def placed(place: str, message: str) -> tuple[str, str]:
-    """The field that an error of `check_config` is shown at, and what is shown."""
+    """The name of the field where an error of `check_config` is shown, and the message."""
     name, _, inside = place.partition(".")
     return name, f"{inside}: {message}" if inside else message
 
 
 class _NumberField(forms.DecimalField):
-    """Digit by digit, as JSON takes it: a float cannot say every amount, a Decimal is no JSON."""
+    """A number kept as text: a float cannot hold every amount, and JSON has no Decimal."""
 
     def clean(self, value: Any) -> str | None:
         number = super().clean(value)
@@ -66,14 +67,14 @@ class _NumberField(forms.DecimalField):
 
 
 class _TextField(forms.CharField):
-    """Text as it is meant: browsers end the lines of a form with CR LF."""
+    """Text with LF line ends: browsers send CR LF."""
 
     def to_python(self, value: Any) -> str:
         return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
 class _JSONDecoder(json.JSONDecoder):
-    """What is too deep or too long a number for Python is told as wrong JSON is."""
+    """Reports JSON that Python cannot read (too deep, number too long) as invalid JSON."""
 
     def decode(self, s: str, *args: Any) -> Any:
         try:
@@ -83,7 +84,7 @@ class _JSONDecoder(json.JSONDecoder):
 
 
 class _JSONField(forms.JSONField):
-    """Readable JSON, also after it was refused."""
+    """Shows indented JSON, and invalid input as it was entered."""
 
     empty_values = [None, ""]
 
@@ -100,16 +101,18 @@ _NUMBERS: dict[str, type[forms.IntegerField]] = {
 
 
 def _default(info: FieldInfo) -> Any:
-    """As JSON; None also where there is none."""
+    """The default as a JSON value; None if there is no default."""
     return to_jsonable_python(
         None if info.is_required() else info.get_default(call_default_factory=True)
     )
 
 
 def _described(own: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """The schema of one value: references followed, and of several kinds the one to be typed."""
+    """The schema of one value: references resolved; of several types, the one the user enters."""
     kinds = [kind for kind in own.get("anyOf", [own]) if kind.get("type") != "null"]
-    numbers = [kind for kind in kinds if kind.get("type") == "number"]  # a Decimal may be text too
+    numbers = [
+        kind for kind in kinds if kind.get("type") == "number"
+    ]  # a Decimal's schema also allows text
     if len(kinds) > 1 and not numbers:
         return {}
     chosen = (numbers or kinds)[0]
@@ -144,7 +147,7 @@ def _field(schema: dict[str, Any], *, stored: Any) -> forms.Field:
 
 
 def _secret_choices(stored: str | None) -> list[tuple[str, str]]:
-    """Those that there are, and the one that is named though it is gone."""
+    """All secrets, and the stored name even if that secret no longer exists."""
     names = set(WorkflowSecret.objects.values_list("name", flat=True))
     choices = [(name, name) for name in sorted(names)]
     if stored and stored not in names:

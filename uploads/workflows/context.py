@@ -1,4 +1,4 @@
-"""What a task is given, and what it gives back."""
+"""The input of a task, and its result."""
 
 import logging
 from collections.abc import Callable
@@ -10,24 +10,24 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-INLINE_OUTPUT = 16_384  # characters of output text; what is longer is a result file as well
+INLINE_OUTPUT = 16_384  # characters of output text; longer text is stored as a result file too
 
 
 def output_name(filename: str, workflow_slug: str) -> str:
-    """Of the result file that long output text becomes."""
+    """The name of the result file that holds long output text."""
     return f"{Path(filename).stem}.{workflow_slug}.txt"
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """The file that a run works on. `content_type` is what the bytes say; sizes in bytes."""
+    """The file that a run works on. `content_type` is detected from its bytes."""
 
     id: UUID
     filename: str
     content_type: str
     size_bytes: int
     sha256: str
-    url: str  # a signed link, good while the file is stored
+    url: str  # a signed link, valid while the file is stored
     metadata: dict[str, object]
     storage_key: str
     storage_backend: str = "local"
@@ -36,15 +36,15 @@ class InputFile:
 
 @dataclass(frozen=True)
 class PreviousResult:
-    """What the workflow that this one follows found out; of its file what is there."""
+    """The result of the workflow before this one. `file` is None if it made none or it is gone."""
 
     task_name: str
     output_text: str
     file: InputFile | None
 
 
-class Line(Protocol):
-    """The way to the worker, which writes everything down. Every call is cheap."""
+class Reporter(Protocol):
+    """Reports to the worker, which saves everything. Every call is cheap."""
 
     def progress(self, percent: float | None, message: str) -> None: ...
 
@@ -63,36 +63,36 @@ class RunContext[Config: BaseModel]:
     file: InputFile
     previous: PreviousResult | None
     config: Config
-    output_max: int  # characters of output text that are kept; more of it is said to be cut
+    output_max: int  # characters of output text that are kept; longer text is marked as cut
     folder: Path  # for temporary files and the result; removed after the attempt
     seconds_left: Callable[[], float]  # until the time limit
-    callback_url: str  # where an external runner reports to, for as long as this attempt is on
-    logger: logging.Logger  # kept with the run
-    line: Line
+    callback_url: str  # where an external runner sends its answer while this attempt lasts
+    logger: logging.Logger  # its lines are saved with the run
+    reporter: Reporter
     opener: Callable[[InputFile], BinaryIO]
     secrets: dict[str, str]
 
     def open(self) -> BinaryIO:
-        """The file's bytes, to be read as a stream; seekable."""
+        """Open the file's bytes as a seekable stream."""
         return self.opener(self.file)
 
     def open_previous(self) -> BinaryIO | None:
-        """The result file of the workflow that this one follows."""
+        """Open the result file of the workflow before this one; None if there is none."""
         if self.previous is None or self.previous.file is None:
             return None
         return self.opener(self.previous.file)
 
     def progress(self, percent: float | None, message: str = "") -> None:
-        """Tell who watches how far the work is, 0 to 100; None where that is not known."""
-        self.line.progress(percent, message)
+        """Report progress to users: 0 to 100 percent, None if unknown."""
+        self.reporter.progress(percent, message)
 
     def spend(self, amount: Decimal) -> None:
-        """Add to the run's cost, when it arises: it stays with the run even if the task fails."""
-        self.line.spend(amount)
+        """Add to the run's cost. Call it as costs arise: they count even if the task fails."""
+        self.reporter.spend(amount)
 
     def cancelled(self) -> bool:
-        """Whether somebody cancelled the run. One that does not ask is killed a little later."""
-        return self.line.cancelled()
+        """Whether the run was cancelled. A task that does not check is killed a little later."""
+        return self.reporter.cancelled()
 
     def secret(self, name: str) -> str:
         """The value of a secret that the configuration names (see `SecretName`)."""
@@ -101,15 +101,15 @@ class RunContext[Config: BaseModel]:
 
 @dataclass(frozen=True)
 class WorkflowResult:
-    """What a task found out. The file lies in the context's folder and is stored by the worker."""
+    """The result of a task. `file` is in the context's folder; the worker stores it."""
 
-    output_text: str = ""  # its beginning is kept, see `RunContext.output_max`
+    output_text: str = ""  # cut to `RunContext.output_max` characters
     file: Path | None = None
     filename: str = ""  # of the result file, as users see it
 
 
 @dataclass(frozen=True)
 class HandedOver:
-    """The work goes on elsewhere: whoever has the callback URL answers within `seconds`."""
+    """An external runner continues the work and answers at the callback URL within `seconds`."""
 
     seconds: float

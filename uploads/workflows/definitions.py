@@ -1,4 +1,4 @@
-"""Workflows as administrators define them: what is checked before one is saved."""
+"""Checks that a workflow must pass before it is saved."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,16 +14,18 @@ from uploads.workflows import registry
 from uploads.workflows.queue import MAX_CHAIN
 
 MAX_PATTERNS = 200
-_CHAINS = 0x63686169  # of the advisory lock: chains change one at a time, so that no loop comes
+_CHAINS = (
+    0x63686169  # key of the advisory lock: chains change one at a time, so that no loop arises
+)
 
 Problem = dict[str, str]  # the field and the message, as in `registry.check_config`
 
 
 def check(workflow: Workflow) -> None:
-    """Refuse what could not work; bring the configuration and the types into the kept form.
+    """Refuse a workflow that cannot work; normalise its configuration and its types.
 
-    To be called in the transaction that saves it. One that is not active may still lack what
-    somebody has to choose: required values, and secrets.
+    Call in the transaction that saves the workflow. Only an active workflow needs all required
+    values and secrets.
 
     Raises InvalidInput `workflow_invalid`, whose `errors` name the fields, those of the
     configuration as `config.<name>`.
@@ -37,9 +39,9 @@ def check(workflow: Workflow) -> None:
             _problem("is_active", f"There is no task {workflow.task_name!r} any more to be run.")
         )
     if problems:
-        said = "; ".join(f"{each['field']}: {each['message'].rstrip('.')}" for each in problems)
+        summary = "; ".join(f"{each['field']}: {each['message'].rstrip('.')}" for each in problems)
         raise InvalidInput(
-            "workflow_invalid", f"The workflow cannot work: {said}.", errors=problems
+            "workflow_invalid", f"The workflow cannot work: {summary}.", errors=problems
         )
 
 
@@ -53,7 +55,7 @@ def activate(*, workflow_id: UUID) -> None:
 
 
 def named_secrets(workflow: Workflow) -> dict[str, str]:
-    """The secrets that the configuration names, by its fields; it need not be valid."""
+    """Names of secrets in the configuration, by field. The configuration may be invalid."""
     task = registry.find(workflow.task_name)
     if task is None:
         return {}
@@ -65,7 +67,7 @@ def named_secrets(workflow: Workflow) -> dict[str, str]:
 
 
 def users_of_secret(name: str) -> list[Workflow]:
-    """The workflows whose configuration names a secret, by name."""
+    """The workflows whose configuration uses a secret, ordered by name."""
     workflows = Workflow.objects.order_by("name", "id")
     return [workflow for workflow in workflows if name in named_secrets(workflow).values()]
 
@@ -143,7 +145,7 @@ def _missing(workflow: Workflow, task: registry.TaskDefinition) -> list[str]:
 
 
 def _as_kept(task: registry.TaskDefinition, values: dict[str, Any]) -> dict[str, Any]:
-    """As `registry.check_config` gives it, for one that lacks something."""
+    """An incomplete configuration without its defaults, as `registry.check_config` returns it."""
     defaults = {
         name: to_jsonable_python(field.get_default(call_default_factory=True))
         for name, field in task.config.model_fields.items()

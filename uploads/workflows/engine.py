@@ -1,8 +1,8 @@
-"""Runs the runs: a worker claims what is due and looks after one attempt at a time.
+"""Executes runs: a worker claims due runs and supervises one attempt at a time.
 
-The task itself works in a process of its own (`uploads.workflows.process`). Here its lease is
-kept, its limits are enforced and what it says is written down. Whatever becomes of the attempt,
-the worker goes on with the next.
+The task runs in its own process (`uploads.workflows.process`). The worker renews the lease,
+enforces the limits and saves what the task reports. However an attempt ends, the worker continues
+with the next.
 """
 
 import logging
@@ -33,14 +33,14 @@ from uploads.workflows.claims import LEASE, Failure, LogLine, Progress
 from uploads.workflows.context import InputFile, PreviousResult
 from uploads.workflows.links import callback_link
 from uploads.workflows.messages import (
+    AwaitingAnswer,
     Completed,
     Failed,
-    Last,
+    FinalMessage,
     Logged,
-    News,
     ProgressMade,
+    ProgressMessage,
     Spent,
-    WentOn,
 )
 from uploads.workflows.process import TaskProcess
 from uploads.workflows.results import (
@@ -54,24 +54,24 @@ from uploads.workflows.results import (
 
 logger = logging.getLogger(__name__)
 
-BEAT = 1.0  # seconds between two looks at the process
-QUIET_BEAT = 3.0  # seconds until the lease is prolonged although there is nothing new
-CANCEL_GRACE = 5.0  # seconds that a cancelled task may take to end by itself
-STOP_GRACE = 3.0  # seconds that it may take when the worker stops
+BEAT = 1.0  # seconds to wait for messages before the limits are checked
+QUIET_BEAT = 3.0  # seconds until the lease is renewed when there is nothing new
+CANCEL_GRACE = 5.0  # seconds that a cancelled task has to end by itself
+STOP_GRACE = 3.0  # seconds that a task has when the worker stops
 EXIT_GRACE = 5.0  # seconds from a task's last message to its process's end
-PAUSE = 1.0  # seconds, while the database does not answer
+PAUSE = 1.0  # seconds between two tries while the database does not answer
 _BLOCK = 2**20
 
 MustStop = Callable[[], bool]
 
 
 def run_due(*, must_stop: MustStop) -> int:
-    """Run what is due until nothing is, or the worker must stop; how many attempts it were."""
+    """Execute due runs until none is left or the worker must stop. Returns their number."""
     made = 0
     worker = f"{socket.gethostname()}:{os.getpid()}"
     while not must_stop() and (run := claims.claim(worker=worker)):
-        if claims.is_any_due():  # for who has nothing to do
-            queue.kick()
+        if claims.is_any_due():
+            queue.kick()  # wakes an idle worker
         execute(run, must_stop=must_stop)
         made += 1
     return made
@@ -80,7 +80,7 @@ def run_due(*, must_stop: MustStop) -> int:
 def execute(run: WorkflowRun, *, must_stop: MustStop) -> None:
     """Make one attempt of a run that this worker has claimed.
 
-    Whatever is wrong with it, the worker can go on with the next.
+    Raises no error of the attempt, so that the worker can continue with the next run.
     """
     try:
         discard_unfinished(run)
@@ -90,20 +90,20 @@ def execute(run: WorkflowRun, *, must_stop: MustStop) -> None:
             _Attempt(run, job, must_stop=must_stop).make()
     except _CannotRunError as exc:
         claims.fail(run, exc.failure)
-    except _LostError:
+    except LeaseLostError:
         logger.warning("Run %s is not this worker's any more", run.id)
     except DATABASE_GONE:
         logger.exception("Run %s is left to the sweep", run.id)
         renew_connections()
     except Exception:
         logger.exception("Run %s: the attempt could not be made", run.id)
-        said = "The portal could not make the attempt; an administrator finds out why."
-        fault = Failure("portal_error", said, traceback=format_exc(), may_retry=True)
+        message = "The portal could not make the attempt; an administrator finds out why."
+        fault = Failure("portal_error", message, traceback=format_exc(), may_retry=True)
         claims.fail(run, fault)
 
 
 class _CannotRunError(Exception):
-    """The attempt cannot even begin."""
+    """The attempt cannot start."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -188,16 +188,12 @@ def _previous(run: WorkflowRun) -> PreviousResult | None:
     )
 
 
-class _LostError(Exception):
-    """The attempt is not this worker's any more, or could not be kept."""
-
-
-class _StoppedError(Exception):
+class _WorkerStopsError(Exception):
     """The worker must stop."""
 
 
-class _EndedError(Exception):
-    """The attempt must end, for want of time or because the run was cancelled."""
+class _MustEndError(Exception):
+    """The attempt must end: its time is up, or the run was cancelled."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.code)
@@ -205,131 +201,129 @@ class _EndedError(Exception):
 
 
 class _Attempt:
-    """One attempt, from the start of its process to what became of it."""
+    """One attempt, from the start of its process to its saved outcome."""
 
     def __init__(self, run: WorkflowRun, job: Job, *, must_stop: MustStop) -> None:
         self._run = run
         self._job = job
         self._must_stop = must_stop
-        self._news = Progress()  # what was not written down yet
-        self._cost = run.cost or Decimal(0)  # of the run; the attempt alone adds to it
+        self._unsaved = Progress()  # not saved yet
+        self._cost = run.cost or Decimal(0)  # of the whole run; only this attempt adds to it
         now = monotonic()
-        self._kept_at = now
+        self._renewed_at = now
         self._lease_end = now + LEASE.total_seconds()
         self._time_is_up_at = now + job.limits.seconds
         self._is_cancelled = False
         self._cancelled_at = 0.0
 
     def make(self) -> None:
-        """Raises _LostError."""
+        """Raises LeaseLostError."""
         process = TaskProcess(self._job)
         try:
-            self._see_through(process)
+            self._supervise(process)
         finally:
             process.end()
 
-    def _see_through(self, process: TaskProcess) -> None:
+    def _supervise(self, process: TaskProcess) -> None:
         try:
-            last = self._follow(process)
+            last = self._wait_for_end(process)
         except EOFError:
-            self._fail(_death(process.end(grace=EXIT_GRACE), self._job.limits))
-        except _EndedError as exc:
+            self._fail(_crash(process.end(grace=EXIT_GRACE), self._job.limits))
+        except _MustEndError as exc:
             process.end()
             self._fail(exc.failure)
-        except _StoppedError:
+        except _WorkerStopsError:
             self._stop(process)
         else:
             process.end(grace=EXIT_GRACE)
-            self._conclude(last)
+            self._finish(last)
 
     def _stop(self, process: TaskProcess) -> None:
-        """Give the attempt back, unless it is about to end anyhow."""
+        """Give the attempt back, unless the task ends within STOP_GRACE."""
         process.cancel()
-        last = self._last_words(process)
+        last = self._drain(process)
         process.end()
-        if isinstance(last, Completed | WentOn):
-            self._conclude(last)
+        if isinstance(last, Completed | AwaitingAnswer):
+            self._finish(last)
         else:
-            self._write(self._keep)
-            self._write(lambda: claims.release(self._run))
+            self._persist(self._renew)
+            self._persist(lambda: claims.release(self._run))
 
-    def _last_words(self, process: TaskProcess) -> Last | None:
-        """What a task says when it is asked to stop: what it has spent, for one."""
+    def _drain(self, process: TaskProcess) -> FinalMessage | None:
+        """Collect messages, such as costs, for STOP_GRACE seconds. None without a final one."""
         try:
             for message in process.messages(timeout=STOP_GRACE):
-                if isinstance(message, Last):
+                if isinstance(message, FinalMessage):
                     return message
-                self._note(message)
+                self._collect(message)
         except EOFError:
             return None
         return None
 
-    def _follow(self, process: TaskProcess) -> Last:
-        """Listen until the last message. Raises EOFError when the process ends without one."""
+    def _wait_for_end(self, process: TaskProcess) -> FinalMessage:
+        """Wait for the final message. Raises EOFError when the process ends without one."""
         while True:
             for message in process.messages(timeout=BEAT):
-                if isinstance(message, Last):
+                if isinstance(message, FinalMessage):
                     return message
-                self._note(message)
-            self._beat()
-            self._heed_cancel(process)
+                self._collect(message)
+            self._renew_if_due()
+            self._enforce_cancel(process)
             if monotonic() >= self._time_is_up_at:
-                raise _EndedError(_out_of_time(self._job.limits))
+                raise _MustEndError(_out_of_time(self._job.limits))
             if self._must_stop():
-                raise _StoppedError
+                raise _WorkerStopsError
 
-    def _note(self, message: News) -> None:
-        news = self._news
+    def _collect(self, message: ProgressMessage) -> None:
+        news = self._unsaved
         match message:
             case ProgressMade():
-                self._news = replace(news, percent=message.percent, message=message.message)
+                self._unsaved = replace(news, percent=message.percent, message=message.message)
             case Spent():
                 self._cost += message.amount
-                self._news = replace(news, cost=self._cost)
+                self._unsaved = replace(news, cost=self._cost)
             case Logged() if len(news.lines) < MOST_LINES:
                 line = LogLine(message.at, message.level, message.message)
-                self._news = replace(news, lines=(*news.lines, line))
+                self._unsaved = replace(news, lines=(*news.lines, line))
 
-    def _beat(self) -> None:
-        """Keep the lease, and write down what is new."""
-        quiet = monotonic() - self._kept_at
-        if quiet < (QUIET_BEAT if self._news == Progress() else BEAT):
+    def _renew_if_due(self) -> None:
+        """Renew the lease and save what is new, if enough time has passed."""
+        quiet = monotonic() - self._renewed_at
+        if quiet < (QUIET_BEAT if self._unsaved == Progress() else BEAT):
             return
         try:
-            self._keep()
+            self._renew()
         except DATABASE_GONE as exc:
             if monotonic() >= self._lease_end:
-                raise _LostError from exc
+                raise LeaseLostError from exc
             logger.warning("Run %s: the database does not answer: %s", self._run.id, exc)
             renew_connections()
 
-    def _keep(self) -> None:
-        answer = claims.keep(self._run, self._news)
-        if answer is None:
-            raise _LostError
+    def _renew(self) -> None:
+        cancel_requested = claims.renew(self._run, self._unsaved)
         release_connection()
-        self._news = Progress()
-        self._kept_at = monotonic()
-        self._lease_end = self._kept_at + LEASE.total_seconds()
-        if answer and not self._is_cancelled:
+        self._unsaved = Progress()
+        self._renewed_at = monotonic()
+        self._lease_end = self._renewed_at + LEASE.total_seconds()
+        if cancel_requested and not self._is_cancelled:
             self._is_cancelled = True
-            self._cancelled_at = self._kept_at
+            self._cancelled_at = self._renewed_at
 
-    def _heed_cancel(self, process: TaskProcess) -> None:
+    def _enforce_cancel(self, process: TaskProcess) -> None:
         if not self._is_cancelled:
             return
         process.cancel()
         if monotonic() - self._cancelled_at > CANCEL_GRACE:
-            raise _EndedError(Failure("cancelled", "The run was cancelled."))
+            raise _MustEndError(Failure("cancelled", "The run was cancelled."))
 
-    def _conclude(self, last: Last) -> None:
+    def _finish(self, last: FinalMessage) -> None:
         if not isinstance(last, Failed):
-            self._write(self._keep)
+            self._persist(self._renew)
         match last:
             case Failed():
                 self._fail(_failure(last))
-            case WentOn():
-                self._write(lambda: claims.hand_over(self._run, seconds=last.seconds))
+            case AwaitingAnswer():
+                self._persist(lambda: claims.hand_over(self._run, seconds=last.seconds))
             case Completed():
                 self._complete(last)
 
@@ -339,22 +333,20 @@ class _Attempt:
         except DooritoError as exc:
             self._fail(Failure(exc.code, exc.message, may_retry=True))
             return
-        except LeaseLostError as exc:
-            raise _LostError from exc
-        if not self._write(
+        if not self._persist(
             lambda: claims.complete(
                 self._run, output_text=last.output_text, is_cut=last.is_cut, result=result
             )
         ):
             if result is not None:
                 discard_result(self._run, result.stored.key)
-            raise _LostError
+            raise LeaseLostError
 
     def _stored(self, last: Completed) -> StoredResult | None:
         """Store the result file. Raises DooritoError, LeaseLostError."""
         if last.file is None:
             return None
-        with _opened(Path(last.file), self._job) as content:
+        with _open_result(Path(last.file), self._job) as content:
             return store_result(
                 self._run,
                 filename=fitting_name(last.filename),
@@ -365,25 +357,25 @@ class _Attempt:
     def _blocks(self, content: BinaryIO) -> Iterator[memoryview]:
         while block := content.read(_BLOCK):
             yield memoryview(block)
-            self._beat()
+            self._renew_if_due()
 
     def _fail(self, failure: Failure) -> None:
         run = self._run
         logger.warning(
             "Run %s, attempt %s: %s: %s", run.id, run.attempt, failure.code, failure.message
         )
-        self._write(self._keep)
-        if not self._write(lambda: claims.fail(self._run, failure)):
-            raise _LostError
+        self._persist(self._renew)
+        if not self._persist(lambda: claims.fail(self._run, failure)):
+            raise LeaseLostError
 
-    def _write[T](self, action: Callable[[], T]) -> T:
-        """Do what must not be left undone, for as long as the lease lasts."""
+    def _persist[T](self, action: Callable[[], T]) -> T:
+        """Call `action`, again while the database does not answer, until the lease ends."""
         while True:
             try:
                 return action()
             except DATABASE_GONE as exc:
                 if monotonic() >= self._lease_end:
-                    raise _LostError from exc
+                    raise LeaseLostError from exc
                 logger.warning("Run %s: the database does not answer: %s", self._run.id, exc)
                 time.sleep(PAUSE)
                 renew_connections()
@@ -403,8 +395,8 @@ def _out_of_time(limits: Limits) -> Failure:
     return Failure("time_limit", f"The run took longer than {limits.seconds:g} s.")
 
 
-def _death(code: int | None, limits: Limits) -> Failure:
-    """Why a process ended that did not say."""
+def _crash(code: int | None, limits: Limits) -> Failure:
+    """The failure for a process that ended without a final message."""
     if code == -signal.SIGXCPU:
         return _out_of_time(limits)
     how = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
@@ -414,8 +406,8 @@ def _death(code: int | None, limits: Limits) -> Failure:
 
 
 @contextmanager
-def _opened(path: Path, job: Job) -> Iterator[BinaryIO]:
-    """A result file. Raises DooritoError when it is no file of this attempt's folder."""
+def _open_result(path: Path, job: Job) -> Iterator[BinaryIO]:
+    """Open a result file. Raises DooritoError unless it is a file in this attempt's folder."""
     if not path.is_file() or not path.resolve().is_relative_to(job.folder.resolve()):
         raise DooritoError("task_error", "The task named a result file that is not there.")
     if path.stat().st_size > job.limits.file_size:
@@ -426,7 +418,7 @@ def _opened(path: Path, job: Job) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _folder(run: WorkflowRun) -> Iterator[Path]:
-    """A private folder for one attempt, gone with it."""
+    """A private folder for one attempt, removed after it."""
     folder = _folders() / str(run.lease_id)
     folder.mkdir(mode=0o700, parents=True)
     try:
@@ -436,7 +428,7 @@ def _folder(run: WorkflowRun) -> Iterator[Path]:
 
 
 def remove_leftover_folders() -> int:
-    """Of attempts whose worker was killed; how many it were."""
+    """Remove the folders of attempts whose worker was killed. Returns how many."""
     left = {UUID(path.name): path for path in _folders().glob("*-*-*-*-*")}
     running = WorkflowRun.objects.filter(status=RunStatus.RUNNING)
     held = set(running.values_list("lease_id", flat=True))

@@ -1,11 +1,11 @@
-"""How a task says that it failed. The message is for the user; it says what to do, if anything.
+"""The errors by which a task fails. The message tells the user what to do, if anything.
 
 Whatever else a task raises is a fault of the task: users learn its kind, staff read the traceback.
 """
 
 
 class TaskFailed(Exception):
-    """For good: another attempt would fail as well. `code` is stable."""
+    """A permanent failure: another attempt would fail too. `code` is stable."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -14,7 +14,7 @@ class TaskFailed(Exception):
 
 
 class TryAgain(TaskFailed):
-    """For now: another attempt may succeed, in `retry_after` seconds or after the usual wait."""
+    """A temporary failure: a retry may succeed, after `retry_after` seconds or the usual wait."""
 
     def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(code, message)

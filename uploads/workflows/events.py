@@ -1,4 +1,4 @@
-"""The payloads of the events of runs, as `uploads.events` has those of files."""
+"""The payloads of run events. (File events: `uploads.events`.)"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -27,7 +27,7 @@ class FileReference(Payload):
 
 
 class RunSnapshot(Payload):
-    """A workflow's run on a file, at its end."""
+    """A run of a workflow on a file, after it has ended."""
 
     id: UUID
     status: str

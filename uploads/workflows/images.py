@@ -1,4 +1,4 @@
-"""What all uses of Pillow share."""
+"""Shared by all code that uses Pillow."""
 
 import warnings
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def limited(*, pixels: int) -> Iterator[None]:
     usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
     try:
         with warnings.catch_warnings(), reading("an image", OSError):
-            warnings.filterwarnings("ignore", module="PIL")  # of odd, but harmless metadata
+            warnings.filterwarnings("ignore", module="PIL")  # about unusual but harmless metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             try:
                 yield

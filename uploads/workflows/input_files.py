@@ -1,4 +1,4 @@
-"""The file that runs are on: kept while they work, consumed when they are done."""
+"""The input file of runs: kept while they are active, consumed after them if asked for."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -16,9 +16,9 @@ def has_run(statuses: Collection[str]) -> Exists:
 
 
 def consume_if_done(file_id: UUID) -> None:
-    """Consume a file that a completed workflow is done with, once no run is active on it.
+    """Consume the file if a completed run asked for that and no run is active on it.
 
-    To be called at the end of a run, in the transaction that holds the file's row.
+    Call at the end of a run, in the transaction that locked the file's row.
     """
     runs = WorkflowRun.objects.filter(file_id=file_id)
     if (

@@ -1,4 +1,4 @@
-"""What runs leave behind, and when it goes. Every function does a bounded batch."""
+"""Removes what runs leave behind. Every function handles one bounded batch."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ BATCH = 200
 
 
 def remove_leftover_results() -> int:
-    """Free the bytes of results where a kill came between them and the end of their run."""
+    """Delete result bytes that never became a file because a process was killed."""
     left = WorkflowRun.objects.exclude(result_key="").filter(completed_at__isnull=False)
     runs = list(left.order_by("id")[:BATCH])
     for run in runs:

@@ -1,4 +1,4 @@
-"""Signed links by which external runners report back, each good for the attempt that it names."""
+"""Signed links with which external runners report back, each valid for one attempt."""
 
 from uuid import UUID
 

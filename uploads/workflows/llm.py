@@ -1,4 +1,4 @@
-"""The chat completions API as OpenAI made it and many servers speak it.
+"""A client of the OpenAI chat completions API, which many servers support.
 
 https://platform.openai.com/docs/api-reference/chat
 """
@@ -16,16 +16,16 @@ from common.webhooks.sending import USER_AGENT
 from uploads.workflows import outbound
 from uploads.workflows.errors import TaskFailed, TryAgain
 
-ANSWER_MAX = 16 * 2**20  # bytes of an answer in one piece, of an event, and of a streamed text
-STREAM_MAX = 256 * 2**20  # bytes of a stream: hundreds for each token
-BYTES_PER_TOKEN = 4  # of English and of most code; other scripts have more bytes for a character
+ANSWER_MAX = 16 * 2**20  # bytes of a whole answer, of one event, and of a streamed text
+STREAM_MAX = 256 * 2**20  # bytes of a stream, which takes hundreds for each token
+BYTES_PER_TOKEN = 4  # for English and most code; other scripts need more bytes for a character
 MALFORMED = "answer_malformed"
 
-_OVERLOADED = (408, 409, 425)  # and 429 and 5xx: the same request may pass later
+_OVERLOADED = (408, 409, 425)  # besides 429 and 5xx: the same request may succeed later
 
 
 class _Lenient(BaseModel):
-    """Servers add members of their own, and null for those that they leave out."""
+    """Ignores unknown members and treats null as absent, because servers send both."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -38,7 +38,7 @@ class _Lenient(BaseModel):
 
 
 class Usage(_Lenient):
-    """Tokens as the server counted, and charges, them."""
+    """Tokens as counted, and charged, by the server."""
 
     prompt_tokens: int = Field(ge=0, le=10**9)
     completion_tokens: int = Field(ge=0, le=10**9)
@@ -50,8 +50,8 @@ class _Message(_Lenient):
 
 
 class _Choice(_Lenient):
-    message: _Message = _Message()  # of an answer in one piece
-    delta: _Message = _Message()  # of a part of a streamed one
+    message: _Message = _Message()  # in a whole answer
+    delta: _Message = _Message()  # in one event of a streamed answer
     finish_reason: str | None = None
 
 
@@ -60,7 +60,7 @@ class _Completion(_Lenient):
     usage: Any = None
 
     def counted(self) -> Usage | None:
-        """The usage, when it tells: parts of a stream may hold an empty one."""
+        """The usage; None if it is missing or incomplete, as in most events of a stream."""
         try:
             return Usage.model_validate(self.usage)
         except ValidationError:
@@ -69,13 +69,13 @@ class _Completion(_Lenient):
 
 @dataclass
 class Answer:
-    """What has come of an answer so far; what came before a failure stays here, for the bill."""
+    """The part of an answer received so far. It survives a failure, to compute the cost."""
 
     parts: list[str] = field(default_factory=list)
     usage: Usage | None = None
     finish_reason: str | None = None
     refusal: str = ""
-    is_begun: bool = False  # whether the server took the request: it may charge for it
+    is_begun: bool = False  # the server accepted the request and may charge for it
     size: int = 0  # characters of the text
 
     @property
@@ -104,14 +104,14 @@ def complete(
     answer: Answer,
     on_part: Callable[[Answer], None],
 ) -> None:
-    """Ask once and fill `answer`; `on_part` is called after each part of a streamed one.
+    """Send one request and fill `answer`. `on_part` is called after each part of a stream.
 
     Raises TaskFailed or TryAgain, whose messages do not hold the key, and what the client raises.
     """
     headers = {"User-Agent": USER_AGENT, "Accept": "application/json, text/event-stream"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    base = httpx.URL(base_url)  # its query, if any, stays: some servers want a version there
+    base = httpx.URL(base_url)  # its query, if any, is kept: some servers need a version there
     url = base.copy_with(path=f"{base.path.rstrip('/')}/chat/completions")
     with client.stream("POST", url, headers=headers, json=request) as response:
         if response.status_code != httpx.codes.OK:
@@ -151,7 +151,7 @@ def _read_stream(
 
 
 def events(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The data of server-sent events, as far as they are whole.
+    """The data of server-sent events. An incomplete event at the end is dropped.
 
     https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
     """
@@ -170,7 +170,7 @@ def events(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines that end in LF or CRLF; one that does not end is cut, and nobody's."""
+    """Lines that end in LF or CRLF. An unfinished last line is dropped."""
     rest = bytearray()
     for block in blocks:
         *whole, last = block.split(b"\n")
@@ -186,41 +186,44 @@ def _parsed(content: bytes, key: str) -> _Completion:
     try:
         return _Completion.model_validate_json(content)
     except ValidationError as exc:
-        # Some servers begin a stream with 200 and then say what is wrong.
-        told = _told(content)
-        message = f"The server says: {outbound.said(told, key)}" if told else "It is not valid."
+        # Some servers answer 200 and then send an error in the stream.
+        error = _error_message(content)
+        message = (
+            f"The server says: {outbound.excerpt(error, key)}" if error else "It is not valid."
+        )
         raise TryAgain(MALFORMED, f"The server's answer is no completion. {message}") from exc
 
 
 def _refusal(response: httpx.Response, key: str) -> TaskFailed:
-    """What an answer with another status than 200 means for the run."""
+    """The failure for an answer whose status is not 200."""
     status = response.status_code
-    told = outbound.said(_told(outbound.head(response)) or f"status {status}", key)
+    message = _error_message(outbound.head(response)) or f"status {status}"
+    shown = outbound.excerpt(message, key)
     if 300 <= status < 400:
         return TaskFailed("redirect_refused", "The server redirects; set its final base_url.")
     if status == 429:
         return TryAgain(
             "rate_limited",
-            f"The server wants fewer requests: {told}",
+            f"The server wants fewer requests: {shown}",
             retry_after=outbound.retry_after(response),
         )
     if status in _OVERLOADED or status >= 500 or status < 300:
         return TryAgain(
             "llm_unavailable",
-            f"The server cannot answer now: {told}",
+            f"The server cannot answer now: {shown}",
             retry_after=outbound.retry_after(response),
         )
     if status in (401, 403):
-        return TaskFailed("llm_refused_key", f"The server refuses the key: {told}")
+        return TaskFailed("llm_refused_key", f"The server refuses the key: {shown}")
     if status == 404:
         return TaskFailed(
-            "llm_not_found", f"There is no such model, or no such API at base_url: {told}"
+            "llm_not_found", f"There is no such model, or no such API at base_url: {shown}"
         )
-    return TaskFailed("llm_refused", f"The server refuses the request: {told}")
+    return TaskFailed("llm_refused", f"The server refuses the request: {shown}")
 
 
-def _told(content: bytes) -> str:
-    """The message of an error: `{"error": {"message": …}}`, or another program's page."""
+def _error_message(content: bytes) -> str:
+    """The message in `{"error": {"message": …}}`, otherwise the beginning of the content."""
     try:
         error = json.loads(content)["error"]
         return str(error["message"] if isinstance(error, dict) else error)

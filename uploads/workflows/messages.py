@@ -1,4 +1,4 @@
-"""What the process of an attempt says to its worker: JSON, checked before anything is believed."""
+"""Messages from the process of an attempt to its worker: JSON that the worker validates."""
 
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -8,33 +8,33 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 from common import lengths
 
 TRACEBACK_LENGTH = 20_000
-OUTPUT_LENGTH = 2**20  # characters; settings have less
+OUTPUT_LENGTH = 2**20  # characters; the settings allow at most this
 
 
-class _Said(BaseModel):
+class _Base(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class ProgressMade(_Said):
+class ProgressMade(_Base):
     kind: Literal["progress"] = "progress"
     percent: float | None
     message: Annotated[str, Field(max_length=lengths.PROGRESS)]
 
 
-class Spent(_Said):
+class Spent(_Base):
     kind: Literal["spent"] = "spent"
     amount: Annotated[Decimal, Field(ge=0, lt=10**12, max_digits=18, decimal_places=6)]
 
 
-class Logged(_Said):
+class Logged(_Base):
     kind: Literal["log"] = "log"
     at: AwareDatetime
     level: Annotated[str, Field(max_length=lengths.LOG_LEVEL)]
     message: Annotated[str, Field(max_length=lengths.LOG_LINE)]
 
 
-class Completed(_Said):
-    """The task's good end. `file` is the path of the result, in the attempt's folder."""
+class Completed(_Base):
+    """The task succeeded. `file` is the path of the result in the attempt's folder."""
 
     kind: Literal["completed"] = "completed"
     output_text: Annotated[str, Field(max_length=OUTPUT_LENGTH)]
@@ -43,14 +43,14 @@ class Completed(_Said):
     filename: str
 
 
-class WentOn(_Said):
-    """The work goes on elsewhere; the answer is due in so many seconds."""
+class AwaitingAnswer(_Base):
+    """An external runner continues the work; its answer is due within `seconds`."""
 
     kind: Literal["handed_over"] = "handed_over"
     seconds: Annotated[float, Field(gt=0, le=30 * 86_400)]
 
 
-class Failed(_Said):
+class Failed(_Base):
     kind: Literal["failed"] = "failed"
     code: Annotated[str, Field(max_length=lengths.ERROR_CODE)]
     message: Annotated[str, Field(max_length=lengths.ERROR_MESSAGE)]
@@ -59,9 +59,9 @@ class Failed(_Said):
     retry_after: float | None = None  # seconds
 
 
-News = ProgressMade | Spent | Logged
-Last = Completed | WentOn | Failed
-Message = News | Last
+ProgressMessage = ProgressMade | Spent | Logged
+FinalMessage = Completed | AwaitingAnswer | Failed
+Message = ProgressMessage | FinalMessage
 
 _message: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 

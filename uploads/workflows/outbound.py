@@ -1,4 +1,4 @@
-"""Requests that tasks make to URLs of their configuration, and how they fail."""
+"""Requests of tasks to configured URLs, and their failures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from common.net.guarded_http import CONNECT_TIMEOUT
 from common.webhooks import sending
 from uploads.workflows.errors import TaskFailed, TryAgain
 
-HEAD = 64 * 1024  # bytes of an answer that says what is wrong
-SAID_LENGTH = 300  # characters of another program's message that are shown
+HEAD = 64 * 1024  # bytes of an error response that are read
+EXCERPT_LENGTH = 300  # characters of a message from another program
 HIDDEN = "(hidden)"
-MARGIN = 2.0  # seconds that are left of a run to write down how its request ended
+MARGIN = 2.0  # seconds reserved to report how the request ended
 _NOT_PUBLIC = "url_not_public"
-# Without the address: those whose file it is need not know the inside of the network.
+# Without the address: a file's owner must not learn about the internal network.
 _ADDRESS_REFUSED = (
     "The portal does not connect to this server, because its address is not public. An "
     "administrator can admit it by PORTAL_WEBHOOK_ALLOWED_CIDRS."
@@ -27,7 +27,7 @@ _ADDRESS_REFUSED = (
 
 
 def _url(value: str) -> str:
-    """A name that does not resolve now is no mistake of the configuration: each run looks again."""
+    """Check a configured URL. The host may be unresolvable now: each run resolves it."""
     try:
         target = ssrf.parse_url(value)
     except InvalidInput as exc:
@@ -45,9 +45,9 @@ Url = Annotated[str, Field(max_length=lengths.URL), AfterValidator(_url)]
 
 @contextmanager
 def requests(*, silence: float, total: float) -> Iterator[httpx.Client]:
-    """A client whose failures, in the block, are those of a task. Times are in seconds.
+    """A client whose errors inside the block become task failures. Times are in seconds.
 
-    `silence` is the longest that the other side may say nothing, `total` what is left of the run.
+    `silence` is the longest time without data, `total` is the time left of the run.
     """
     try:
         total = max(total - MARGIN, MARGIN)
@@ -60,11 +60,11 @@ def requests(*, silence: float, total: float) -> Iterator[httpx.Client]:
     except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
         raise TryAgain("unreachable", _why_unreachable(exc)) from exc
     except httpx.TimeoutException as exc:
-        told = f"The server did not answer within {min(silence, total):g} seconds."
-        raise TryAgain("no_answer", told) from exc
+        message = f"The server did not answer within {min(silence, total):g} seconds."
+        raise TryAgain("no_answer", message) from exc
     except httpx.RemoteProtocolError as exc:
-        said = "The answer is cut, or not valid HTTP."
-        raise TryAgain("answer_malformed", said) from exc
+        message = "The answer is cut, or not valid HTTP."
+        raise TryAgain("answer_malformed", message) from exc
     except httpx.TransportError as exc:
         raise TryAgain("unreachable", "The connection to the server was lost.") from exc
     except guarded_httpx.AnswerTooLarge as exc:
@@ -72,12 +72,12 @@ def requests(*, silence: float, total: float) -> Iterator[httpx.Client]:
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """The seconds that the server asks to wait."""
+    """The seconds that the server asks to wait (Retry-After)."""
     return sending.retry_after_seconds(response.headers.get("retry-after"))
 
 
 def head(response: httpx.Response) -> bytes:
-    """As much of an error's body as comes: its status has decided already."""
+    """The beginning of an error response. A broken body is no further error."""
     received = bytearray()
     try:
         for block in guarded_httpx.blocks(response, limit=HEAD):
@@ -88,25 +88,25 @@ def head(response: httpx.Response) -> bytes:
 
 
 def header_value(secret: str) -> str:
-    """A secret that goes into a header. Raises TaskFailed when it cannot, without showing it."""
+    """A secret as a header's value. Raises TaskFailed, without the secret, if it is not valid."""
     value = secret.strip()
     if not value or not value.isascii() or not value.isprintable():
         raise TaskFailed("secret_invalid", "The secret must be one line of ASCII characters.")
     return value
 
 
-def said(text: str, *secrets: str) -> str:
-    """The beginning of what another program said, on one line, without the secrets in it."""
+def excerpt(text: str, *secrets: str) -> str:
+    """The beginning of another program's message, on one line, with secrets hidden."""
     for secret in filter(None, secrets):
         text = text.replace(secret, HIDDEN)
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= SAID_LENGTH else f"{line[:SAID_LENGTH]}…"
+    return line if len(line) <= EXCERPT_LENGTH else f"{line[:EXCERPT_LENGTH]}…"
 
 
 def _why_unreachable(error: httpx.ConnectError | httpx.ConnectTimeout) -> str:
     target = ssrf.parse_url(str(error.request.url))
     cause = TimeoutError() if isinstance(error, httpx.TimeoutException) else error
-    return said(
+    return excerpt(
         faults.explain(
             cause,
             phase=faults.Phase.CONNECTING,

@@ -1,4 +1,6 @@
-"""What staff need: a workflow's configuration binds everybody, tracebacks tell of the machine."""
+"""Permissions of staff: a workflow's configuration concerns all users, and tracebacks reveal
+details of the server.
+"""
 
 CHANGE_WORKFLOWS = "uploads.change_workflow"
 SEE_TRACEBACKS = "uploads.view_workflowattempt"

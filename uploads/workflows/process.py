@@ -1,11 +1,11 @@
-"""A task's attempt in a process of its own: what it breaks is its own.
+"""Runs each attempt in its own process, so that a crash affects nothing else.
 
-The process is forked from a fork server, which has loaded everything and runs nothing, so that
-starting one costs milliseconds and inherits neither threads nor connections. It is killed when
-the worker dies: the fork server ends with the worker, and the kernel kills the server's children.
+The process is forked from a fork server, which has loaded all modules but runs nothing else, so
+that a start takes milliseconds and inherits neither threads nor connections. The process dies with
+the worker: the fork server ends with the worker, and the kernel kills the server's children.
 
-What the process says is JSON in lines, never pickles, and is never waited for: a parser that an
-upload has taken over gains nothing in the worker by it.
+Messages are lines of JSON, never pickles, and the worker never blocks on them: a parser that a
+malicious file has taken over gains nothing in the worker.
 """
 
 import multiprocessing
@@ -24,7 +24,7 @@ _BLOCK = 2**18
 
 
 class TaskProcess:
-    """The worker's end of an attempt's process."""
+    """The worker's handle of an attempt's process."""
 
     def __init__(self, job: Job) -> None:
         context = _fork_server()
@@ -36,36 +36,41 @@ class TaskProcess:
         theirs.close()
 
     def messages(self, *, timeout: float) -> Iterator[Message]:
-        """What the process says within `timeout` seconds. Raises EOFError when it has ended."""
+        """The messages of the next `timeout` seconds. Raises EOFError at the process's end."""
         end = monotonic() + timeout
         while (left := end - monotonic()) > 0:
             self._socket.settimeout(left)
             try:
-                said = self._socket.recv(_BLOCK)
-                *lines, self._rest = (self._rest + said).split(b"\n")
+                received = self._socket.recv(_BLOCK)
+                *lines, self._rest = (self._rest + received).split(b"\n")
                 yield from map(decode, lines)
             except TimeoutError:
                 return
             except (OSError, ValueError) as exc:
                 raise EOFError("the process ended, or says what is no message") from exc
-            if not said or len(self._rest) > _MESSAGE_MAX:
+            if not received or len(self._rest) > _MESSAGE_MAX:
                 raise EOFError("the process ended, or says what is no message")
 
     def cancel(self) -> None:
-        """Tell the task that the run was cancelled; it may look."""
+        """Notify the task that the run was cancelled; the task may check for it."""
         try:
             self._socket.send(b"c", socket.MSG_DONTWAIT)
         except OSError:
             return  # it has ended
 
     def end(self, *, grace: float = 0.0) -> int | None:
-        """The exit code, below 0 for a signal. What runs after `grace` seconds is killed."""
+        """Kill the process and its children after `grace` seconds. Returns the exit code.
+
+        Below 0 is the number of a signal.
+        """
         self._process.join(grace)
         if self._process.pid is not None and not self._is_ended:
             try:
-                os.killpg(self._process.pid, signal.SIGKILL)  # and what it started, if it has ended
+                os.killpg(
+                    self._process.pid, signal.SIGKILL
+                )  # also kills its children if it has ended
             except ProcessLookupError:
-                self._process.kill()  # it leads no group yet, or has ended alone
+                self._process.kill()  # it has no group yet, or ended without children
             self._process.join()
             self._is_ended = True
         self._socket.close()

@@ -1,7 +1,7 @@
-"""Runs on their way to a worker: inserted, hinted at, taken back.
+"""The queue of runs: insert them, wake a worker, cancel them.
 
-Celery's messages may be lost, so a kick carries nothing and promises nothing: the rows say what
-is due, and the sweep finds what a lost kick left.
+Celery messages can be lost, so a kick carries no data and is only a hint: the rows say what is
+due, and the sweep finds runs whose kick was lost.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,26 +24,26 @@ from uploads.models import (
     WorkflowRun,
 )
 
-MAX_CHAIN = 20  # workflows one after the other, should a loop have come about
-MAX_KICKS = 16  # for one transaction: a worker that is awake goes on until nothing is due
+MAX_CHAIN = 20  # workflows in a row, in case a loop exists
+MAX_KICKS = 16  # per transaction: an awake worker continues until nothing is due
 
-# Sends the message that makes a worker look for due runs, in so many seconds.
+# Sends the message that makes a worker look for due runs, after a delay in seconds.
 Sender = Callable[[float], None]
 _senders: list[Sender] = []
 
 
 def install(sender: Sender) -> None:
-    """Name the one way to send kicks. The composition does it; services know no queue."""
+    """Set how kicks are sent. Called at startup, so that services do not depend on Celery."""
     _senders[:] = [sender]
 
 
 def kick(wait: timedelta = timedelta()) -> None:
-    """Let a worker look for due runs, at once or after a while."""
+    """Make a worker look for due runs, at once or after `wait`."""
     _senders[0](wait.total_seconds())
 
 
 def kick_after_commit(runs: int = 1) -> None:
-    """Hint at so many new runs once they can be seen. A hint that fails costs a sweep's time."""
+    """Kick once for each new run, after the commit. If a kick fails, the sweep starts the run."""
     for _ in range(min(runs, MAX_KICKS)):
         transaction.on_commit(kick, robust=True)
 
@@ -57,10 +57,10 @@ def enqueue(
     previous: WorkflowRun | None = None,
     config: dict[str, Any] | None = None,
 ) -> WorkflowRun | None:
-    """A new run; None when one of this workflow is active on the file already.
+    """Insert a run. Returns None when a run of this workflow is already active on the file.
 
-    To be called in a transaction that holds the file's row, so that it does not expire meanwhile,
-    and that asks for `kick_after_commit`.
+    Call in a transaction that has locked the file's row, so that the file cannot expire meanwhile,
+    and then call `kick_after_commit`.
     """
     run = _new_run(workflow, file, trigger=trigger, started_by=started_by)
     if previous is not None:
@@ -72,14 +72,14 @@ def enqueue(
     due_at = WorkflowRun.objects.filter(id=run.id).values_list("due_at", flat=True).first()
     if due_at is None:
         return None
-    run.due_at = due_at  # as the database's clock had it
+    run.due_at = due_at  # set by the database's clock
     return run
 
 
 def enqueue_all(workflow: Workflow, files: Iterable[IngestFile], *, started_by: User) -> int:
-    """A new run for each file that the workflow accepts and is not at already; how many.
+    """Insert a run for each accepted file without an active run. Returns how many.
 
-    To be called as `enqueue`.
+    Call it like `enqueue`.
     """
     runs = [
         _new_run(workflow, file, trigger=RunTrigger.USER, started_by=started_by)
@@ -106,7 +106,7 @@ def _new_run(
     )
 
 
-# As text, since it runs with every file that is stored.
+# Plain SQL for speed, because it runs for every stored file.
 _RULES = """
     SELECT * FROM workflow
     WHERE is_active AND auto_start
@@ -116,9 +116,9 @@ _RULES = """
 
 
 def auto_start(file: IngestFile) -> None:
-    """Start what the rules say of a file that is just being stored, in its transaction.
+    """Start the workflows whose rules match a new file, in the transaction that stores the file.
 
-    Rules are about uploads: what a workflow made starts nothing, or rules would feed themselves.
+    Rules apply to uploads only. Results start nothing, because rules could then loop.
     """
     if file.is_result:
         return
@@ -132,7 +132,7 @@ def accepts(workflow: Workflow, file: IngestFile) -> bool:
 
 
 def cancel_all(file: IngestFile) -> None:
-    """Take back what is to be done with a file that goes; what runs is told to stop."""
+    """Cancel the pending runs of a file that is being deleted; ask running ones to stop."""
     runs = WorkflowRun.objects.filter(file=file)
     without_worker = runs.filter(
         Q(status=RunStatus.PENDING) | Q(status=RunStatus.RUNNING, is_handed_over=True)

@@ -1,4 +1,4 @@
-"""The tasks that workflows can be made of: registered by name, each with what it accepts.
+"""The registered tasks that workflows can run, by name.
 
 An app registers its tasks by importing their module in its AppConfig's `ready`.
 """
@@ -20,22 +20,22 @@ from uploads.workflows.context import HandedOver, RunContext, WorkflowResult
 Outcome = WorkflowResult | HandedOver
 Task = Callable[[RunContext[Any]], Outcome]
 
-_NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")  # in JSON; a backslash before it may be one itself
+_NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")  # a NUL in JSON, not preceded by an escaping backslash
 
-# Marks of a configuration's fields.
+# Marks for fields of a configuration.
 SECRET: JsonDict = {"secret": True}
 ADJUSTABLE: JsonDict = {"adjustable": True}
 MULTILINE: JsonDict = {"multiline": True}
 
-# The name of a WorkflowSecret: the task gets its value, the configuration never holds it.
+# The name of a WorkflowSecret. The task gets its value; the configuration holds only the name.
 SecretName = Annotated[str, Field(json_schema_extra=SECRET, max_length=lengths.SECRET_NAME)]
 
 
 class TaskConfig(BaseModel):
-    """Base of a task's configuration. Its fields' titles and descriptions make the form.
+    """Base class of a task's configuration. The form shows its fields' titles and descriptions.
 
-    A field with `json_schema_extra=ADJUSTABLE` may be set anew by whoever starts a run; others
-    only by those who may change workflows.
+    Whoever starts a run may change fields with `json_schema_extra=ADJUSTABLE`; the others need
+    permission to change workflows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,7 +43,7 @@ class TaskConfig(BaseModel):
     @field_validator("*")
     @classmethod
     def _is_storable(cls, value: Any) -> Any:
-        """PostgreSQL's JSON has no NUL and no half characters, and no number that is none."""
+        """Refuse what PostgreSQL's JSON cannot store: NUL, lone surrogates, NaN and infinity."""
         kept = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
         if _NUL.search(kept):
             raise ValueError("must be without NUL characters")
@@ -55,7 +55,7 @@ class TaskConfig(BaseModel):
 
 
 class NoConfig(TaskConfig):
-    """There is nothing to configure."""
+    """The configuration of a task without options."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TaskDefinition:
         return (getdoc(self.run) or "").partition("\n")[0]
 
     def secret_names(self, values: dict[str, Any]) -> list[str]:
-        """The secrets that a configuration, as it is kept, names."""
+        """The names of the secrets in a stored configuration."""
         named = (
             values.get(name)
             for name, field in self.config.model_fields.items()
@@ -86,7 +86,7 @@ _tasks: dict[str, TaskDefinition] = {}
 def workflow_task(
     name: str, *, accepts: tuple[str, ...] = ("*/*",), config: type[TaskConfig] = NoConfig
 ) -> Callable[[Task], Task]:
-    """Register a function as a task. Raises ValueError when the name is another's."""
+    """Register a function as a task. Raises ValueError when the name is taken."""
 
     def register(run: Task) -> Task:
         known = _tasks.get(name)
@@ -119,7 +119,7 @@ def all_tasks() -> list[TaskDefinition]:
 
 
 def check_config(task: TaskDefinition, values: dict[str, Any]) -> dict[str, Any]:
-    """A configuration as it is kept: JSON values, without what is as by default.
+    """Validate a configuration and return it for storage: JSON values, without defaults.
 
     Raises InvalidInput `config_invalid`, whose `errors` name the fields.
     """
@@ -127,7 +127,7 @@ def check_config(task: TaskDefinition, values: dict[str, Any]) -> dict[str, Any]
 
 
 def load_config(task: TaskDefinition, values: dict[str, Any]) -> TaskConfig:
-    """A configuration as its task gets it. May look up host names. Raises as `check_config`."""
+    """Validate a configuration for its task. May resolve host names. Raises like `check_config`."""
     try:
         return task.config.model_validate(values)
     except ValidationError as exc:
@@ -138,13 +138,13 @@ def load_config(task: TaskDefinition, values: dict[str, Any]) -> TaskConfig:
             }
             for error in exc.errors(include_url=False, include_context=False)
         ]
-        said = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+        summary = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
         raise InvalidInput(
-            "config_invalid", f"The configuration is not valid: {said}.", errors=errors
+            "config_invalid", f"The configuration is not valid: {summary}.", errors=errors
         ) from exc
 
 
 def is_marked(field: Any, mark: JsonDict) -> bool:
-    """Whether a field of a configuration carries one of the marks above."""
+    """Whether a configuration field has one of the marks above."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and all(extra.get(key) == mark[key] for key in mark)

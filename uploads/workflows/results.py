@@ -1,6 +1,6 @@
-"""Result files: what a run made, stored as any file is, with the same proofs and expiry.
+"""Result files of runs. They are stored like uploads, with the same checks and expiry.
 
-What may be uploaded (FILE_UPLOAD_ALLOWED_TYPES) does not bind what the portal itself made of it.
+FILE_UPLOAD_ALLOWED_TYPES limits uploads only, not results.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from uploads.models import IngestFile, RunStatus, WorkflowRun
 from uploads.receiving.intake import Intake, with_head
 from uploads.storage import StoredObject, UploadHandle, named, storage_for_new
 
-_SUFFIX_BYTES = 32  # what is longer is none
+_SUFFIX_BYTES = 32  # a longer ending is not treated as a suffix
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,16 @@ class StoredResult:
 
 
 class LeaseLostError(Exception):
-    """The attempt is another's, or over: nothing of it is kept."""
+    """The attempt has ended or another worker has it. Nothing was changed."""
 
 
 def store_result(
     run: WorkflowRun, *, filename: str, size_bytes: int, blocks: Iterator[memoryview]
 ) -> StoredResult:
-    """Store exactly `size_bytes` out of `blocks` for a running attempt.
+    """Store `blocks`, exactly `size_bytes` long, for a running attempt.
 
-    The run's row names the bytes before they are there, so whatever is cut short is found.
+    The key is saved in the run's row before any byte is written, so that an interrupted write is
+    found and cleaned up.
     Raises InsufficientStorage `no_room`, PayloadTooLarge, InvalidInput, LeaseLostError.
     """
     policy.check_filename(filename)
@@ -78,7 +79,7 @@ def store_result(
 
 
 def fitting_name(name: str) -> str:
-    """A result's name as a file's can be: one line, at most 255 bytes, its suffix kept."""
+    """A valid file name: one line, at most 255 bytes, with the original suffix."""
     clean = "".join(char if char.isprintable() and char not in "/\\" else "_" for char in name)
     suffix = PurePath(clean).suffix
     if len(suffix.encode()) > _SUFFIX_BYTES:
@@ -89,7 +90,10 @@ def fitting_name(name: str) -> str:
 
 
 def insert_result(result: StoredResult, *, owner: User | None) -> IngestFile:
-    """The row of a stored result, in the transaction that ends the run. A key is its file's id."""
+    """Insert the file row of a stored result. Its id is the storage key.
+
+    Call in the transaction that ends the run.
+    """
     return states.store_new(
         NewFile(
             id=UUID(result.stored.key),
@@ -105,17 +109,17 @@ def insert_result(result: StoredResult, *, owner: User | None) -> IngestFile:
 
 
 def discard_unfinished(run: WorkflowRun) -> None:
-    """Free the bytes of a result that never became a file. Repeating it is harmless."""
+    """Delete the bytes of a result that never became a file. Safe to repeat."""
     key = WorkflowRun.objects.values_list("result_key", flat=True).get(id=run.id)
     if key:
         discard_result(run, key)
 
 
 def discard_result(run: WorkflowRun, key: str) -> None:
-    """Free these bytes alone: a later attempt, or request, may be writing others."""
+    """Delete the bytes under `key` only: a later attempt or request may be writing others."""
     with transaction.atomic():
         rows = WorkflowRun.objects.filter(id=run.id)
-        rows.select_for_update().exists()  # who completes the run with them holds it as well
+        rows.select_for_update().exists()  # completing the run takes this lock too
         if not IngestFile.objects.filter(id=UUID(key)).exists():
             backend = rows.values_list("result_backend", flat=True).get()
             named(backend).uploads.discard(UploadHandle(backend, key))
@@ -123,7 +127,7 @@ def discard_result(run: WorkflowRun, key: str) -> None:
 
 
 def _exactly(size_bytes: int, blocks: Iterator[memoryview]) -> Iterator[memoryview]:
-    """The same blocks. Raises OSError unless they have `size_bytes` together."""
+    """Pass the blocks on. Raises OSError unless they add up to `size_bytes`."""
     written = 0
     for block in blocks:
         written += block.nbytes

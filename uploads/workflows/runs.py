@@ -1,4 +1,4 @@
-"""What people do with runs: start, cancel, retry. (Workers: `uploads.workflows.claims`.)"""
+"""What users do with runs: start, cancel, retry. (Workers: `uploads.workflows.claims`.)"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +24,12 @@ from uploads.workflows import selectors as run_selectors
 from uploads.workflows.queue import accepts, enqueue, enqueue_all, kick_after_commit
 
 _TYPES_SHOWN = 5
-_CHUNK = 500  # files of a batch that one transaction starts runs on
+_CHUNK = 500  # files of a batch that are handled in one transaction
 
 
 @dataclass(frozen=True)
 class BulkStart:
-    """How many files of a batch got a run. Skipped: other types, not stored, or active already."""
+    """How many files of a batch got a run. Skipped: type refused, not stored, already active."""
 
     started: int
     skipped: int
@@ -38,7 +38,7 @@ class BulkStart:
 def start_run(
     *, principal: Principal, file_id: UUID, workflow: Workflow, config: dict[str, Any] | None = None
 ) -> WorkflowRun:
-    """Start a workflow on a stored file. `config`, which must have been checked, replaces its own.
+    """Start a workflow on a stored file. `config`, already checked, replaces the workflow's own.
 
     Raises NotFound, Gone `file_deleted` or `file_consumed`, Conflict `file_not_stored`,
     `workflow_inactive` or `run_active`, UnsupportedType `type_not_accepted`.
@@ -85,7 +85,7 @@ def _start_on(file_ids: list[UUID], *, workflow: Workflow, principal: Principal)
 
 
 def cancel_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
-    """Take a run back; one that is under way ends soon. Repeating it is harmless.
+    """Cancel a run. A running one ends soon after. Safe to repeat.
 
     Raises NotFound, Conflict `run_ended`.
     """
@@ -98,7 +98,7 @@ def cancel_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
 
 
 def retry_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
-    """Try a run again that failed or was cancelled, with the same configuration.
+    """Retry a failed or cancelled run with the same configuration.
 
     Raises NotFound, Conflict `run_not_failed`, `run_active` or `workflow_inactive`, and what
     `start_run` raises for a file that is gone.
@@ -108,7 +108,7 @@ def retry_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
 
 
 def retry(*, run_id: UUID) -> None:
-    """The same for staff: whoever's file it is."""
+    """Retry a run on anybody's file: for staff."""
     run = WorkflowRun.objects.select_related("workflow").get(id=run_id)
     _require_active(run.workflow)
     with transaction.atomic():
@@ -154,7 +154,7 @@ def _require_startable(workflow: Workflow, file: IngestFile) -> None:
 
 
 def _shortly(types: list[str]) -> str:
-    """The first few of a list that may be long."""
+    """The first few types of a list that may be long."""
     shown = ", ".join(types[:_TYPES_SHOWN])
     others = len(types) - _TYPES_SHOWN
     return f"{shown} and {others} more" if others > 0 else shown

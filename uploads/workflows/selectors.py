@@ -1,4 +1,4 @@
-"""Reads of workflows and runs, scoped to a principal: what is not theirs does not exist."""
+"""Queries of workflows and runs. A principal sees only their own; others do not exist for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ LOG_PAGE = 200
 
 
 class RunFilters(TypedDict, total=False):
-    """Which runs a page lists; none or empty is any."""
+    """Which runs a page lists. A filter that is None or empty matches all."""
 
     status: str | None
     workflow: str | None  # a slug
@@ -48,17 +48,17 @@ class RunCounts:
 
 
 def active_workflows() -> list[Workflow]:
-    """What can be started, by name."""
+    """The workflows that can be started, ordered by name."""
     return [workflow for workflow in all_workflows() if workflow.is_active]
 
 
 def all_workflows() -> list[Workflow]:
-    """Those that are switched off included, by name: for administrators."""
+    """All workflows including inactive ones, ordered by name: for administrators."""
     return list(Workflow.objects.select_related("on_success").order_by("name", "id"))
 
 
 def workflows_for(file: IngestFile) -> list[Workflow]:
-    """What can be started on a file, by name."""
+    """The workflows that can be started on a file, ordered by name."""
     return [
         workflow
         for workflow in active_workflows()
@@ -67,7 +67,7 @@ def workflows_for(file: IngestFile) -> list[Workflow]:
 
 
 def get_workflow(slug: str) -> Workflow:
-    """Raises NotFound `workflow_not_found`, also for one that is inactive."""
+    """An active workflow. Raises NotFound `workflow_not_found`."""
     workflow = _named(slug).select_related("on_success").filter(is_active=True).first()
     if workflow is None:
         raise NotFound(
@@ -77,7 +77,7 @@ def get_workflow(slug: str) -> Workflow:
 
 
 def get_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
-    """A run on the owner's file, or on anybody's for those who reach all files."""
+    """A run on the owner's file; on anybody's if the principal has access to all files."""
     run = find_run(run_id)
     if not may_read(principal, run):
         raise NotFound("run_not_found", "There is no such run.")
@@ -85,13 +85,13 @@ def get_run(*, principal: Principal, run_id: UUID) -> WorkflowRun:
 
 
 def may_read(principal: Principal, run: WorkflowRun) -> bool:
-    """Whether a run, and what came of it, is for a principal to see."""
+    """Whether a principal may see a run and its result."""
     is_own = run.owner_id == principal.owner.id and not principal.is_guest
     return is_own or reaches_all_files(principal)
 
 
 def find_run(run_id: UUID) -> WorkflowRun:
-    """Anybody's run, for administrators at the shell."""
+    """A run of any owner, for administrators at the command line."""
     run = _runs().filter(id=run_id).first()
     if run is None:
         raise NotFound("run_not_found", "There is no such run.")
@@ -99,7 +99,7 @@ def find_run(run_id: UUID) -> WorkflowRun:
 
 
 def find_runs(run_ids: Sequence[UUID]) -> list[WorkflowRun]:
-    """Those of them that are there, to see how far they are."""
+    """Those of the runs that exist, to show their progress."""
     return list(_runs().filter(id__in=run_ids).defer("output_text", "config").order_by("id"))
 
 
@@ -112,7 +112,7 @@ def runs_page(*, principal: Principal, **filters: Unpack[RunFilters]) -> Page[Wo
 
 
 def all_runs_page(*, owner: User | None, **filters: Unpack[RunFilters]) -> Page[WorkflowRun]:
-    """Everybody's runs, or one owner's, newest first: for administrators at the shell."""
+    """All runs, or one owner's, newest first: for administrators at the command line."""
     runs = _runs()
     return _page(runs if owner is None else runs.filter(owner=owner), **filters)
 
@@ -132,7 +132,7 @@ def _page(
             raise InvalidInput("invalid_status", f"status is one of {', '.join(RunStatus.values)}")
         runs = runs.filter(status=status)
     if workflow:
-        # By id: with a join the planner cannot use the index of a workflow's runs.
+        # By the workflow's id: with a join the planner does not use the index on it.
         ids = _named(workflow).values_list("id", flat=True)
         runs = runs.filter(workflow_id__in=list(ids))
     if file_id:
@@ -141,17 +141,17 @@ def _page(
 
 
 def runs_of_file(file: IngestFile, *, limit: int = 20) -> list[WorkflowRun]:
-    """Its newest runs; the file must be one that the caller may see."""
+    """The newest runs on a file. The caller checks that the file may be seen."""
     return list(_runs().filter(file=file).defer("output_text").order_by("-id")[:limit])
 
 
 def next_runs(run: WorkflowRun) -> list[WorkflowRun]:
-    """What its success started."""
+    """The runs that started because this one succeeded."""
     return list(_runs().filter(previous=run).defer("output_text").order_by("id"))
 
 
 def run_of_result(file: IngestFile) -> WorkflowRun | None:
-    """The run that made a file; the file must be one that the caller may see."""
+    """The run that made a file. The caller checks that the file may be seen."""
     return _runs().filter(result_file=file).defer("output_text").first()
 
 
@@ -162,7 +162,7 @@ def attempts_of(run: WorkflowRun) -> list[WorkflowAttempt]:
 def log_page(
     run: WorkflowRun, *, after: UUID | None = None, limit: int = LOG_PAGE
 ) -> list[WorkflowLogLine]:
-    """The lines after one, oldest first: for a log that is followed."""
+    """The log lines after a given one, oldest first: to follow a log."""
     lines = WorkflowLogLine.objects.filter(run=run)
     if after:
         lines = lines.filter(id__gt=after)
@@ -170,7 +170,7 @@ def log_page(
 
 
 def latest_log(run: WorkflowRun, *, limit: int = LOG_PAGE) -> list[WorkflowLogLine]:
-    """The last lines, oldest first."""
+    """The last log lines, oldest first."""
     return list(WorkflowLogLine.objects.filter(run=run).order_by("-id")[:limit])[::-1]
 
 
@@ -182,7 +182,7 @@ def run_counts(*, principal: Principal) -> RunCounts:
 
 
 def _own(principal: Principal, runs: QuerySet[WorkflowRun]) -> QuerySet[WorkflowRun]:
-    """None of a guest's: runs are the owner's."""
+    """The owner's runs. A guest sees none."""
     return runs.none() if principal.is_guest else runs.filter(owner=principal.owner)
 
 
@@ -191,6 +191,6 @@ def _runs() -> QuerySet[WorkflowRun]:
 
 
 def _named(slug: str) -> QuerySet[Workflow]:
-    """None for what is no slug: the database refuses some characters even to compare with."""
+    """The workflow with this slug. Invalid slugs match none; PostgreSQL refuses some characters."""
     workflows = Workflow.objects.filter(slug=slug)
     return workflows if slug_re.match(slug) else workflows.none()

@@ -1,4 +1,4 @@
-"""How people start a workflow: with its own configuration, or with one changed for this run."""
+"""Starts a workflow with its own configuration, or with changes for this run."""
 
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from uploads.workflows.permissions import CHANGE_WORKFLOWS
 def start(
     *, principal: Principal, file_id: UUID, slug: str, changes: dict[str, Any] | None = None
 ) -> WorkflowRun:
-    """Start the workflow named `slug` on a file; `changes` are members of its configuration.
+    """Start the workflow `slug` on a file. `changes` replace members of its configuration.
 
     Raises NotFound, InvalidInput `config_invalid`, Forbidden `config_fixed`, and what
     `uploads.workflows.runs.start_run` raises.
@@ -24,7 +24,7 @@ def start(
 
 
 def adjustable_fields(workflow: Workflow, *, principal: Principal) -> list[str]:
-    """The members of the configuration that somebody may change for one run."""
+    """The members of the configuration that a principal may change for one run."""
     task = registry.find(workflow.task_name)
     if task is None:
         return []

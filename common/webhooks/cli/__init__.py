@@ -1,4 +1,4 @@
-"""The commands about announcing: ``doorito webhook``, ``events`` and ``listen``.
+"""The commands ``doorito webhook``, ``events`` and ``listen``.
 
-Standard output carries results only; what is said about them goes to standard error.
+Results go to standard output, messages to standard error.
 """

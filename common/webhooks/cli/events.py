@@ -1,4 +1,4 @@
-"""``doorito events``: what is announced, as it happens."""
+"""``doorito events``: shows events as they happen."""
 
 import time
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def events() -> None:
 def _known(
     _context: click.Context, _param: click.Parameter, patterns: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """A misspelt type would wait for ever."""
+    """Refuse a misspelt event type, which would never match."""
     for pattern in patterns:
         if not event_types.has_any(pattern):
             raise click.BadParameter(
@@ -73,7 +73,7 @@ def tail(patterns: tuple[str, ...], since: datetime, as_json: bool, once: bool) 
 
 
 class Tail:
-    """Yields each event since a moment once, by id as far as they are there."""
+    """Yields each event since a moment once, ordered by id as far as possible."""
 
     def __init__(self, since: datetime) -> None:
         self._floor = first_id(since)

@@ -32,7 +32,7 @@ from common.webhooks.cli.receiver import (
 )
 from common.webhooks.endpoint_settings import TIMEOUT_MAX, EndpointSettings
 
-LIFETIME = timedelta(minutes=2)  # of the endpoint, after the last sign of life
+LIFETIME = timedelta(minutes=2)  # of the endpoint after its last renewal
 SIGN_OF_LIFE = 30.0  # seconds between two
 
 
@@ -121,7 +121,7 @@ def _introduce(endpoint: WebhookEndpoint, target: str | None) -> None:
 
 @contextmanager
 def _stops_cleanly(*signals: signal.Signals) -> Iterator[None]:
-    """Each raises KeyboardInterrupt, also Ctrl-C's where a script's shell has it ignored."""
+    """Make signals raise KeyboardInterrupt, even where a script's shell ignores Ctrl-C."""
     before = {each: signal.signal(each, signal.default_int_handler) for each in signals}
     try:
         yield
@@ -131,7 +131,7 @@ def _stops_cleanly(*signals: signal.Signals) -> Iterator[None]:
 
 
 def _stay_alive(endpoint_id: UUID) -> None:
-    """Keep the endpoint until something ends this. Raises Gone `listener_ended`."""
+    """Keep the endpoint registered until interrupted. Raises Gone `listener_ended`."""
     while True:
         time.sleep(SIGN_OF_LIFE)
         try:
@@ -159,13 +159,18 @@ def give_sign_of_life(endpoint_id: UUID) -> None:
 
 
 def _answer(incoming: Incoming, *, secret: str, target: str | None, client: httpx.Client) -> Reply:
-    """Verify a request, send it on, and tell of it."""
+    """Verify a request, forward it, and print what happened."""
     now = iso(timezone.now())
     if problem := problem_of(incoming, secret=secret):
         click.echo(f"{now}  Refused a request: {problem}.", err=True)
         return Reply(401, problem)
     envelope = json.loads(incoming.body)
     reply = forward(incoming, url=target, client=client) if target else Reply(200, "received")
-    told = (envelope["type"], envelope["id"], about(envelope["data"]), f"→ {printable(reply.said)}")
-    click.echo("  ".join(filter(None, (now, *told))))
+    columns = (
+        envelope["type"],
+        envelope["id"],
+        about(envelope["data"]),
+        f"→ {printable(reply.summary)}",
+    )
+    click.echo("  ".join(filter(None, (now, *columns))))
     return reply

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine: verifies each event and passes it on."""
+"""A local receiver of webhooks: verifies each event and forwards it."""
 
 import sys
 import threading
@@ -17,10 +17,10 @@ from common.webhooks.sending import signature
 
 HOST = "127.0.0.1"
 TOLERANCE = 300  # seconds that the clocks may differ (Standard Webhooks 1.0.0)
-FORWARD_TIMEOUT = 55.0  # seconds: somebody may be stepping through the code of the receiver
+FORWARD_TIMEOUT = 55.0  # seconds: somebody may be debugging the receiver
 BODY_MAX = 16 * 2**20  # bytes of an event
 ANSWER_MAX = 64 * 2**10  # bytes of the forward's answer that are passed back
-IDLE_MAX = 30.0  # seconds that a connection may say nothing
+IDLE_MAX = 30.0  # seconds without data on a connection
 
 # Of one connection, not of the message (RFC 9110, 7.6.1); the length is counted anew.
 _OF_THE_CONNECTION = frozenset(
@@ -44,7 +44,7 @@ Headers = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Incoming:
-    """A request as it came."""
+    """A request as it was received."""
 
     method: str
     headers: Headers
@@ -56,16 +56,16 @@ class Incoming:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to the portal; `said` tells people how it came about."""
+    """The answer to the portal. `summary` explains it to people."""
 
     status: int
-    said: str
+    summary: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
 
 
 def problem_of(incoming: Incoming, *, secret: str) -> str:
-    """Why a request is not the portal's; empty when its signature is right."""
+    """Why a request cannot be from the portal; empty if its signature is valid."""
     stamp = incoming.header("webhook-timestamp")
     if not (stamp.isascii() and stamp.isdigit()) or len(stamp) > 12:
         return "it has no valid webhook-timestamp"
@@ -85,7 +85,7 @@ def problem_of(incoming: Incoming, *, secret: str) -> str:
 
 
 def forward(incoming: Incoming, *, url: str, client: httpx.Client) -> Reply:
-    """Send a request on as it is; its answer, or 502 when there is none."""
+    """Forward a request unchanged. Returns its answer, or 502 if there is none."""
     kept = [
         (name.encode("latin-1"), value.encode("latin-1"))
         for name, value in incoming.headers
@@ -115,9 +115,9 @@ def _head(response: httpx.Response) -> bytes:
 
 
 class LocalServer(ThreadingTCPServer):
-    """Gives each request to `answer`, in a thread of its own. Listens on loopback only.
+    """Passes each request to `answer`, in its own thread. Listens on loopback only.
 
-    What comes before it runs waits in the queue of connections.
+    Connections made before it runs wait in the queue of the socket.
     """
 
     daemon_threads = True
@@ -147,7 +147,7 @@ class LocalServer(ThreadingTCPServer):
             thread.join()
 
     def handle_error(self, *_: object) -> None:
-        """A portal that goes away in the middle of a request sends it again."""
+        """Ignore a portal that disconnects during a request: it sends the request again."""
         fault = sys.exception()
         if not isinstance(fault, ConnectionError | TimeoutError):
             click.echo(f"A request failed here: {fault!r}", err=True)
@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         for name, value in reply.headers:
             self.send_header(name, value)
-        # One request a connection: none is ended while the portal is about to use it.
+        # One request per connection, so that none is closed while the portal wants to use it.
         self.send_header("Connection", "close")
         if reply.status not in (204, 304):  # these have no body
             self.send_header("Content-Length", str(len(reply.body)))
@@ -180,4 +180,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body)
 
     def log_message(self, *_: object) -> None:
-        """Quiet: `answer` prints what people should know."""
+        """Log nothing: `answer` prints what people should know."""

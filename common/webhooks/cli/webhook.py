@@ -21,8 +21,8 @@ from common.webhooks.endpoint_settings import (
 )
 from common.webhooks.selectors import Health
 
-PAUSE = 0.1  # seconds, while the portal's worker is at the same recovery
-# What waited when trouble began is older. Looking too far back sends nothing twice.
+PAUSE = 0.1  # seconds, while the portal's worker processes the same recovery
+# Deliveries may have waited before the trouble began. Going back too far sends nothing twice.
 BACKLOG = timedelta(hours=1)
 
 _endpoint_id = click.argument("endpoint_id", metavar="ID", type=click.UUID)
@@ -149,11 +149,11 @@ def rotate(endpoint_id: UUID, at_once: bool) -> None:
     """Sign with a new secret, which is printed. The old one signs beside it for a while."""
     if at_once:
         endpoint = endpoints.replace_secret(endpoint_id=endpoint_id)
-        said = "Only this secret signs now:"
+        message = "Only this secret signs now:"
     else:
         endpoint = endpoints.rotate_secret(endpoint_id=endpoint_id)
-        said = f"The old secret signs until {iso(endpoints.overlap_end(endpoint))}. The new one:"
-    click.echo(said, err=True)
+        message = f"The old secret signs until {iso(endpoints.overlap_end(endpoint))}. The new one:"
+    click.echo(message, err=True)
     click.echo(endpoint.secret)
 
 
@@ -247,12 +247,12 @@ def advance_to_end(endpoint_id: UUID) -> tuple[int, bool]:
 
 
 def _milliseconds_left(endpoint_id: UUID) -> int:
-    """The time whose events a recovery has yet to look at, in milliseconds; 0 when it is over."""
+    """The time span that a recovery has not covered yet, in milliseconds; 0 when it has ended."""
     endpoint = endpoints.get(endpoint_id=endpoint_id)
     if endpoint.recovery_after is None or endpoint.recovery_until is None:
         return 0
     span = endpoint.recovery_until.int - endpoint.recovery_after.int
-    return max(1, span >> 80)  # what is below is no time (RFC 9562, 5.7)
+    return max(1, span >> 80)  # the lower bits are not part of the time (RFC 9562, 5.7)
 
 
 def _state(endpoint: WebhookEndpoint) -> str:
@@ -264,7 +264,7 @@ def _state(endpoint: WebhookEndpoint) -> str:
 
 
 def _endpoint_row(endpoint: WebhookEndpoint, health: Health) -> Row:
-    """`success` is 0 to 1, of the latest attempts."""
+    """`success` is 0 to 1, of the newest attempts."""
     return {
         "id": str(endpoint.id),
         "url": endpoint.url,

@@ -146,7 +146,7 @@ def _leave_another(context):
 
 
 def _half_a_message(context):
-    os.write(context.line._connection.fileno(), b'{"kind": "comp')
+    os.write(context.reporter._connection.fileno(), b'{"kind": "comp')
     time.sleep(3600)
 
 

@@ -1,4 +1,4 @@
-"""/api/v1/runs: what became of workflows on files. /api/v1/runs/callback: for external runners."""
+"""/api/v1/runs: workflow runs on files. /api/v1/runs/callback: for external runners."""
 
 from typing import Any
 from uuid import UUID

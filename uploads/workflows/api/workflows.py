@@ -1,4 +1,4 @@
-"""/api/v1/workflows: what can be done with stored files."""
+"""/api/v1/workflows: the workflows that can be started on stored files."""
 
 from uuid import UUID
 

@@ -196,7 +196,7 @@ def retry(run_id: UUID, email: str | None, is_waiting: bool) -> None:
 
 
 def _principal(email: str | None, *, file_id: UUID) -> Principal:
-    """Acts for the account that is named, or else for the owner of the file."""
+    """Acts for the named account, otherwise for the owner of the file."""
     if email:
         return at_the_shell(accounts.get_user(email=email))
     owner = selectors.get_linked_file(file_id).uploaded_by
@@ -209,7 +209,10 @@ def _principal(email: str | None, *, file_id: UUID) -> Principal:
 
 
 def _follow(run_ids: Sequence[UUID]) -> bool:
-    """Wait for the end of all; whether they completed. Ctrl-C ends the waiting alone."""
+    """Wait until all runs have ended. Returns whether all completed.
+
+    Ctrl-C stops the waiting, not the runs.
+    """
     try:
         return _watch(run_ids)
     except KeyboardInterrupt:
@@ -218,16 +221,16 @@ def _follow(run_ids: Sequence[UUID]) -> bool:
 
 
 def _watch(run_ids: Sequence[UUID]) -> bool:
-    """Show a progress bar until all have ended; whether they completed."""
+    """Show a progress bar until all runs have ended. Returns whether all completed."""
     total = 100 * len(run_ids)
-    told = 0
+    shown = 0
     with click.progressbar(length=total, label="Running", file=sys.stderr) as bar:
         while True:
             found = _patiently(lambda: run_selectors.find_runs(run_ids))
             gone = len(run_ids) - len(found)
             done = 100 * gone + sum(_percent(each) for each in found)
-            bar.update(max(0, done - told))
-            told = max(told, done)
+            bar.update(max(0, done - shown))
+            shown = max(shown, done)
             if all(each.status in WorkflowRun.ENDED for each in found):
                 break
             time.sleep(POLL)
@@ -237,7 +240,7 @@ def _watch(run_ids: Sequence[UUID]) -> bool:
 
 
 def _patiently[T](read: Callable[[], T]) -> T:
-    """What `read` gives, as soon as the database answers."""
+    """Call `read`, again and again while the database does not answer."""
     while True:
         try:
             return read()
@@ -251,16 +254,16 @@ def _percent(found: WorkflowRun) -> int:
 
 
 def _end_line(found: WorkflowRun) -> str:
-    said = f"{found.file.original_filename}: {found.status}"
+    text = f"{found.file.original_filename}: {found.status}"
     if found.status == RunStatus.FAILED:
-        said += f" ({found.error_code}): {found.error_message}"
-    return f"{printable(said)}  ./doorito run show {found.id}"
+        text += f" ({found.error_code}): {found.error_message}"
+    return f"{printable(text)}  ./doorito run show {found.id}"
 
 
 def _lines(run_id: UUID, *, is_following: bool) -> Iterator[WorkflowLogLine]:
     after: UUID | None = None
     while True:
-        # Before its lines: once it has ended, they are all there.
+        # The status is read before the lines: once a run has ended, its lines are complete.
         found = _patiently(lambda: run_selectors.find_run(run_id))
         while lines := run_selectors.log_page(found, after=after):
             yield from lines
@@ -337,5 +340,5 @@ def _attempt_line(attempt: WorkflowAttempt) -> str:
 
 
 def _harmless(text: str) -> str:
-    """A text of several lines without what would steer the terminal."""
+    """The text without terminal control sequences; line breaks stay."""
     return "\n".join(printable(line.replace("\t", "    ")) for line in text.splitlines())

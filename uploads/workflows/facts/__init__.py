@@ -1,1 +1,1 @@
-"""What can be told about a file without converting it; a module for each kind, loaded when used."""
+"""Facts about a file that need no conversion. Each kind has a module, loaded when used."""

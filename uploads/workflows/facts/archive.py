@@ -1,4 +1,4 @@
-"""Archives: what is in them, without writing any of it."""
+"""Archives: their entries, read without unpacking."""
 
 import bz2
 import gzip
@@ -15,7 +15,7 @@ from uploads.workflows.text.zips import RATIO_MAX, open_zip
 _ENTRIES_MAX = 1_000  # shown; all are counted
 _NAME_MAX = 500
 _SMALL_BYTES = 32 * 1024 * 1024
-# As much of a compressed stream is read through; its end is not known without.
+# Bytes of a compressed stream that are read; its unpacked size is not known otherwise.
 _STREAM_MAX = 256 * 1024 * 1024
 _BLOCK_BYTES = 256 * 1024
 _READ_MAX = 16 * 1024 * 1024
@@ -57,7 +57,7 @@ class _TooMuch(Exception):
 
 
 class _Bounded:
-    """Reads on behalf of tarfile, which trusts the sizes that headers give."""
+    """A bounded reader for tarfile, which trusts the sizes in headers."""
 
     def __init__(self, source: BinaryIO, *, total: int | None) -> None:
         self._source = source
@@ -155,6 +155,6 @@ def _totals(count: int, total: int, subject: Subject, *, complete: bool) -> Fact
     return {
         "entry_count": count,
         "unpacked_bytes": total,
-        "complete": complete,  # if not, there is more than was counted
+        "complete": complete,  # False: there is more than was counted
         "looks_like_bomb": total > _SMALL_BYTES and total > RATIO_MAX * subject.size_bytes,
     }

@@ -1,4 +1,4 @@
-"""What the modules share. Each has `facts(subject)`, JSON values by name."""
+"""What the modules share. Each has a function `facts(subject)` that returns JSON values by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,5 +20,5 @@ Probe = Callable[[Subject], Facts]
 
 
 def known(**values: object) -> Facts:
-    """Without what is not known."""
+    """The given values without those that are None."""
     return {name: value for name, value in values.items() if value not in (None, "", [], {})}

@@ -5,7 +5,7 @@ from PIL import ExifTags, Image
 from uploads.workflows.facts.base import Facts, Subject, known
 from uploads.workflows.images import limited
 
-# All that is told of EXIF: nothing here says where the picture was taken or whose camera it is.
+# The only EXIF values that are reported: none reveals the place or the owner of the camera.
 _EXIF = (
     ExifTags.Base.Make,
     ExifTags.Base.Model,
@@ -25,9 +25,9 @@ _EXIF_OF_SHOT = (
     ExifTags.Base.FocalLength,
 )
 _TEXT_MAX = 500
-# No formats that start other programs (EPS) or that are too rare to be looked after.
+# Without formats that start other programs (EPS) and without rare ones.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "ICO", "AVIF", "JPEG2000", "PPM")
-_PIXELS_MAX = 250_000_000  # some decoders make room for all when they open a file
+_PIXELS_MAX = 250_000_000  # some decoders allocate memory for all pixels when they open a file
 
 
 def facts(subject: Subject) -> Facts:

@@ -1,4 +1,4 @@
-"""Sound and films, as far as their tags and headers tell."""
+"""Audio and video, from their tags and headers."""
 
 from tinytag import TinyTag, UnsupportedFormatError
 
@@ -9,7 +9,7 @@ _TEXT_MAX = 500
 
 
 def facts(subject: Subject) -> Facts:
-    """Nothing for formats that TinyTag does not know, such as WebM."""
+    """Empty for formats that TinyTag does not support, such as WebM."""
     with reading("sound or film"):
         try:
             tag = TinyTag.get(filename=subject.filename, file_obj=subject.source)

@@ -1,4 +1,4 @@
-"""Office documents and books: their properties, and how many sheets or slides they have."""
+"""Office documents and e-books: their properties and their number of sheets or slides."""
 
 import re
 from xml.etree.ElementTree import Element
@@ -14,7 +14,7 @@ _PART_BYTES_MAX = 4 * 1024 * 1024
 _SHEETS_MAX = 100
 _SLIDE = re.compile(r"ppt/slides/slide\d+\.xml")
 _TEXT_MAX = 500
-# Dublin Core and its kin, by local name.
+# Dublin Core and similar properties, by local name.
 _PROPERTIES = {
     "title": "title",
     "subject": "subject",
@@ -52,7 +52,7 @@ def facts(subject: Subject) -> Facts:
 
 
 def _property_parts(names: list[str]) -> list[str]:
-    """Of Office, OpenDocument, EPUB."""
+    """The archive entries with the properties of Office, OpenDocument or EPUB files."""
     packages = [name for name in names if name.endswith(".opf")]
     return ["docProps/core.xml", "meta.xml", *packages[:1]]
 

@@ -40,7 +40,7 @@ def facts(subject: Subject) -> Facts:
 
 
 def _date(text: str | None) -> str | None:
-    """`D:20261121041826+01'00'` (ISO 32000-1, 7.9.4) as ISO 8601; others as they are."""
+    """Converts `D:20261121041826+01'00'` (ISO 32000-1, 7.9.4) to ISO 8601; others stay as is."""
     if text is None or (found := _DATE.fullmatch(text)) is None:
         return text
     year, month, day, hour, minute, second, zone = found.groups()
@@ -48,7 +48,7 @@ def _date(text: str | None) -> str | None:
 
 
 def _page_size(document: pypdfium2.PdfDocument) -> list[float] | None:
-    """Width and height of the first page, turned as it is shown."""
+    """Width and height of the first page as displayed, after rotation."""
     if len(document) == 0:
         return None
     return [round(points / _POINTS_PER_MM, 1) for points in document.get_page_size(0)]

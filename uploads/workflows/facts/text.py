@@ -1,4 +1,4 @@
-"""Texts: in which encoding, how long."""
+"""Texts: their encoding and length."""
 
 from uploads.workflows.facts.base import Facts, Subject
 from uploads.workflows.text.decoding import decoded

@@ -64,7 +64,9 @@ def extract_text(context: RunContext[ExtractTextConfig]) -> WorkflowResult:
                 raise TaskFailed("cancelled", "The run was cancelled.")
             target.write(piece.text)
             count += len(piece.text)
-            if len(beginning) <= context.output_max:  # one more tells that it is not all
+            if (
+                len(beginning) <= context.output_max
+            ):  # one character more shows that the text is cut
                 beginning = (beginning + piece.text)[: context.output_max + 1]
             if piece.done is not None and int(piece.done * 100) > percent:
                 percent = int(piece.done * 100)

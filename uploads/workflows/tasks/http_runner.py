@@ -1,4 +1,4 @@
-"""A file handed to an external runner, over HTTP."""
+"""A task that hands a file to an external runner over HTTP."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from uploads.workflows import (
 
 EVENT_TYPE = "workflow_run.requested"
 PARAMETERS_MAX = 16_384  # characters of JSON
-_LATER = (408, 409, 425, 429)  # and 5xx: the same request may pass later
+_LATER = (408, 409, 425, 429)  # besides 5xx: the same request may succeed later
 
 
 def _headers(value: dict[str, str]) -> dict[str, str]:
@@ -128,7 +128,7 @@ def _body(context: Context, *, deadline: datetime) -> bytes:
 
 
 def _signed(context: Context, body: bytes, *, timestamp: int) -> dict[str, str]:
-    """The headers. An attempt is one message: a runner that sees its id again has it already."""
+    """The signed headers. The message id names the attempt, so that runners see repetitions."""
     config = context.config
     message_id = f"{context.run_id}-{context.attempt}"
     signature = _signature(
@@ -175,7 +175,7 @@ def _answer(context: Context, response: httpx.Response) -> answers.RunnerAnswer:
             for error in exc.errors(include_url=False, include_context=False, include_input=False)
         )
         raise TryAgain(
-            "answer_malformed", f"The runner's answer is not valid: {_said(context, faults)}"
+            "answer_malformed", f"The runner's answer is not valid: {_excerpt(context, faults)}"
         ) from exc
 
 
@@ -188,17 +188,17 @@ def _refusal(context: Context, response: httpx.Response) -> TaskFailed:
             "answer_malformed",
             f"The runner answered {status}; 200 with an answer, or 202, is expected.",
         )
-    told = _said(context, outbound.head(response).decode(errors="replace"))
-    message = f"The runner answered {status}" + (f": {told}" if told else ".")
+    shown = _excerpt(context, outbound.head(response).decode(errors="replace"))
+    message = f"The runner answered {status}" + (f": {shown}" if shown else ".")
     if status in _LATER or status >= 500:
         return TryAgain("runner_unavailable", message, retry_after=outbound.retry_after(response))
     return TaskFailed("runner_refused", message)
 
 
-def _said(context: Context, text: str) -> str:
+def _excerpt(context: Context, text: str) -> str:
     config = context.config
     names = filter(None, (config.secret, config.authorization))
-    return outbound.said(text, *(context.secret(name).strip() for name in names))
+    return outbound.excerpt(text, *(context.secret(name).strip() for name in names))
 
 
 def _outcome(context: Context, answer: answers.RunnerAnswer) -> WorkflowResult | HandedOver:

@@ -23,7 +23,7 @@ _ARCHIVE_TYPES = {
 _OFFICE = {Kind.DOCX, Kind.PPTX, Kind.XLSX, Kind.ODS, Kind.EPUB}
 _PLAIN = {Kind.PLAIN, Kind.CODE, Kind.CSV, Kind.HTML, Kind.EMAIL}
 _WITHOUT_LANGUAGE = {Kind.ZIP, Kind.CODE}
-# Of no news to somebody who asks what a file is.
+# Already known to whoever asks about the file.
 _EXPECTED = {"type_not_supported", "no_text"}
 
 
@@ -65,7 +65,7 @@ def _kind(source: BinaryIO, context: RunContext[NoConfig], problems: list[Facts]
 
 
 def _section(content_type: str, kind: Kind | None) -> str | None:
-    """The module that knows such files; also what the answer calls it."""
+    """The name of the module for such files, which is also the key in the answer."""
     family = content_type.partition("/")[0]
     if kind is Kind.PDF:
         return "pdf"
@@ -97,7 +97,7 @@ def _facts(section: str, source: BinaryIO, context: RunContext[NoConfig]) -> Fac
 def _language(
     source: BinaryIO, context: RunContext[NoConfig], problems: list[Facts]
 ) -> Facts | None:
-    """Of the first words; None where there are too few."""
+    """The language of the first words; None if there are too few."""
     text = ""
     try:
         read = pieces(
@@ -125,7 +125,7 @@ def _check(context: RunContext[NoConfig]) -> None:
 
 
 def _note(problem: TaskFailed, problems: list[Facts]) -> None:
-    """Keep what is wrong with the file. A cancelled run is no such problem."""
+    """Add a problem with the file to the list. Cancellation is raised again."""
     if problem.code == "cancelled":
         raise problem
     noted: Facts = {"code": problem.code, "message": problem.message}

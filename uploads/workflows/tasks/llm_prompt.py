@@ -1,4 +1,4 @@
-"""A prompt with the file's text, answered by a language model."""
+"""A task that sends a prompt with the file's text to a language model."""
 
 import json
 from collections.abc import Iterator
@@ -32,14 +32,14 @@ from uploads.workflows.text import TextOptions, pieces
 
 VARIABLES = frozenset({"content_type", "filename", "metadata", "size_bytes", "text"})
 PROMPT_LENGTH = 20_000  # characters of a template
-RENDERED_ROOM = 50_000  # characters of a prompt, beside the text twice
-STEM_LENGTH = 150  # characters of the file's name that the result's name takes over
-HIDDEN_LENGTH = 16  # characters: a shorter key is a word like "ollama", which answers may contain
+RENDERED_ROOM = 50_000  # characters of a prompt, besides twice the text
+STEM_LENGTH = 150  # characters of the file's name that are used in the result's name
+HIDDEN_LENGTH = 16  # characters; a shorter key may be a word like "ollama" that answers contain
 PROGRESS_EVERY = 20  # parts of a streamed answer, each about a token
 TEXT_TYPES = ("application/json", "application/x-ndjson", "application/xml")
 MILLION = 1_000_000
 
-# What a template of a user's can meet when it is rendered, beside Jinja's own errors.
+# Errors that a user's template can raise when it is rendered.
 _RENDER_ERRORS = (
     TemplateError,
     ArithmeticError,
@@ -52,21 +52,21 @@ _RENDER_ERRORS = (
 
 
 @pass_context
-def _as_it_is(_context: TemplateContext, value: Any) -> Any:
-    """What depends on the context is not worked out before it is there."""
+def _unchanged(_context: TemplateContext, value: Any) -> Any:
+    """Return the value. Taking the context stops Jinja from evaluating it at compile time."""
     return value
 
 
 @cache
 def _environment() -> ImmutableSandboxedEnvironment:
-    """Compiling computes nothing: whoever saves `{{ 9 ** 9 ** 9 }}` would hold up the portal."""
+    """Evaluates nothing at compile time, where `{{ 9 ** 9 ** 9 }}` would take hours."""
     return ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, optimized=False, finalize=_as_it_is
+        undefined=StrictUndefined, optimized=False, finalize=_unchanged
     )
 
 
 def _variables(parsed: nodes.Template) -> set[str]:
-    """Those that it takes: `meta.find_undeclared_variables`, which would compute."""
+    """The undeclared variables. `meta.find_undeclared_variables` would evaluate expressions."""
     tracker = meta.TrackingCodeGenerator(_environment())
     tracker.optimizer = None
     tracker.visit(parsed)
@@ -74,14 +74,14 @@ def _variables(parsed: nodes.Template) -> set[str]:
 
 
 def _template(source: str) -> str:
-    """Refuse, when it is saved, a template that cannot be rendered."""
+    """Refuse a template that cannot be rendered, when it is saved."""
     try:
         parsed = _environment().parse(source)
-        if parsed.find(nodes.EvalContextModifier):  # the one thing that is computed nevertheless
+        if parsed.find(nodes.EvalContextModifier):  # would be evaluated at compile time
             raise ValueError("The template is not valid: a prompt is no HTML to be escaped.")
         unknown = _variables(parsed) - VARIABLES
         _environment().from_string(source)
-    except (TemplateError, SyntaxError) as exc:  # Python's own: blocks nested too deeply
+    except (TemplateError, SyntaxError) as exc:  # SyntaxError: blocks nested too deeply for Python
         raise ValueError(f"The template is not valid: {exc}") from exc
     except (RecursionError, MemoryError) as exc:
         raise ValueError("The template is not valid: it is nested too deeply.") from exc
@@ -254,7 +254,7 @@ def _prompt(context: Context) -> _Prompt:
 
 
 def _rendered(template: Template, variables: dict[str, Any], *, limit: int) -> str:
-    """A loop in the template ends at `limit` characters; one without output, at the time limit."""
+    """Render, at most `limit` characters. A loop without output ends at the time limit."""
     parts, size = [], 0
     try:
         for part in template.generate(variables):
@@ -266,13 +266,13 @@ def _rendered(template: Template, variables: dict[str, Any], *, limit: int) -> s
                 )
     except _RENDER_ERRORS as exc:
         raise TaskFailed(
-            "prompt_failed", f"The prompt cannot be made: {outbound.said(str(exc))}"
+            "prompt_failed", f"The prompt cannot be made: {outbound.excerpt(str(exc))}"
         ) from exc
     return "".join(parts)
 
 
 def _text(context: Context) -> str:
-    """The text that the workflow before left, or the file's own; its beginning if it is long."""
+    """The output of the workflow before, otherwise the file's text; cut if it is long."""
     limit = context.config.max_input_characters
     parts, size = [], 0
     for part in _parts(context):
@@ -295,7 +295,7 @@ def _parts(context: Context) -> Iterator[str]:
 
 
 def _written(source: BinaryIO | None) -> Iterator[str]:
-    assert source is not None  # noqa: S101 - there is a file
+    assert source is not None  # noqa: S101 - the caller checked that there is a file
     with TextIOWrapper(source, encoding="utf-8", errors="replace") as text:
         while part := text.read(65_536):
             yield part
@@ -310,7 +310,7 @@ def _extracted(context: Context) -> Iterator[str]:
             content_type=context.file.content_type,
             options=TextOptions(folder=context.folder),
         ):
-            _heed(context)
+            _stop_if_cancelled(context)
             yield piece.text
 
 
@@ -319,7 +319,7 @@ def _is_text(content_type: str) -> bool:
 
 
 def _check_cost(config: LlmPromptConfig, prompt: _Prompt) -> None:
-    """Refuse before anything is paid."""
+    """Raise TaskFailed before anything is spent, if the cost limit could be exceeded."""
     tokens, limit = prompt.estimated_tokens, config.max_input_tokens
     if limit is not None and tokens > limit:
         raise TaskFailed(
@@ -352,20 +352,20 @@ def _request(config: LlmPromptConfig, prompt: _Prompt) -> dict[str, Any]:
 
 
 def _on_part(context: Context, answer: llm.Answer) -> None:
-    _heed(context)
+    _stop_if_cancelled(context)
     tokens = len(answer.parts)
     if tokens % PROGRESS_EVERY == 1:
         percent = min(99.0, 100 * tokens / context.config.max_output_tokens)
         context.progress(percent, f"About {tokens:,} tokens of the answer")
 
 
-def _heed(context: Context) -> None:
+def _stop_if_cancelled(context: Context) -> None:
     if context.cancelled():
         raise TaskFailed("cancelled", "The run was cancelled.")
 
 
 def _pay(context: Context, answer: llm.Answer, prompt: _Prompt) -> None:
-    """Of a server that does not count, or was cut off before it did, the cost is estimated."""
+    """Add the cost, estimated if the server did not report its usage."""
     if answer.usage is not None:
         input_tokens = answer.usage.prompt_tokens
         output_tokens = answer.usage.completion_tokens
@@ -389,7 +389,7 @@ def _pay(context: Context, answer: llm.Answer, prompt: _Prompt) -> None:
 def _result(context: Context, answer: llm.Answer, key: str) -> WorkflowResult:
     config = context.config
     _check_ending(config, answer)
-    text = answer.text.replace("\x00", "\ufffd")  # PostgreSQL's text holds no NUL
+    text = answer.text.replace("\x00", "\ufffd")  # PostgreSQL cannot store NUL
     if len(key) >= HIDDEN_LENGTH:
         text = text.replace(key, outbound.HIDDEN)
     if answer.finish_reason == "length":
@@ -412,7 +412,7 @@ def _check_ending(config: LlmPromptConfig, answer: llm.Answer) -> None:
     if answer.finish_reason == "content_filter" or answer.refusal:
         raise TaskFailed(
             "content_filtered",
-            outbound.said(answer.refusal) or "The server's content filter ended the answer.",
+            outbound.excerpt(answer.refusal) or "The server's content filter ended the answer.",
         )
     is_usable = _is_json_object(answer.text) if config.json_output else answer.text.strip()
     if is_cut and not is_usable:
@@ -428,11 +428,11 @@ def _check_ending(config: LlmPromptConfig, answer: llm.Answer) -> None:
 
 def _is_json_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text, parse_constant=_no_constant), dict)
+        return isinstance(json.loads(text, parse_constant=_refuse_constant), dict)
     except (ValueError, RecursionError):
         return False
 
 
-def _no_constant(name: str) -> Any:
-    """Python reads NaN and Infinity; JSON has none."""
+def _refuse_constant(name: str) -> Any:
+    """Refuse NaN and Infinity, which Python accepts but JSON does not."""
     raise ValueError(name)

@@ -1,4 +1,4 @@
-"""Another size and format of an image."""
+"""A task that resizes and converts images."""
 
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ _SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 _ON_ITS_SIDE = {5, 6, 7, 8}  # EXIF orientations (CIPA DC-008, 4.6.4)
 _PIXELS_PER_MEGAPIXEL = 1_000_000
 
-Side = Annotated[int, Field(ge=1, le=16_383)]  # WebP has no larger ones
+Side = Annotated[int, Field(ge=1, le=16_383)]  # the largest size of WebP
 
 
 class TranscodeImageConfig(TaskConfig):
@@ -73,8 +73,8 @@ def transcode_image(context: RunContext[TranscodeImageConfig]) -> WorkflowResult
     profile = smaller.info.get("icc_profile") if config.keep_color_profile else None
     ready = _in_mode_for(smaller, config)
     if _family(ready.mode) != _family(smaller.mode):
-        profile = None  # it describes other colours
-    ready.info.clear()  # some formats write comments found there
+        profile = None  # a profile describes other colours after the conversion
+    ready.info.clear()  # some formats would write its comments
     context.progress(70, "writing")
     with result.open("wb") as target:
         ready.save(target, config.format.upper(), icc_profile=profile, **_save_options(config))
@@ -88,7 +88,7 @@ def transcode_image(context: RunContext[TranscodeImageConfig]) -> WorkflowResult
 
 
 def _fitted(image: Image.Image, context: RunContext[TranscodeImageConfig]) -> Image.Image:
-    """Upright and small enough. Decoding JPEG at a fraction of its size takes less memory."""
+    """Rotate and shrink. JPEG is decoded at a fraction of its size, which takes less memory."""
     config = context.config
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
@@ -100,14 +100,14 @@ def _fitted(image: Image.Image, context: RunContext[TranscodeImageConfig]) -> Im
     if image.mode.startswith("I"):
         image = _eight_bits(image)
     elif image.mode in {"P", "PA"} or "transparency" in image.info:
-        image = image.convert("RGBA")  # a palette cannot be mixed
+        image = image.convert("RGBA")  # colours of a palette cannot be interpolated
     image.thumbnail(box, Image.Resampling.LANCZOS)
     ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Of 16-bit grey; a conversion alone would cut what is brighter than 255."""
+    """Scale 16-bit grey to 8 bits; Pillow's conversion would clip values above 255."""
     return image.point(lambda value: value * (1 / 256)).convert("L")
 
 

@@ -1,7 +1,7 @@
-"""Text out of documents, as Markdown, piece by piece.
+"""Converts documents to Markdown text, piece by piece.
 
-Each format has a module of its own, loaded when a file needs it: a process that reads one PDF
-holds no library for spreadsheets.
+Each format has a module, loaded when it is needed, so that reading a PDF loads no spreadsheet
+library.
 """
 
 from collections.abc import Generator
@@ -25,7 +25,7 @@ def pieces(
     content_type: str,
     options: TextOptions = _DEFAULTS,
 ) -> Generator[Piece]:
-    """The file's text from its beginning; who has enough stops reading. `source` is seekable.
+    """The file's text in pieces; the caller may stop at any time. `source` is seekable.
 
     Raises TaskFailed: `type_not_supported`, `file_unreadable`, `file_encrypted`, `no_text`,
     `file_too_large`, `too_many_pages`, `too_many_cells`, `archive_bomb`.

@@ -1,4 +1,4 @@
-"""ZIP archives: what is in them. Nothing is unpacked."""
+"""ZIP archives: a list of their entries, without unpacking."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -30,6 +30,6 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
 
 
 def _when(stamp: tuple[int, int, int, int, int, int]) -> str:
-    """In the archive's own, unnamed time zone."""
+    """The time of an entry. ZIP has no time zone."""
     year, month, day, hour, minute, _second = stamp
     return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}"

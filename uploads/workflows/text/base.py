@@ -1,4 +1,4 @@
-"""What the converters share. Each is a module with `convert(source, job)`, pieces of Markdown."""
+"""What the converters share. Each module has `convert(source, job)`, which yields Markdown."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from typing import BinaryIO
 
 from uploads.workflows.errors import TaskFailed
 
-# Formats that their libraries hold in memory as a whole.
+# Formats whose libraries load the whole file into memory.
 WHOLE_BYTES_MAX = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the text, at times empty: only to say how far the work is (0 to 1, if known)."""
+    """A part of the text; may be empty and only report progress (0 to 1, None if unknown)."""
 
     text: str
     done: float | None = None
@@ -22,7 +22,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class TextOptions:
-    """Bounds of the work. `folder` is for temporary files, by default the system's."""
+    """Limits. `folder` is for temporary files, by default the system's."""
 
     max_pages: int = 10_000
     max_rows: int = 100_000  # of each table
@@ -42,16 +42,16 @@ Converter = Callable[[BinaryIO, Job], Iterator[Piece]]
 
 
 def unreadable(kind: str, why: object) -> TaskFailed:
-    """The error for broken bytes, `kind` with its article: `a PDF`."""
-    said = " ".join(str(why).split())[:300].rstrip(".") or type(why).__name__
-    return TaskFailed("file_unreadable", f"The file cannot be read as {kind}: {said}.")
+    """The error for an invalid file. `kind` has its article: `a PDF`."""
+    reason = " ".join(str(why).split())[:300].rstrip(".") or type(why).__name__
+    return TaskFailed("file_unreadable", f"The file cannot be read as {kind}: {reason}.")
 
 
 @contextmanager
 def reading(kind: str, *also: type[Exception]) -> Iterator[None]:
-    """Around a library that reads a stranger's bytes: whatever it raises is said of the file.
+    """Turn errors of a parser into `file_unreadable`.
 
-    Not so for what is no property of the file: memory, and OSError, unless named in `also`.
+    Except errors that are not the file's fault: MemoryError, and OSError unless listed in `also`.
     """
     try:
         yield
@@ -72,7 +72,7 @@ def encrypted() -> TaskFailed:
 
 
 def size_of(source: BinaryIO) -> int:
-    """In bytes; leaves the source at its beginning."""
+    """The size in bytes. Rewinds the source to its beginning."""
     size = source.seek(0, 2)
     source.seek(0)
     return size

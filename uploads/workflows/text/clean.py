@@ -1,9 +1,9 @@
-"""What no text may hold, and what would break a Markdown table."""
+"""Removes characters that cannot be stored or that would break a Markdown table."""
 
 import re
 from collections.abc import Iterable
 
-# Control characters (PostgreSQL stores no NUL) and halves of surrogate pairs (not UTF-8).
+# Control characters (PostgreSQL cannot store NUL) and lone surrogates (not valid in UTF-8).
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _PIPES = re.compile(r"(\\*)\|")
 
@@ -19,7 +19,7 @@ def one_line(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """A table's cell: one line, no bare pipe."""
+    """The text of a table cell: on one line, pipes escaped."""
     text = one_line(text)
     return _PIPES.sub(r"\1\1\\|", text) if "|" in text else text
 

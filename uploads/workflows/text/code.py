@@ -1,4 +1,4 @@
-"""Source text and data (JSON, XML, YAML and the like): one code block."""
+"""Source code and data (JSON, XML, YAML and similar) as one code block."""
 
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -8,7 +8,7 @@ from uploads.workflows.text import plain
 from uploads.workflows.text.base import Job, Piece
 from uploads.workflows.text.kinds import LANGUAGES
 
-# Longer than a fence that the text itself is likely to hold.
+# Longer than any fence that the text is likely to contain.
 _FENCE = "~~~~~~"
 _BY_TYPE = {
     "application/json": "json",

@@ -1,4 +1,4 @@
-"""Bytes to text where nobody says in which encoding."""
+"""Detects the encoding of text files and decodes them."""
 
 import codecs
 import re
@@ -9,23 +9,23 @@ from typing import BinaryIO
 
 from charset_normalizer import from_bytes
 
-# As much is looked at before reading; what does not decode further on becomes U+FFFD.
+# Bytes that are used for detection; later bytes that do not decode become U+FFFD.
 _SAMPLE_BYTES = 1024 * 1024
 _GUESS_BYTES = 32 * 1024
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because it starts with the mark of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _USUAL = "cp1252"
-_SHIFT = b"\x1b$"  # of ISO-2022, whose bytes are all ASCII's
+_SHIFT = b"\x1b$"  # of ISO-2022, which uses ASCII bytes only
 
 
 def encoding_of(source: BinaryIO, *, declares_charset: bool = False) -> str:
-    """A codec that reads the source, to be left at its beginning."""
+    """The name of the source's codec. Rewinds the source to its beginning."""
     source.seek(0)
     sample = source.read(_SAMPLE_BYTES)
     source.seek(0)
@@ -42,7 +42,7 @@ def encoding_of(source: BinaryIO, *, declares_charset: bool = False) -> str:
 
 @contextmanager
 def decoded(source: BinaryIO, *, declares_charset: bool = False) -> Iterator[TextIOWrapper]:
-    """The source as text, from its beginning; it stays open."""
+    """The source as text, from its beginning. The source stays open."""
     encoding = encoding_of(source, declares_charset=declares_charset)
     text = TextIOWrapper(source, encoding=encoding, errors="replace", newline="")
     try:
@@ -60,7 +60,7 @@ def _is_utf8(sample: bytes, *, whole: bool) -> bool:
 
 
 def _telling(sample: bytes) -> bytes:
-    """A part of the sample with characters beyond ASCII: only they tell encodings apart."""
+    """A part of the sample with bytes beyond ASCII: only these distinguish encodings."""
     try:
         sample.decode("ascii")
     except UnicodeDecodeError as exc:
@@ -70,7 +70,7 @@ def _telling(sample: bytes) -> bytes:
 
 
 def _guessed(sample: bytes) -> str:
-    """The likeliest encoding; of those that fit as well, the one that most such files are in."""
+    """The most likely encoding; among equals, the most common one."""
     matches = from_bytes(sample)
     best = matches.best()
     if best is None:
@@ -83,7 +83,7 @@ def _guessed(sample: bytes) -> str:
 
 
 def _known(name: str) -> str | None:
-    """The codec of a name, if it makes text of bytes."""
+    """The codec with this name, or None if it does not decode bytes to text."""
     try:
         codec = codecs.lookup(name)
     except LookupError:

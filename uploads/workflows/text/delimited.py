@@ -1,4 +1,4 @@
-"""Tables of values: CSV and its relatives, row by row."""
+"""CSV and similar formats, row by row."""
 
 import csv
 from collections import Counter
@@ -48,12 +48,12 @@ def _lines(text: TextIOWrapper) -> Iterator[str]:
 
 
 def _rows(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
-    """Rows that are not empty."""
+    """The rows that are not empty."""
     return (values for values in csv.reader(lines, delimiter=delimiter) if any(values))
 
 
 def _delimiter(sample: list[str]) -> str:
-    """The one that makes most rows of the sample equally wide, and then the widest."""
+    """The delimiter that gives the most rows of equal width; among equals, the widest rows."""
 
     def fitness(delimiter: str) -> tuple[int, int]:
         widths = Counter(map(len, csv.reader(sample, delimiter=delimiter)))

@@ -1,4 +1,4 @@
-"""Word documents: through HTML, which keeps headings, lists, tables and notes."""
+"""Word documents, by way of HTML, which keeps headings, lists, tables and notes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from uploads.workflows.text.html import html_to_markdown
 from uploads.workflows.text.zips import repack
 
 _LABEL = "a Word document"
-_STYLES = "p[style-name='Title'] => h1:fresh"  # beside those that Mammoth knows
+_STYLES = "p[style-name='Title'] => h1:fresh"  # besides Mammoth's own
 
 
 def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:

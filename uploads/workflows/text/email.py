@@ -1,4 +1,4 @@
-"""E-mails, those attached to them as well: who, when, what about, the text; names of files."""
+"""E-mails and e-mails attached to them: headers, text and names of attachments."""
 
 from collections.abc import Iterator
 from email import policy
@@ -32,7 +32,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
 
 
 def _inner(message: EmailMessage) -> Iterator[EmailMessage]:
-    """The messages in a message, however deep."""
+    """The messages inside a message, at any depth."""
     for part in message.walk():
         if part.get_content_type() == _MESSAGE and part.is_multipart():
             yield part.get_payload(0)  # type: ignore[misc]
@@ -46,7 +46,7 @@ def _head(message: EmailMessage, *, mark: str = "#") -> Iterator[str]:
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    """A header's value; as it was sent where it breaks the rules so that it cannot be parsed."""
+    """A header's value; the raw text if it cannot be parsed."""
     try:
         return one_line(str(message[name] or ""))
     except (ValueError, LookupError, AttributeError, TypeError):

@@ -57,7 +57,7 @@ def _package_path(book: ZipFile) -> str:
 
 
 def _chapters(package: Element, folder: str) -> Iterator[str]:
-    """Paths in the archive, of the spine (section 5.7.1)."""
+    """Archive paths of the chapters in the spine (section 5.7.1)."""
     items = {
         element.get("id"): element.get("href", "")
         for element in package.iter()
@@ -69,7 +69,7 @@ def _chapters(package: Element, folder: str) -> Iterator[str]:
 
 
 def _locked(book: ZipFile) -> set[str]:
-    """Entries that are encrypted; fonts are in books that can be read, too."""
+    """The encrypted entries. Readable books may have encrypted fonts."""
     if _ENCRYPTION not in book.namelist():
         return set()
     return {

@@ -13,12 +13,12 @@ from uploads.workflows.text.base import Job, Piece, check_fits_memory
 from uploads.workflows.text.clean import cell
 from uploads.workflows.text.decoding import decoded
 
-# As a tree, a page takes sixty times its size in memory.
+# Bytes. A parsed page takes sixty times its size in memory.
 _CHARACTERS_MAX = 12 * 1024 * 1024
 _UNSEEN = ("script", "style", "noscript", "template", "svg", "object", "iframe", "head")
-# Markdownify's patterns take the square of a gap's length: an hour for a mebibyte.
+# Markdownify's patterns take quadratic time in the length of a gap: an hour for 1 MiB.
 _GAP = re.compile(r"[ \t\r\n]{200,}")
-# Empty cells that a page is given for cells that span rows; the further ones stay out.
+# The most empty cells that are added to a page for cells that span rows.
 _FILLED_MAX = 20_000
 _SPAN_MAX = 1000
 _SAFE_LINKS = ("http:", "https:", "mailto:", "tel:", "#", "/")
@@ -29,7 +29,7 @@ class _Converter(MarkdownConverter):
         return " ".join(str(el.get("alt") or "").split())
 
     def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        """Only links that lead somewhere: no scripts and no data."""
+        """Keep http and similar links; drop javascript: and data: links."""
         target = str(el.get("href") or "").strip().lower()
         if ":" in target.split("/")[0] and not target.startswith(_SAFE_LINKS):
             return text
@@ -70,13 +70,13 @@ def html_to_markdown(html: str) -> str:
     for element in soup(_UNSEEN):
         element.decompose()
     for part in soup.find_all(string=_GAP):
-        if type(part) is NavigableString:  # no comment
+        if type(part) is NavigableString:  # not a comment
             part.replace_with(_GAP.sub(_narrow, part))
     _fill_spanned_rows(soup)
     try:
         text = _converter.convert_soup(soup).strip()
     except RecursionError:
-        text = soup.get_text("\n", strip=True)  # nested without end: the words at least
+        text = soup.get_text("\n", strip=True)  # nested too deeply: keep at least the words
     has_heading = soup.find("h1") is not None
     return f"# {title}\n\n{text}\n" if title and not has_heading else f"{text}\n"
 
@@ -86,9 +86,9 @@ def _narrow(gap: re.Match[str]) -> str:
 
 
 def _fill_spanned_rows(soup: BeautifulSoup) -> None:
-    """Markdown knows no cell of several rows: empty ones keep the others in their columns."""
+    """Add empty cells below cells that span rows, because Markdown has no row spans."""
     left = _FILLED_MAX
-    tables: dict[int, dict[int, int]] = {}  # for each table: rows still spanned, by column
+    tables: dict[int, dict[int, int]] = {}  # per table and column: the rows that are still spanned
     for line in soup("tr"):
         spanned = tables.setdefault(id(line.find_parent("table")), {})
         column = 0

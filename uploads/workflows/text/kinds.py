@@ -1,7 +1,7 @@
-"""Which converter reads a file. Its content decides; the name only where content says "text".
+"""Chooses the converter of a file by its content, and for text by the suffix of its name.
 
-What libmagic says is taken as a hint: it knows an archive by its first entries and a text by its
-first words, so archives are looked into, and texts are told apart by their suffix.
+The type from libmagic is only a hint, because it checks just the first bytes: archives are opened
+to see what they contain, and kinds of text are distinguished by suffix.
 """
 
 from enum import Enum
@@ -15,7 +15,7 @@ from uploads.workflows.text.zips import blocks, open_zip
 
 
 class Kind(Enum):
-    """A format: the module that converts it, and what a message calls it."""
+    """A format: the name of its converter module, and its label in messages."""
 
     PDF = "pdf", "a PDF"
     DOCX = "docx", "a Word document"
@@ -76,7 +76,7 @@ _BY_SUFFIX = {
     ".htm": Kind.HTML,
     ".xhtml": Kind.HTML,
 }
-# Names of languages, as a code block has them.
+# Language names for code blocks.
 LANGUAGES = {
     ".c": "c",
     ".cpp": "cpp",
@@ -128,7 +128,7 @@ ACCEPTED_TYPES = (
     "application/vnd.oasis.opendocument.spreadsheet",
     "application/epub+zip",
     "application/zip",
-    "application/octet-stream",  # what libmagic says of documents that it does not know
+    "application/octet-stream",  # libmagic's type for unknown documents
 )
 
 _ZIP_HEADS = (b"PK\x03\x04", b"PK\x05\x06")
@@ -139,7 +139,7 @@ _OLE_LOOK_BYTES = 1024 * 1024
 
 
 def kind_of(source: BinaryIO, *, filename: str, content_type: str) -> Kind:
-    """Raises TaskFailed `type_not_supported`, `file_encrypted`, `no_text` (nothing in it)."""
+    """Raises TaskFailed `type_not_supported`, `file_encrypted`, `no_text` (empty file)."""
     source.seek(0)
     head = source.read(1024)
     if not head:
@@ -169,14 +169,14 @@ def _flat_kind(head: bytes, filename: str, content_type: str) -> Kind | None:
             return Kind.CODE
         return _BY_SUFFIX.get(suffix, kind or Kind.CODE)
     if kind is Kind.HTML and suffix in {".md", ".markdown"}:
-        return Kind.PLAIN  # Markdown may begin with HTML
+        return Kind.PLAIN  # Markdown may start with HTML
     if kind is None and content_type == "application/octet-stream":
         return _BY_SUFFIX.get(suffix)
     return None if kind is Kind.XLS else kind
 
 
 def _container_kind(source: BinaryIO) -> Kind | None:
-    """What a ZIP file is a container of; None for documents that are not supported."""
+    """The document format inside a ZIP file; None if the format is not supported."""
     with reading("a document or an archive"), open_zip(source) as archive:
         names = set(archive.namelist())
         if "[Content_Types].xml" in names:

@@ -21,7 +21,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
 
 
 class _Cells:
-    """Measures tables as their XML goes by; a few bytes can repeat a row a million times
+    """Measures tables while their XML is parsed; a few bytes can repeat a row a million times
     (ODF 1.3 part 3, 9.1.3 and 9.1.4)."""
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ from uploads.workflows.errors import TaskFailed
 from uploads.workflows.text.base import Job, Piece, encrypted, reading
 
 _LABEL = "a PDF"
-# PDFium marks a word that goes on in the next line.
+# PDFium's mark for a word that continues on the next line.
 _HYPHENATED = re.compile("[\ufffe\x02](?:\r\n)?")
-# A line further from the one above than this many times the usual distance begins a paragraph.
+# A gap larger than this many times the usual line distance starts a new paragraph.
 _PARAGRAPH_GAP = 1.35
 _PASSWORD_ERROR = pypdfium2.raw.FPDF_ERR_PASSWORD
 
@@ -52,7 +52,7 @@ def _page_text(document: pypdfium2.PdfDocument, index: int) -> str:
     try:
         text_page = page.get_textpage()
         try:
-            text = text_page.get_text_range()  # bounded, it would lose some line ends
+            text = text_page.get_text_range()  # get_text_bounded would lose some line ends
             text = _with_paragraphs(text_page, text)
         finally:
             text_page.close()
@@ -62,10 +62,10 @@ def _page_text(document: pypdfium2.PdfDocument, index: int) -> str:
 
 
 def _with_paragraphs(text_page: pypdfium2.PdfTextPage, text: str) -> str:
-    """PDF knows lines only: put a blank line where the distance between two is large."""
+    """Insert blank lines at large gaps between lines, because PDF has no paragraphs."""
     lines = text.split("\r\n")
     if len(lines) < 3 or len(text) != text_page.count_chars():
-        return text  # where indices into the text are none into the page, distances are unknown
+        return text  # text and page have different indices, so that distances are unknown
     tops = []
     at = 0
     for line in lines:
@@ -75,7 +75,7 @@ def _with_paragraphs(text_page: pypdfium2.PdfTextPage, text: str) -> str:
         above - top if above is not None and top is not None else 0.0
         for above, top in pairwise(tops)
     ]
-    # Not the median: in a page of short paragraphs most distances are large.
+    # Not the median: on a page of short paragraphs most gaps are large.
     downwards = sorted(gap for gap in gaps if gap > 0) or [0.0]
     usual = downwards[len(downwards) // 4]
     pieces = [lines[0]]

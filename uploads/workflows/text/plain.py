@@ -1,4 +1,4 @@
-"""Texts as they are."""
+"""Plain text, unchanged."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -14,7 +14,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     size = size_of(source)
     with decoded(source) as text:
         while piece := text.read(_PIECE_CHARACTERS):
-            # A line's end may fall between two pieces.
+            # CR LF may be split between two pieces.
             if piece.endswith("\r"):
                 piece += text.read(1)
             yield Piece(piece, min(1.0, source.tell() / size))

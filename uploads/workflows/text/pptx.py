@@ -1,4 +1,4 @@
-"""PowerPoint presentations, slide by slide: texts, tables, charts' numbers, notes."""
+"""PowerPoint presentations, slide by slide: text, tables, chart values, notes."""
 
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -48,7 +48,7 @@ def _slide(number: int, slide: Any) -> Iterator[str]:
 
 
 def _flat(shapes: Iterable[Any]) -> Iterator[Any]:
-    """Shapes, those in groups as well."""
+    """All shapes, including those in groups."""
     for shape in shapes:
         if hasattr(shape, "shapes"):
             yield from _flat(shape.shapes)
@@ -74,7 +74,7 @@ def _table(table: Any) -> str:
 
 
 def _charts(chart: Any) -> Iterator[str]:
-    """A table for each plot: a line for each category, a column for each series."""
+    """A table for each plot, with a row per category and a column per series."""
     for plot in chart.plots:
         names = [str(series.name or "") for series in plot.series]
         values = [series.values for series in plot.series]

@@ -1,4 +1,4 @@
-"""Worksheets as Markdown tables, whatever file they come from."""
+"""Converts worksheets of any file format to Markdown tables."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from uploads.workflows.errors import TaskFailed
 from uploads.workflows.text.base import Piece, TextOptions, encrypted, reading, unreadable
 from uploads.workflows.text.clean import one_line, row, table_head
 
-# Calamine holds a sheet as a rectangle of cells (32 bytes each) from the first used to the last.
+# Calamine keeps a sheet as a rectangle of cells (32 bytes each), from first to last used cell.
 CELLS_MAX = 8_000_000
 _ROWS_A_PIECE = 200
 
@@ -32,7 +32,7 @@ def tables(path: Path, options: TextOptions, label: str) -> Iterator[Piece]:
 
 @contextmanager
 def calamine(label: str) -> Iterator[None]:
-    """Around uses of Calamine, whose panics are no Exceptions."""
+    """Turn Calamine's errors, including panics (no Exceptions), into `file_unreadable`."""
     try:
         with reading(label, OSError):
             yield
@@ -77,7 +77,7 @@ def _shown(value: Value) -> str:
 
 
 class Box:
-    """The rectangle that a sheet's cells span. Refuses one that would not fit in memory."""
+    """The rectangle of a sheet's used cells. Raises TaskFailed if it would not fit in memory."""
 
     def __init__(self) -> None:
         self.left = self.top = 1 << 40

@@ -21,7 +21,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
 
 
 class _Cells:
-    """Measures a worksheet as its XML goes by: `<row><c r="B7"><v>` (ECMA-376 part 1, 18.3.1)."""
+    """Measures a worksheet during parsing: `<row><c r="B7"><v>` (ECMA-376 part 1, 18.3.1)."""
 
     def __init__(self) -> None:
         self.box = Box()
@@ -43,7 +43,7 @@ class _Cells:
             self.box.add(row=max(0, self.row), column=max(0, self.column))
 
     def _place(self, reference: str) -> None:
-        """At `B7`; without a reference, right of the cell before."""
+        """Move to a reference like `B7`; without one, to the right of the previous cell."""
         letters = reference.rstrip("0123456789")
         digits = reference[len(letters) :]
         if not (digits and letters.isascii() and letters.isalpha() and len(letters) <= 3):

@@ -1,4 +1,4 @@
-"""ZIP files from strangers: what they say of themselves is checked before and while reading."""
+"""Untrusted ZIP files: their declared sizes are checked before and while reading."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from uploads.workflows.errors import TaskFailed
 from uploads.workflows.text.base import Piece, TextOptions, encrypted, size_of, unreadable
 
-# zipfile holds the central directory in memory, ten times its size.
+# zipfile keeps the central directory in memory, at ten times its size.
 _DIRECTORY_BYTES_MAX = 16 * 1024 * 1024
 _BLOCK_BYTES = 256 * 1024
-# Deflate packs at most 1,032 to 1; documents reach 100 to 1, and small ones may be anything.
+# Deflate compresses at most 1,032 to 1. Documents reach 100 to 1; small ones may exceed it.
 RATIO_MAX = 250
 _RATIO_FREE_BYTES = 32 * 1024 * 1024
 _DEPTH_MAX = 256  # of XML elements
@@ -27,7 +27,7 @@ OnElement = Callable[[str, dict[str, str]], None]  # name and attributes
 
 
 def open_zip(source: BinaryIO) -> ZipFile:
-    """Raises BadZipFile; TaskFailed `archive_bomb` for a directory that is itself too large."""
+    """Raises BadZipFile; TaskFailed `archive_bomb` if the central directory is too large."""
     size = _directory_size(source)
     if size > _DIRECTORY_BYTES_MAX:
         raise bomb(f"its list of entries takes {size:,} bytes")
@@ -40,7 +40,7 @@ def bomb(why: str) -> TaskFailed:
 
 
 def check_promises(archive: ZipFile, options: TextOptions) -> None:
-    """Refuse an archive that would unpack to too much, by its own list."""
+    """Refuse an archive whose declared sizes are too large."""
     entries = archive.infolist()
     if len(entries) > options.max_entries:
         raise bomb(f"it has {len(entries):,} entries, {options.max_entries:,} are allowed")
@@ -51,7 +51,7 @@ def check_promises(archive: ZipFile, options: TextOptions) -> None:
 
 
 def blocks(archive: ZipFile, entry: ZipInfo) -> Iterator[bytes]:
-    """An entry's bytes. Raises BadZipFile where there are more or fewer than its list says."""
+    """An entry's bytes. Raises BadZipFile if their number is not the declared one."""
     if entry.compress_type not in {ZIP_STORED, ZIP_DEFLATED}:
         raise BadZipFile(f"{entry.filename!r} is compressed in a way that documents do not use")
     unbounded = copy(entry)
@@ -74,7 +74,7 @@ def repack(
     *,
     watch: Callable[[], OnElement] = lambda: _ignore,
 ) -> Iterator[Piece]:
-    """Write an honest copy of an office document, of its text only; yields empty pieces.
+    """Copy an office document, its XML only, with true sizes. Yields empty pieces as progress.
 
     The libraries that read it next trust sizes and XML, and load all parts. In the copy sizes
     are true, XML declares no entities and is not nested too deeply, and whatever is not XML
@@ -97,7 +97,7 @@ def repack(
 
 
 def _sound_xml(parts: Iterator[bytes], on_element: OnElement) -> Iterator[bytes]:
-    """The same bytes, each block after it was parsed."""
+    """Pass the bytes on, each block after it was parsed."""
     parser = expat.ParserCreate()
     depth = 0
 
@@ -127,7 +127,7 @@ def _sound_xml(parts: Iterator[bytes], on_element: OnElement) -> Iterator[bytes]
 
 
 def _directory_size(source: BinaryIO) -> int:
-    """Bytes of the central directory, as the end of the archive says; 0 if there is no end."""
+    """Bytes of the central directory, as the end record says; 0 if there is no end record."""
     size = size_of(source)
     source.seek(max(0, size - _END.size - 0xFFFF))
     tail = source.read()
