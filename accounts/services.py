@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from accounts import tokens
+from accounts import departures, tokens
 from accounts.models import ApiToken, TokenScope, User
 from common import lengths
 from common.db import database_now
@@ -78,6 +78,32 @@ def get_user(*, email: str) -> User:
 def find_user_id(*, email: str) -> UUID | None:
     """The id of an address's account, if there is one."""
     return User.objects.filter(email__iexact=email.strip()).values_list("id", flat=True).first()
+
+
+def require_deletable(user_id: UUID) -> None:
+    """Raises Conflict, with what to do, while an account has what must not lose its owner."""
+    for check in departures.obstacles:
+        check(user_id)
+
+
+def delete_user(*, user_id: UUID) -> None:
+    """Delete an account with its tokens and grants.
+
+    Raises Conflict `account_in_use` for one that does something just now, and what
+    `require_deletable` raises.
+    """
+    require_deletable(user_id)
+    try:
+        with transaction.atomic():
+            for call in departures.let_go:
+                call(user_id)
+            require_deletable(user_id)  # now that nobody changes what there is
+            User.objects.filter(id=user_id).delete()
+            connection.check_constraints()
+    except IntegrityError as exc:
+        raise Conflict(
+            "account_in_use", "The account does something just now. Switch it off, and try again."
+        ) from exc
 
 
 def create_token(
