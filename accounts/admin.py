@@ -10,11 +10,13 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from accounts import permissions, services
 from accounts.forms import ThrottledAuthenticationForm
 from accounts.models import ApiToken, User
+from common.errors import Conflict
 
 
 class AdminLoginForm(ThrottledAuthenticationForm, AdminAuthenticationForm):
@@ -76,6 +78,44 @@ class UserAdmin(DjangoUserAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and _may_manage(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What keeps an account is shown where Django shows what is protected."""
+        *others, protected = super().get_deleted_objects(objs, request)
+        return *others, [*protected, *filter(None, map(_obstacle, objs))]
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except Conflict as exc:
+            return self._back_to_list(request, exc)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        try:
+            return super().changelist_view(request, extra_context)
+        except Conflict as exc:
+            return self._back_to_list(request, exc)
+
+    def _back_to_list(self, request: HttpRequest, refused: Conflict) -> HttpResponse:
+        """An account cannot be deleted any more that could when Django looked."""
+        self.message_user(request, refused.message, messages.ERROR)
+        return redirect("admin:accounts_user_changelist")
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:  # noqa: ARG002
+        services.delete_user(user_id=obj.id)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:  # noqa: ARG002
+        for account in queryset:
+            services.delete_user(user_id=account.id)
+
+
+def _obstacle(account: User) -> str | None:
+    """Why an account cannot be deleted now."""
+    try:
+        services.require_deletable(account.id)
+    except Conflict as exc:
+        return f"{account}: {exc.message}"
+    return None
 
 
 def _may_manage(request: HttpRequest, account: User | None) -> bool:

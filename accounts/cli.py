@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import click
-from django.utils import timezone
 
 from accounts import services
 from accounts.models import ApiToken, TokenScope
 from common.cli_params import Duration
 from common.console import iso, print_rows
+from common.db import database_now
 
 
 @click.group()
@@ -34,7 +34,7 @@ def create(email: str, name: str, scopes: tuple[str, ...], expires: timedelta | 
         user=services.get_user(email=email),
         name=name,
         scopes=scopes or None,
-        expires_at=timezone.now() + expires if expires else None,
+        expires_at=database_now() + expires if expires else None,
     )
     click.echo(text)
 

@@ -13,9 +13,10 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from accounts import tokens
+from accounts import departures, tokens
 from accounts.models import ApiToken, TokenScope, User
 from common import lengths
+from common.db import database_now
 from common.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 
 # How exact `last_used_at` is: a busy token costs one write per minute, not one per request.
@@ -35,7 +36,7 @@ _USER_COLUMNS = _columns(User)
 
 # In SQL, as what is read for every request: there the ORM takes longer than the database.
 _BY_DIGEST = f"""
-    SELECT {", ".join(f"token.{name}" for name in _TOKEN_COLUMNS)},
+    SELECT statement_timestamp(), {", ".join(f"token.{name}" for name in _TOKEN_COLUMNS)},
         {", ".join(f"account.{name}" for name in _USER_COLUMNS)}
     FROM api_token token JOIN account_user account ON account.id = token.user_id
     WHERE token.digest = %s
@@ -79,6 +80,32 @@ def find_user_id(*, email: str) -> UUID | None:
     return User.objects.filter(email__iexact=email.strip()).values_list("id", flat=True).first()
 
 
+def require_deletable(user_id: UUID) -> None:
+    """Raises Conflict, with what to do, while an account has what must not lose its owner."""
+    for check in departures.obstacles:
+        check(user_id)
+
+
+def delete_user(*, user_id: UUID) -> None:
+    """Delete an account with its tokens and grants.
+
+    Raises Conflict `account_in_use` for one that does something just now, and what
+    `require_deletable` raises.
+    """
+    require_deletable(user_id)
+    try:
+        with transaction.atomic():
+            for call in departures.let_go:
+                call(user_id)
+            require_deletable(user_id)  # now that nobody changes what there is
+            User.objects.filter(id=user_id).delete()
+            connection.check_constraints()
+    except IntegrityError as exc:
+        raise Conflict(
+            "account_in_use", "The account does something just now. Switch it off, and try again."
+        ) from exc
+
+
 def create_token(
     *,
     user: User,
@@ -92,7 +119,7 @@ def create_token(
         raise InvalidInput(
             "token_name_invalid", f"Name the token with 1 to {lengths.TOKEN_NAME} characters."
         )
-    if expires_at is not None and expires_at <= timezone.now():
+    if expires_at is not None and expires_at <= database_now():
         raise InvalidInput("token_expiry_past", "The token's expiry must lie in the future.")
     text = tokens.generate()
     token = ApiToken.objects.create(
@@ -163,7 +190,7 @@ def authenticate_token(text: str) -> ApiToken:
         )
     if token.revoked_at is not None:
         raise Unauthenticated("token_revoked", "This API token was revoked. Create a new one.")
-    if token.expires_at is not None and token.expires_at <= timezone.now():
+    if token.expires_at is not None and token.expires_at <= token.read_at:
         raise Unauthenticated("token_expired", "This API token has expired. Create a new one.")
     if not token.user.is_active:
         raise Forbidden("account_inactive", "The account of this API token is switched off.")
@@ -176,9 +203,10 @@ def _token_with(digest: str) -> ApiToken | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    of_token = len(_TOKEN_COLUMNS)
-    token = ApiToken.from_db(connection.alias, _TOKEN_COLUMNS, row[:of_token])
-    token.user = User.from_db(connection.alias, _USER_COLUMNS, row[of_token:])
+    read_at, columns, of_token = row[0], row[1:], len(_TOKEN_COLUMNS)
+    token = ApiToken.from_db(connection.alias, _TOKEN_COLUMNS, columns[:of_token])
+    token.user = User.from_db(connection.alias, _USER_COLUMNS, columns[of_token:])
+    token.read_at = read_at
     return token
 
 

@@ -6,10 +6,10 @@ class UploadsConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported from here on, not before.
-        from accounts import bearers  # noqa: PLC0415
+        from accounts import bearers, departures  # noqa: PLC0415
         from common.outbox.types import EventKind, event_types  # noqa: PLC0415
         from uploads import event_examples, selectors, tasks  # noqa: PLC0415
-        from uploads.files import grants, hooks  # noqa: PLC0415
+        from uploads.files import grants, hooks, owners  # noqa: PLC0415
         from uploads.models import RunStatus, WorkflowRun  # noqa: PLC0415
         from uploads.receiving import sessions  # noqa: PLC0415
         from uploads.workflows import (  # noqa: PLC0415
@@ -27,6 +27,8 @@ class UploadsConfig(AppConfig):
             EventKind("workflow_run", "Workflow runs", run_examples.OF_RUNS, may_read),
         )
         queue.install(tasks.kick)
+        departures.obstacles.append(owners.require_no_files)
+        departures.let_go.append(owners.let_go)
         bearers.register(grants.PREFIX, grants.guest_of)
         hooks.install_give_up_upload(sessions.give_up)
         hooks.on_stored.append(queue.auto_start)

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from accounts.models import TokenScope
 from accounts.principals import Principal
 from common.errors import InvalidInput, NotFound
-from common.models import OutboxEvent
+from common.models import OutboxEvent, TimeStampedQuerySet
 from common.pagination import Page, decode_cursor, paginate
 from uploads.models import (
     FileStatus,
@@ -178,7 +178,7 @@ def session_not_found() -> NotFound:
     return NotFound("session_not_found", "There is no such upload session.")
 
 
-def _own_files(principal: Principal) -> QuerySet[IngestFile]:
+def _own_files(principal: Principal) -> TimeStampedQuerySet:
     if principal.is_guest:  # all of one owner: asking for that too misleads the planner
         return IngestFile.objects.filter(grant=principal.grant_id)
     return IngestFile.objects.filter(uploaded_by=principal.owner)
@@ -195,8 +195,8 @@ def _own_sessions(principal: Principal) -> QuerySet[UploadSession]:
     return sessions.filter(grant_id=principal.grant_id) if principal.is_guest else sessions
 
 
-def _file(files: QuerySet[IngestFile]) -> IngestFile:
-    file = files.select_related("uploaded_by", "batch").first()
+def _file(files: TimeStampedQuerySet) -> IngestFile:
+    file = files.select_related("uploaded_by", "batch").timed().first()
     if file is None:
         raise NotFound("file_not_found", "There is no such file.")
     return file

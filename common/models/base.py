@@ -1,5 +1,6 @@
 """The base of all models."""
 
+from datetime import datetime
 from typing import Any, Self
 
 from django.db import models
@@ -19,6 +20,10 @@ class TimeStampedQuerySet(models.QuerySet):
         """Apply one change of state. Returns whether the row was still in the expected state."""
         return self.update(**kwargs) == 1
 
+    def timed(self) -> Self:
+        """Rows that know when they were read: what their due times are to be compared with."""
+        return self.annotate(read_at=Now())
+
     def locked(self) -> Self:
         """The rows that nobody else has locked, locked until the transaction ends."""
         return self.select_for_update(skip_locked=True, of=("self",))
@@ -30,6 +35,8 @@ class TimeStampedModel(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    read_at: datetime  # by the database's clock, of rows that were read with `timed`
 
     objects = TimeStampedQuerySet.as_manager()
 

@@ -389,9 +389,11 @@ def test_410_disables_the_endpoint_and_fails_what_waits_for_it():
     assert reloaded(waiting).last_error == endpoints.DISABLED
 
 
-def test_410_of_an_address_that_was_changed_meanwhile_disables_nothing():
+@pytest.mark.parametrize("schedule", [None, [0]], ids=["first attempt", "last attempt"])
+def test_410_of_an_address_that_was_changed_meanwhile_counts_for_nothing(schedule):
     with Receiver(Answer(status=410, delay=0.5)) as old, Receiver() as new:
-        delivery = make_delivery(endpoint=make_endpoint(url=old.url))
+        endpoint = make_endpoint(url=old.url, retry_schedule=schedule)
+        delivery = make_delivery(endpoint=endpoint)
 
         def move():
             old.wait_for(1)
@@ -399,7 +401,45 @@ def test_410_of_an_address_that_was_changed_meanwhile_disables_nothing():
 
         at_once([partial(dispatch.run, seconds=5), move])
 
-        assert reloaded(delivery.endpoint).is_active
+        assert reloaded(endpoint).is_active
+        assert [request.headers["webhook-id"] for request in new.received] == [
+            str(delivery.event_id)
+        ]
+    row = reloaded(delivery)
+    assert (row.status, row.attempt_count, row.schedule_step) == (DELIVERED, 2, 1)
+    assert row.event.status == DELIVERED
+    statuses = WebhookAttempt.objects.order_by("number").values_list("response_status", flat=True)
+    assert list(statuses) == [410, 200]
+
+
+def test_410_of_a_former_address_after_the_endpoint_was_disabled_fails_soon():
+    endpoint = make_endpoint()
+    delivery = make_delivery(endpoint=endpoint)
+    (claimed,) = claim()
+    WebhookEndpoint.objects.update(url="http://127.0.0.1:9/new")
+    endpoints.disable(endpoint_id=endpoint.id)
+
+    record((claimed, result(status=410)))
+    claims.fail_hopeless()
+
+    assert reloaded(delivery).status == FAILED
+    assert reloaded(endpoint).disabled_reason == "manual"
+
+
+def test_a_test_is_sent_once_though_its_address_was_gone_and_changed_meanwhile():
+    with Receiver(Answer(status=410, delay=0.5)) as old, Receiver() as new:
+        endpoint = make_endpoint(url=old.url)
+
+        def move():
+            old.wait_for(1)
+            WebhookEndpoint.objects.update(url=new.url)
+
+        at_once([partial(dispatch.send_test, endpoint_id=endpoint.id), move])
+        dispatch.run()
+
+        assert new.received == []
+    assert reloaded(endpoint).is_active
+    assert WebhookDelivery.objects.get().status == FAILED
 
 
 def test_what_was_being_sent_when_its_endpoint_was_disabled_fails_soon():

@@ -54,6 +54,7 @@ class Claim:
     attempt: int
     next_wait: int | None
     is_failing: bool  # the endpoint's last recorded attempt failed
+    is_test: bool = False  # sent once, whatever comes of it
 
     @property
     def url(self) -> str:
@@ -323,4 +324,5 @@ def claim_for_test(event: OutboxEvent, endpoint: WebhookEndpoint) -> Claim:
         attempt=1,
         next_wait=None,
         is_failing=True,
+        is_test=True,
     )

@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 
 from django import forms
-from django.utils import timezone
 
 from accounts.models import TokenScope
 from common import lengths
+from common.db import database_now
 
 
 class TokenForm(forms.Form):
@@ -31,4 +31,4 @@ class TokenForm(forms.Form):
 
     def expires_at(self) -> datetime | None:
         days = self.cleaned_data["days"]
-        return timezone.now() + timedelta(days=days) if days else None
+        return database_now() + timedelta(days=days) if days else None

@@ -1,7 +1,11 @@
 """Markdown of strangers, in a page of ours."""
 
 import re
-import time
+import sys
+from collections.abc import Callable
+from functools import partial
+from math import isqrt
+from typing import Self
 
 import pytest
 
@@ -107,12 +111,13 @@ def test_a_definition_does_not_multiply_the_text():
     assert html is None or len(html) < 2 * len(text)
 
 
-def _long(piece: str) -> str:
-    return (piece * (LONGEST // len(piece) + 1))[:LONGEST]
+def _long(piece: str, length: int = LONGEST) -> str:
+    return (piece * (length // len(piece) + 1))[:length]
 
 
-_SLOW = {
-    piece: _long(piece)
+# Texts made to be slow, by about how many characters they are to have.
+_SLOW: dict[str, Callable[[int], str]] = {
+    piece: partial(_long, piece)
     for piece in [
         *("![", "[", "[a](", "[a", "[]", "](", "<a ", "<http://a", "&", "\\", "`", "` `` ", "``` "),
         *("*", "*a_ ", "**a ", "*_", "***a***", "_a", "a*", "~~a ", "# ", "> ", ">", "x\n>"),
@@ -120,24 +125,70 @@ _SLOW = {
         *("a\\\n", "a  \n", "\n", "\t", "\x00"),
     ]
 } | {
-    "nested links": "[" * (LONGEST // 2) + "]" * (LONGEST // 2),
-    "nested images": "![" * (LONGEST // 3) + "]" * (LONGEST // 3),
-    "emphasis": "*" * (LONGEST // 2) + "a" + "*" * (LONGEST // 2 - 1),
-    "a tall table": "a|b\n-|-\n" + "x\n" * (LONGEST // 2 - 8),
-    "a wide table": "\n".join("|".join(each * (LONGEST // 6)) for each in "a-b"),
-    "a table that fills itself": "\n".join("|".join(each * 128) for each in "a-") + "\nx" * 32_000,
-    "quotes": "\n".join(">" * depth for depth in range(360)),
-    "backticks": " ".join("`" * length for length in range(1, 361)),
+    "nested links": lambda length: "[" * (length // 2) + "]" * (length // 2),
+    "nested images": lambda length: "![" * (length // 3) + "]" * (length // 3),
+    "emphasis": lambda length: "*" * (length // 2) + "a" + "*" * (length // 2 - 1),
+    "a tall table": lambda length: "a|b\n-|-\n" + "x\n" * (length // 2),
+    "a wide table": lambda length: "\n".join("|".join(each * (length // 6)) for each in "a-b"),
+    "a table that fills itself": lambda length: (
+        "\n".join("|".join(each * 32) for each in "a-") + "\nx" * (length // 2 - 64)
+    ),
+    "quotes": lambda length: "\n".join(">" * depth for depth in range(isqrt(2 * length))),
+    "backticks": lambda length: " ".join("`" * count for count in range(1, isqrt(2 * length))),
 }
 
 
-@pytest.mark.parametrize("text", _SLOW.values(), ids=_SLOW)
-def test_a_text_made_to_be_slow_takes_little_time_and_makes_little_html(text: str):
-    assert 64_000 < len(text) <= LONGEST
-    started = time.thread_time()
-    html = render(text)
-    assert time.thread_time() - started < 10  # far above what a busy machine needs: 0.5 s here
+class _Work:
+    """How many functions of Python began inside the block, and how many rounds loops went.
+
+    Counted instead of timed: it is the same on a busy machine.
+    """
+
+    def __enter__(self) -> Self:
+        self.steps = 0
+        events = sys.monitoring.events.PY_START | sys.monitoring.events.JUMP
+        sys.monitoring.use_tool_id(sys.monitoring.PROFILER_ID, "work")
+        for event in (sys.monitoring.events.PY_START, sys.monitoring.events.JUMP):
+            sys.monitoring.register_callback(sys.monitoring.PROFILER_ID, event, self._count)
+        sys.monitoring.set_events(sys.monitoring.PROFILER_ID, events)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.monitoring.set_events(sys.monitoring.PROFILER_ID, 0)
+        sys.monitoring.free_tool_id(sys.monitoring.PROFILER_ID)
+
+    def _count(self, *_: object) -> None:
+        self.steps += 1
+
+
+def _steps(text: str) -> int:
+    with _Work() as work:
+        render(text)
+    return work.steps
+
+
+@pytest.mark.parametrize("make", _SLOW.values(), ids=_SLOW)
+def test_a_text_made_to_be_slow_takes_twice_the_work_for_twice_the_length(make):
+    short, long = make(1_000), make(2_000)
+    assert 1.9 < len(long) / len(short) < 2.1
+    assert _steps(long) < 2.3 * _steps(short)
+
+
+@pytest.mark.parametrize("name", [name for name in _SLOW if "table" in name])
+def test_a_table_made_to_be_large_is_not_laid_out_or_makes_little_html(name: str):
+    html = render(_SLOW[name](LONGEST - 10))
     assert html is None or len(html) < 10 * LONGEST
+
+
+def test_work_that_grows_with_the_square_is_seen():
+    def work(count: int) -> int:
+        with _Work() as done:
+            for outer in range(count):
+                for _ in range(outer):
+                    pass
+        return done.steps
+
+    assert work(200) > 3.5 * work(100)
 
 
 @pytest.mark.parametrize(

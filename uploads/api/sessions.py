@@ -9,6 +9,7 @@ from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.http.bodies import body_blocks, body_length
 from common.http.digests import content_digest
+from common.http.headers import content_range
 from common.http.problems import PROBLEMS
 from common.http.schemas import BINARY
 from uploads import selectors
@@ -47,13 +48,17 @@ def get_session(request: AuthenticatedRequest, session_id: UUID) -> SessionOut:
 def put_part(
     request: AuthenticatedRequest, session_id: UUID, part_number: int
 ) -> dict[str, object]:
-    """Send one part as the raw body, optionally with Content-Digest."""
+    """Send one part as the raw body, optionally with Content-Digest.
+
+    Its place follows from its number; a Content-Range that says another is refused.
+    """
     receipt = receive_part(
         principal=request.principal,
         session_id=session_id,
         part_number=part_number,
         length=body_length(request),
         declared=content_digest(request),
+        place=content_range(request),
         blocks=body_blocks(request),
     )
     return asdict(receipt)

@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts import tokens
@@ -17,6 +18,7 @@ from accounts.bearers import Credential
 from accounts.models import TokenScope
 from accounts.principals import Actor, ActorKind, Principal
 from common import content_types
+from common.db import database_now
 from common.errors import (
     Conflict,
     DooritoError,
@@ -192,7 +194,8 @@ def charge(grant_id: UUID, *, size_bytes: int) -> None:
         return
     # Held, so that the reason still holds when it is told. Where there is none any more, because
     # others have given back meanwhile, there is room.
-    _require_room(wanted.select_for_update(no_key=True).first(), size_bytes=size_bytes)
+    held = wanted.select_for_update(no_key=True).timed().first()
+    _require_room(held, size_bytes=size_bytes)
     _count(wanted, size_bytes=size_bytes)
 
 
@@ -204,7 +207,8 @@ def charge_size(grant_id: UUID, *, size_bytes: int) -> None:
 def require_room(principal: Principal, *, size_bytes: int) -> None:
     """Refuse what `charge` would refuse now, before a body is taken or space is set aside."""
     if principal.grant_id is not None:
-        grant = UploadGrant.objects.filter(id=principal.grant_id).first()
+        grants = UploadGrant.objects.timed()
+        grant = grants.filter(id=principal.grant_id).first()
         _require_room(grant, size_bytes=size_bytes)
 
 
@@ -219,7 +223,7 @@ def _has_room(size_bytes: int) -> Q:
     """As `_require_room` has it."""
     has_file = Q(max_files=None) | Q(max_files__gt=F("files_begun"))
     has_bytes = Q(max_bytes=None) | Q(max_bytes__gte=F("bytes_begun") + size_bytes)
-    lives = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    lives = Q(expires_at=None) | Q(expires_at__gt=Now())
     return Q(has_file, has_bytes, lives, revoked_at=None)
 
 
@@ -232,7 +236,7 @@ def _count(wanted: TimeStampedQuerySet, *, size_bytes: int) -> bool:
 def _require_living(grant: UploadGrant) -> None:
     if grant.revoked_at is not None:
         raise _revoked()
-    if grant.expires_at is not None and grant.expires_at <= timezone.now():
+    if grant.expires_at is not None and grant.expires_at <= grant.read_at:
         raise Unauthenticated("grant_expired", f"This upload grant has expired. {_ASK}")
 
 
@@ -264,7 +268,7 @@ def _revoked() -> DooritoError:
 def _grant_with(text: str) -> UploadGrant | None:
     if not tokens.looks_valid(text, prefix=PREFIX):
         return None
-    grants = UploadGrant.objects.select_related("owner")
+    grants = UploadGrant.objects.select_related("owner").timed()
     return grants.filter(digest=tokens.digest(text)).first()
 
 
@@ -328,6 +332,6 @@ def _open_batch(batch_id: UUID | None, *, principal: Principal) -> UUID | None:
 
 
 def _checked_expiry(expires_at: datetime | None) -> datetime | None:
-    if expires_at is not None and expires_at <= timezone.now():
+    if expires_at is not None and expires_at <= database_now():
         raise InvalidInput("grant_expiry_past", "The grant's expiry must lie in the future.")
     return expires_at

@@ -1,10 +1,11 @@
-"""Stored files: consumed, extended, deleted."""
+"""Stored files: consumed, extended, deleted.
+
+Whether one has expired is judged by the database's time at its reading (`read_at`).
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
-
-from django.utils import timezone
 
 from accounts.principals import Actor, Principal
 from common.errors import Conflict, DooritoError, Gone, InvalidInput
@@ -51,10 +52,10 @@ def extend_file(*, principal: Principal, file_id: UUID, expires_at: datetime) ->
     file = selectors.get_own_file(principal=principal, file_id=file_id)
     if file.status != FileStatus.STORED or file.stored_at is None or _expired(file):
         raise _not_available(file)
-    now = timezone.now()
     latest = latest_expiry(file.stored_at)
-    present = (file.expires_at or now) - timedelta(milliseconds=1)  # answers tell milliseconds
-    if not max(now, present) <= expires_at <= latest:
+    present = file.expires_at or file.read_at
+    told = present - timedelta(milliseconds=1)  # answers tell milliseconds
+    if not max(file.read_at, told) <= expires_at <= latest:
         raise InvalidInput(
             "invalid_expiry",
             f"expires_at must not be before the present expiry, nor after {latest.isoformat()}.",
@@ -106,7 +107,7 @@ def require_readable(file: IngestFile) -> None:
 
 def require_claimable(file: IngestFile) -> None:
     """The consumer's private link: good until the bytes go. Raises Gone `file_purged`."""
-    kept = file.purge_at is not None and timezone.now() < file.purge_at
+    kept = file.purge_at is not None and file.read_at < file.purge_at
     if file.status != FileStatus.PROCESSED or not kept:
         raise Gone("file_purged", "The file's bytes have been removed.")
 
@@ -122,4 +123,4 @@ def _not_available(file: IngestFile) -> DooritoError:
 
 
 def _expired(file: IngestFile) -> bool:
-    return file.expires_at is not None and file.expires_at <= timezone.now()
+    return file.expires_at is not None and file.expires_at <= file.read_at

@@ -210,6 +210,11 @@ def announce_expiring(*, before: Combinable, limit: int) -> int:
     return len(due)
 
 
+def disown(owner_id: UUID) -> None:
+    """The files of an account that is deleted belong to nobody; see `uploads.files.owners`."""
+    IngestFile.objects.filter(uploaded_by=owner_id).update(uploaded_by=None)
+
+
 def mark_purged(file_id: UUID) -> bool:
     """The bytes of a consumed or deleted file were removed."""
     unpurged = IngestFile.objects.filter(id=file_id, purged_at__isnull=True)

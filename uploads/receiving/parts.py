@@ -11,6 +11,7 @@ from accounts.principals import Principal
 from common.db import release_connection
 from common.errors import Conflict, InvalidInput
 from common.http.digests import Digest
+from common.http.headers import ContentRange
 from uploads import selectors
 from uploads.models import UploadPart, UploadSession
 from uploads.receiving.bodies import (
@@ -54,19 +55,21 @@ def receive_part(
     length: int | None,
     blocks: Iterator[memoryview],
     declared: Digest | None = None,
+    place: ContentRange | None = None,
 ) -> PartReceipt:
     """Store one part, or confirm that the same bytes are there already.
 
-    `length` is what the client announced, None if it did not; `blocks` yields the body and may
-    raise when the connection fails: then the part stays unreceived and can be sent again.
+    `length` is what the client announced, None if it did not, and `place` where it says that the
+    part belongs; `blocks` yields the body and may raise when the connection fails: then the part
+    stays unreceived and can be sent again.
 
-    Raises NotFound, Gone `session_…`, InvalidInput `part_number_invalid`, `part_size_wrong` or
-    `body_incomplete`, Conflict `part_in_progress`, `finalize_in_progress` or `part_differs`,
-    UnprocessableContent `digest_mismatch`, InsufficientStorage `no_room`.
+    Raises NotFound, Gone `session_…`, InvalidInput `part_number_invalid`, `part_size_wrong`,
+    `part_range_wrong` or `body_incomplete`, Conflict `part_in_progress`, `finalize_in_progress` or
+    `part_differs`, UnprocessableContent `digest_mismatch`, InsufficientStorage `no_room`.
     """
     layout = upload_layout(principal=principal, session_id=session_id)
     with missing_spool_explained(session_id):
-        with _held(layout, session_id, number=part_number, length=length) as part:
+        with _held(layout, session_id, part_number, length=length, place=place) as part:
             # Asked only now that nobody else can receive it.
             state = _look_up(session_id, part_number)
             release_connection()  # the body may take its time
@@ -91,12 +94,18 @@ def receive_part(
 
 @contextmanager
 def _held(
-    layout: UploadLayout, session_id: UUID, *, number: int, length: int | None
+    layout: UploadLayout,
+    session_id: UUID,
+    number: int,
+    *,
+    length: int | None,
+    place: ContentRange | None,
 ) -> Iterator[PartRange]:
     """The part that was announced, and the sole right to write it."""
     with ExitStack() as stack:
         try:
             part = _part_range(layout.grid, number, length=length)
+            _require_place(part, place, size_bytes=layout.grid.size_bytes)
             stack.enter_context(
                 named(layout.handle.backend).locks.writing(
                     layout.handle, offset=part.offset_bytes, size_bytes=part.size_bytes
@@ -125,6 +134,22 @@ def _part_range(grid: Grid, number: int, *, length: int | None) -> PartRange:
             expected_bytes=size,
         )
     return PartRange(number, offset, size)
+
+
+def _require_place(part: PartRange, place: ContentRange | None, *, size_bytes: int) -> None:
+    """Refuse a part that its sender means to be elsewhere in the file, which has `size_bytes`."""
+    if place is None:
+        return
+    first, last = part.offset_bytes, part.offset_bytes + part.size_bytes - 1
+    has_other_length = place.complete_length not in (None, size_bytes)
+    if (place.first, place.last) != (first, last) or has_other_length:
+        expected = f"bytes {first}-{last}/{size_bytes}"
+        raise InvalidInput(
+            "part_range_wrong",
+            f"Part {part.number} of this file is {expected}, and Content-Range says otherwise. "
+            "Leave it out, or send the part under its own number.",
+            expected_range=expected,
+        )
 
 
 @dataclass(frozen=True)

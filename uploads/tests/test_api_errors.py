@@ -34,7 +34,7 @@ CALLS = [
     ("GET", f"{WORKFLOWS}/none", "workflows", "workflow_not_found"),
     ("GET", RUNS, "workflows", None),
     ("GET", f"{RUNS}/{ID}", "workflows", "run_not_found"),
-    ("GET", f"{RUNS}/{ID}/log", "workflows", "run_not_found"),
+    ("GET", f"{RUNS}/{ID}/log", "workflows read", "run_not_found"),
     ("GET", f"{RUNS}/{ID}/output", "workflows read", "run_not_found"),
     ("POST", f"{RUNS}/{ID}/cancel", "workflows", "run_not_found"),
     ("POST", f"{RUNS}/{ID}/retry", "workflows", "run_not_found"),

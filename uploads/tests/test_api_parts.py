@@ -82,6 +82,45 @@ def wrong_length(size: int) -> tuple[int, str]:
     return (400, "part_size_wrong") if size else (411, "length_required")
 
 
+@pytest.mark.parametrize(
+    "place", ["bytes 10-19/25", "bytes 10-19/*", "Bytes 10-19/25", " bytes 10-19/25 "]
+)
+def test_a_content_range_that_says_the_parts_place_is_taken(api, session, place):
+    assert api.put_part(session, 2, DATA[10:20], Content_Range=place).status_code == 200
+    again = api.put_part(session, 2, DATA[10:20], Content_Range=place)
+    assert again.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["bytes 0-9/25", "bytes 10-18/25", "bytes 11-19/25", "bytes 10-19/26", "bytes 20-10/25"],
+)
+def test_a_content_range_that_says_another_place_is_refused(api, session, place):
+    problem = assert_problem(
+        api.put_part(session, 2, DATA[10:20], Content_Range=place), 400, "part_range_wrong"
+    )
+    assert problem["expected_range"] == "bytes 10-19/25"
+    assert_unreceived(session)
+    assert api.put_part(session, 2, DATA[10:20]).status_code == 200
+    refused = api.put_part(session, 2, DATA[10:20], Content_Range=place)
+    assert_problem(refused, 400, "part_range_wrong")
+
+
+@pytest.mark.parametrize(
+    "place", ["", "bytes */25", "bytes 10-/25", "bytes=10-19", "lines 10-19/25", "bytes 10-19/²5"]
+)
+def test_a_content_range_that_cannot_be_read_is_refused(api, session, place):
+    reply = api.put_part(session, 2, DATA[10:20], Content_Range=place)
+    assert_problem(reply, 400, "content_range_invalid")
+    assert_unreceived(session)
+
+
+def test_of_a_session_that_is_over_a_content_range_says_nothing_more(api, session):
+    api.abort(session)
+    reply = api.put_part(session, 2, DATA[10:20], Content_Range="bytes 0-9/25")
+    assert_problem(reply, 410, "session_aborted")
+
+
 def test_the_last_part_has_its_own_size(api, session):
     problem = assert_problem(api.put_part(session, 3, DATA[:10]), 400, "part_size_wrong")
     assert problem["expected_bytes"] == 5

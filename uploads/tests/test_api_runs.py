@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.tests.factories import make_user
 from common.tests.threads import at_once
-from uploads.models import RunStatus, RunTrigger, WorkflowRun
+from uploads.models import RunStatus, RunTrigger, WorkflowLogLine, WorkflowRun
 from uploads.tests.factories import FILES, Api, assert_problem, make_consumed, make_stored
 from uploads.tests.workflow_factories import (
     RUNS,
@@ -356,10 +356,23 @@ def test_a_token_for_workflows_alone_reads_no_contents_through_them(api):
     text = SECRET.encode()
     file = make_stored(text, user=api.user)
     run = make_completed(file=file, output_text=SECRET, result=text)
+    WorkflowLogLine.objects.create(
+        run=run, attempt=1, level="info", at=timezone.now(), message=SECRET
+    )
     for reply in calls_that_show_a_run(Api(api.user, scopes=("workflows",)), run):
         assert SECRET not in reply.content.decode()
     shown_run = shown(Api(api.user, scopes=("workflows",)), run)
     assert (shown_run["status"], shown_run["output_text"]) == ("completed", None)
+
+
+@pytest.mark.parametrize("address", ["log", "output"])
+def test_what_a_task_wrote_takes_the_scope_read_too(api, address):
+    run = make_completed(user=api.user)
+    for_runs_only = Api(api.user, scopes=("workflows",))
+    reply = for_runs_only.get(f"{RUNS}/{run.id}/{address}")
+    assert_problem(reply, 403, "scope_missing")
+    reader = Api(api.user, scopes=("workflows", "read"))
+    assert reader.get(f"{RUNS}/{run.id}/{address}").status_code == 200
 
 
 def test_a_token_for_workflows_and_reading_reads_the_output(api):
@@ -367,9 +380,6 @@ def test_a_token_for_workflows_and_reading_reads_the_output(api):
     reader = Api(api.user, scopes=("workflows", "read"))
     assert shown(reader, run)["output_text"] == SECRET
     assert reader.get(f"{RUNS}/{run.id}/output").content.decode() == SECRET
-    assert_problem(
-        Api(api.user, scopes=("workflows",)).get(f"{RUNS}/{run.id}/output"), 403, "scope_missing"
-    )
 
 
 # --- Cancel and retry ----------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def start_run(
     """
     found = selectors.get_file(principal=principal, file_id=file_id)
     with transaction.atomic():
-        file = IngestFile.objects.select_for_update().get(id=found.id)
+        file = IngestFile.objects.select_for_update().timed().get(id=found.id)
         require_readable(file)
         _require_startable(workflow, file)
         run = enqueue(
@@ -112,7 +112,7 @@ def retry(*, run_id: UUID) -> None:
     run = WorkflowRun.objects.select_related("workflow").get(id=run_id)
     _require_active(run.workflow)
     with transaction.atomic():
-        file = IngestFile.objects.select_for_update().get(id=run.file_id)
+        file = IngestFile.objects.select_for_update().timed().get(id=run.file_id)
         require_readable(file)
         active = WorkflowRun.objects.filter(
             file=file, workflow=run.workflow, status__in=WorkflowRun.ACTIVE

@@ -28,6 +28,8 @@ from uploads.workflows.api.schemas import (
 )
 
 may_run = Authenticator(TokenScope.WORKFLOWS)
+# What a task writes may hold anything of the file.
+may_read_output = Authenticator(TokenScope.WORKFLOWS, TokenScope.READ)
 router = Router(tags=["Runs"], auth=may_run)
 file_router = Router(tags=["Runs"], auth=may_run)
 batch_router = Router(tags=["Runs"], auth=may_run)
@@ -85,14 +87,15 @@ def get_run(request: AuthenticatedRequest, run_id: UUID) -> RunDetailOut:
     return _detail(request, selectors.get_run(principal=request.principal, run_id=run_id))
 
 
-@router.get("/{uuid:run_id}/log", response={200: LogOut} | PROBLEMS)
+@router.get("/{uuid:run_id}/log", response={200: LogOut} | PROBLEMS, auth=may_read_output)
 def get_log(
     request: AuthenticatedRequest,
     run_id: UUID,
     after: UUID | None = None,
     limit: int = selectors.LOG_PAGE,
 ) -> LogOut:
-    """The lines after one, oldest first."""
+    """The lines after one, oldest first. Tasks write what they like there: it takes the scope
+    `read` as well, as the output does."""
     run = selectors.get_run(principal=request.principal, run_id=run_id)
     size = min(max(limit, 1), selectors.LOG_PAGE)
     return LogOut.of(run, selectors.log_page(run, after=after, limit=size), after=after)
@@ -101,7 +104,7 @@ def get_log(
 @router.get(
     "/{uuid:run_id}/output",
     response={200: None} | PROBLEMS,
-    auth=Authenticator(TokenScope.WORKFLOWS, TokenScope.READ),
+    auth=may_read_output,
     openapi_extra={"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}},
 )
 def get_output(request: AuthenticatedRequest, run_id: UUID) -> HttpResponse:
