@@ -420,7 +420,7 @@ def test_410_of_a_former_address_after_the_endpoint_was_disabled_fails_soon():
     endpoints.disable(endpoint_id=endpoint.id)
 
     record((claimed, result(status=410)))
-    claims.fail_hopeless()
+    claims.fail_undeliverable()
 
     assert reloaded(delivery).status == FAILED
     assert reloaded(endpoint).disabled_reason == "manual"
