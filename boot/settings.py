@@ -8,7 +8,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import dj_database_url
 from configurations import Configuration
@@ -18,6 +18,16 @@ from django.utils.csp import CSP
 from boot import embedded_postgres, env_file, logs, outage, periodic, values
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+
+# libpq's, for all connections to the database: a host that has gone silent, without closing any, is
+# given up after some ten seconds, whether it is waited for or sent to.
+_LIVENESS = {
+    "connect_timeout": 3,  # seconds
+    "keepalives_idle": 5,  # seconds
+    "keepalives_interval": 2,  # seconds
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
 
 
 class Base(Configuration):
@@ -265,7 +275,7 @@ class Base(Configuration):
         # held by slow clients, only those that talk to the database own a connection.
         database["ENGINE"] = "boot.postgresql"
         database["OPTIONS"] = {
-            "connect_timeout": 3,  # seconds
+            **_LIVENESS,
             **database.get("OPTIONS", {}),
             "pool": {
                 "min_size": 0,
@@ -283,7 +293,10 @@ class Base(Configuration):
         if configured:
             return configured
         address = urlsplit(self.DATABASE_URL)
-        return address._replace(scheme="sqla+postgresql+psycopg").geturl()
+        own = parse_qsl(address.query, keep_blank_values=True)
+        ours = [(name, value) for name, value in _LIVENESS.items() if name not in dict(own)]
+        query = urlencode([*own, *ours])
+        return address._replace(scheme="sqla+postgresql+psycopg", query=query).geturl()
 
     @property
     def STATIC_ROOT(self) -> Path:

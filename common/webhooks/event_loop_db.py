@@ -28,6 +28,10 @@ _OPTIONS = {
     "jit": "off",
 }
 _ADDRESS = ("dbname", "user", "password", "host", "port", "service", "passfile")
+_LIVENESS = (
+    *("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+    "tcp_user_timeout",
+)
 _SECURITY = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "gssencmode")
 
 
@@ -35,7 +39,8 @@ _SECURITY = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "gsse
 async def connected() -> AsyncIterator[psycopg.AsyncConnection]:
     """A connection to Django's database, for the few statements of claiming and recording."""
     configured = connection.get_connection_params()
-    chosen = {name: configured[name] for name in (*_ADDRESS, *_SECURITY) if name in configured}
+    wanted = (*_ADDRESS, *_LIVENESS, *_SECURITY)
+    chosen = {name: configured[name] for name in wanted if name in configured}
     options = " ".join(f"-c {name}={value}" for name, value in _OPTIONS.items())
     opened = await psycopg.AsyncConnection.connect(
         **chosen,

@@ -234,7 +234,7 @@ def test_a_run_without_output_says_so(ada: Client, user: User):
 def test_the_cost_is_shown_in_the_portals_currency(ada: Client, user: User, settings):
     settings.PORTAL_CURRENCY = "EUR"
     run = make_running(user=user)
-    claims.keep(run, Progress(cost=Decimal("0.001230")))
+    claims.renew(run, Progress(cost=Decimal("0.001230")))
     assert b"0.00123 EUR" in ada.get(page_of(run)).content
 
 

@@ -18,13 +18,10 @@ from uploads.selectors import may_read_file_of
 
 _LISTING = Listing(
     noun="event",
-    url_name="frontend:events",
     name="Event",
     about="About",
     time="Happened",
     filter_hint="Try another type or another state.",
-    rows="partials/event_rows.html",
-    none="partials/event_none.html",
 )
 
 

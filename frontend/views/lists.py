@@ -26,13 +26,24 @@ class Listing:
     """What `partials/record_list.html` says of the records that it lists."""
 
     noun: str
-    url_name: str
     name: str  # heading of the column that leads to the record
     about: str  # ... of what the record is about
     time: str  # ... of when it was made
     filter_hint: str  # what to do when nothing matches
-    rows: str  # template of the rows
-    none: str  # template of what is said when there are none at all
+
+    @property
+    def url_name(self) -> str:
+        return f"frontend:{self.noun}s"
+
+    @property
+    def rows(self) -> str:
+        """The template of the rows."""
+        return f"partials/{self.noun}_rows.html"
+
+    @property
+    def none(self) -> str:
+        """The template of what is said when there are none at all."""
+        return f"partials/{self.noun}_none.html"
 
     def template(self, request: HttpRequest, *, page: str) -> str:
         return template_of(request, page=page, listing="partials/record_list.html", rows=self.rows)

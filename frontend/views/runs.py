@@ -37,13 +37,10 @@ _MARKDOWN_NAMES = (".md", ".markdown", ".txt")
 _PRETTY_MAX = 1_000_000  # characters: indentation can make much of little
 _LISTING = Listing(
     noun="run",
-    url_name="frontend:runs",
     name="Workflow",
     about="File",
     time="Started",
     filter_hint="Try another workflow or another state.",
-    rows="partials/run_rows.html",
-    none="partials/run_none.html",
 )
 
 

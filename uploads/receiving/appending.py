@@ -17,7 +17,7 @@ from uploads.files import states
 from uploads.models import PartOrder, UploadSession
 from uploads.receiving.bodies import require_declared
 from uploads.receiving.digests import Prefix, part_digester, prefix_digester
-from uploads.receiving.endings import ended, missing_spool_explained
+from uploads.receiving.endings import missing_spool_explained, require_open
 from uploads.receiving.intake import Digester, Intake
 from uploads.receiving.record import Range, record_at_the_end
 from uploads.storage import handle_of, storage_for
@@ -150,15 +150,13 @@ def _record(session: UploadSession, taken: Range) -> None:
     if record_at_the_end(session.id, taken) is not None:
         return
     current = UploadSession.objects.get(id=session.id)
-    if current.status not in UploadSession.OPEN:
-        raise ended(current)
+    require_open(current)
     raise _not_at_end(current)  # a request that was killed had recorded it after all
 
 
 def _appendable(principal: Principal, session_id: UUID) -> UploadSession:
     session = selectors.get_session(principal=principal, session_id=session_id)
-    if session.status not in UploadSession.OPEN:
-        raise ended(session)
+    require_open(session)
     if session.part_order != PartOrder.APPENDED:
         raise Conflict("not_appendable", "This upload takes parts, not appended bytes.")
     return session

@@ -19,7 +19,7 @@ from uploads.receiving.bodies import (
     require_whole,
 )
 from uploads.receiving.digests import part_digester
-from uploads.receiving.endings import ended, missing_spool_explained
+from uploads.receiving.endings import missing_spool_explained, require_open
 from uploads.receiving.intake import Intake
 from uploads.receiving.record import Range, record_in_turn
 from uploads.storage import handle_of, storage_for
@@ -74,8 +74,7 @@ def assemble(*, principal: Principal, session_id: UUID, order: Sequence[UUID]) -
         raise InvalidInput("repeated_part", "A part can be in the file only once.")
     with transaction.atomic():
         session = UploadSession.objects.select_for_update().get(id=session.id)
-        if session.status not in UploadSession.OPEN:
-            raise ended(session)
+        require_open(session)
         parts = dict(UploadPart.objects.filter(session=session).values_list("id", "size_bytes"))
         unknown = [str(part_id) for part_id in order if part_id not in parts]
         if unknown:
@@ -135,8 +134,7 @@ def _allocate(session: UploadSession, size_bytes: int) -> int:
 
 def _assembled(principal: Principal, session_id: UUID) -> UploadSession:
     session = selectors.get_session(principal=principal, session_id=session_id)
-    if session.status not in UploadSession.OPEN:
-        raise ended(session)
+    require_open(session)
     if session.part_order != PartOrder.TOLD_LAST:
         raise Conflict("not_assembled", "The parts of this upload have their places already.")
     return session

@@ -17,6 +17,12 @@ def ended(session: UploadSession) -> DooritoError:
     return Gone(f"session_{session.status}", session.error_message)
 
 
+def require_open(session: UploadSession) -> None:
+    """Raises Gone for a session that takes nothing any more."""
+    if session.status not in UploadSession.OPEN:
+        raise ended(session)
+
+
 def original_error(session: UploadSession) -> DooritoError:
     """The error that ended a session, as it was answered then."""
     if session.status != SessionStatus.FAILED:

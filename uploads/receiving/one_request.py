@@ -19,7 +19,7 @@ from common.ids import uuid7
 from uploads import policy, selectors
 from uploads.files import grants, states
 from uploads.files.content_types import detect_type
-from uploads.files.states import NewFile, Proof
+from uploads.files.states import Proof
 from uploads.models import IngestFile, SessionStatus, UploadSession
 from uploads.receiving.bodies import (
     PartRange,
@@ -111,7 +111,7 @@ def _insert(
         with transaction.atomic():
             if request.idempotency_key is not None:  # first, as wherever a session begins
                 _insert_session(principal, request, file_id, proof.stored)
-            new = _new_file(principal, request, file_id)
+            new = request.new_file(principal, file_id)
             return states.store_new(new, proof, actor=principal.actor)
     except IntegrityError:
         _discard(store, proof.stored)
@@ -129,20 +129,6 @@ def _insert(
 
 def _discard(store: Storage, stored: StoredObject) -> None:
     store.uploads.discard(UploadHandle(stored.backend, stored.key))
-
-
-def _new_file(principal: Principal, request: UploadRequest, file_id: UUID) -> NewFile:
-    return NewFile(
-        id=file_id,
-        owner=principal.owner,
-        filename=request.filename,
-        size_bytes=request.size_bytes or 0,
-        content_type=request.content_type,
-        relative_path=request.relative_path,
-        batch_id=request.batch_id,
-        grant_id=principal.grant_id,
-        metadata=request.metadata,
-    )
 
 
 def _insert_session(

@@ -10,6 +10,7 @@ from accounts.principals import Principal
 from common.errors import InvalidInput
 from uploads import policy
 from uploads.files import grants
+from uploads.files.states import NewFile
 from uploads.models import PartOrder
 
 
@@ -53,6 +54,20 @@ class UploadRequest:
             idempotency_key=policy.check_idempotency_key(self.idempotency_key),
             chunk_size_bytes=self.chunk_size_bytes,
             part_order=self.part_order,
+        )
+
+    def new_file(self, principal: Principal, file_id: UUID) -> NewFile:
+        """The row that begins with it. A size that is still to be declared counts as 0 bytes."""
+        return NewFile(
+            id=file_id,
+            owner=principal.owner,
+            filename=self.filename,
+            size_bytes=self.size_bytes or 0,
+            content_type=self.content_type,
+            relative_path=self.relative_path,
+            batch_id=self.batch_id,
+            grant_id=principal.grant_id,
+            metadata=self.metadata,
         )
 
     def under_grant(self, principal: Principal) -> "UploadRequest":

@@ -12,7 +12,6 @@ from common.errors import Conflict, DooritoError, Gone
 from common.ids import uuid7
 from uploads import policy, selectors
 from uploads.files import grants, limits, states
-from uploads.files.states import NewFile
 from uploads.models import PartOrder, SessionStatus, UploadSession
 from uploads.receiving.lost_writes import epoch_of
 from uploads.receiving.requests import UploadRequest
@@ -187,19 +186,7 @@ def _insert_session(
         storage_epoch=epoch_of(store),
         last_activity_at=Now(),
     )
-    session.file = states.begin(
-        NewFile(
-            id=file_id,
-            owner=principal.owner,
-            filename=request.filename,
-            size_bytes=request.size_bytes or 0,
-            content_type=request.content_type,
-            relative_path=request.relative_path,
-            batch_id=request.batch_id,
-            grant_id=principal.grant_id,
-            metadata=request.metadata,
-        )
-    )
+    session.file = states.begin(request.new_file(principal, file_id))
     return session
 
 

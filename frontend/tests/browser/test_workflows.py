@@ -184,7 +184,7 @@ def test_a_run_is_watched_without_a_reload_and_the_keyboard_keeps_its_place(
     change_by_hand(
         product,
         run_id,
-        f"run_claims.keep(run, Progress(percent=60, message='half', lines={lines})) is False",
+        f"run_claims.renew(run, Progress(percent=60, message='half', lines={lines})) is False",
     )
     expect(page.locator("#run progress")).to_have_attribute("value", "60.0")
     expect(page.locator("#run")).to_contain_text("line 39")
@@ -230,7 +230,7 @@ def test_no_page_of_runs_scrolls_sideways(ada: Window, product: Portal):
     change_by_hand(
         product,
         run_id,
-        f"run_claims.keep(run, Progress(percent=5, message={LONG[:200]!r}, "
+        f"run_claims.renew(run, Progress(percent=5, message={LONG[:200]!r}, "
         f"lines=[LogLine(now, 'error', {LONG!r})])) is False",
     )
     address = f"/app/uploads/{file_id}/"
