@@ -17,9 +17,9 @@ class Migration(migrations.Migration):
             name='AccountLimits',
             fields=[
                 ('owner', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to=settings.AUTH_USER_MODEL, verbose_name='account')),
-                ('size_bytes', models.PositiveBigIntegerField(blank=True, null=True, verbose_name='bytes')),
-                ('files', models.PositiveBigIntegerField(blank=True, null=True)),
-                ('open_sessions', models.PositiveBigIntegerField(blank=True, null=True, verbose_name='open uploads')),
+                ('size_bytes', models.PositiveBigIntegerField(blank=True, help_text="Empty: as the portal's settings say. 0: no limit.", null=True, verbose_name='bytes')),
+                ('files', models.PositiveBigIntegerField(blank=True, help_text="Empty: as the portal's settings say. 0: no limit.", null=True)),
+                ('open_sessions', models.PositiveBigIntegerField(blank=True, help_text="Empty: as the portal's settings say. 0: no limit.", null=True, verbose_name='open uploads')),
             ],
             options={
                 'verbose_name': "account's limits",

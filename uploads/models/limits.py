@@ -4,6 +4,9 @@ from django.conf import settings
 from django.db import models
 
 
+_HELP = "Empty: as the portal's settings say. 0: no limit."
+
+
 class AccountLimits(models.Model):
     """An empty field: as the settings PORTAL_QUOTA_… say. 0: no limit."""
 
@@ -14,9 +17,11 @@ class AccountLimits(models.Model):
         related_name="+",
         verbose_name="account",
     )
-    size_bytes = models.PositiveBigIntegerField("bytes", null=True, blank=True)
-    files = models.PositiveBigIntegerField(null=True, blank=True)
-    open_sessions = models.PositiveBigIntegerField("open uploads", null=True, blank=True)
+    size_bytes = models.PositiveBigIntegerField("bytes", null=True, blank=True, help_text=_HELP)
+    files = models.PositiveBigIntegerField(null=True, blank=True, help_text=_HELP)
+    open_sessions = models.PositiveBigIntegerField(
+        "open uploads", null=True, blank=True, help_text=_HELP
+    )
 
     class Meta:
         db_table = "upload_limits"
