@@ -3,7 +3,6 @@
 from django.conf import settings
 from django.db import models
 
-
 _HELP = "Empty: as the portal's settings say. 0: no limit."
 
 
