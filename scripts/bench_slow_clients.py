@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.queues import Queue
 from typing import Any
 
@@ -137,7 +138,7 @@ def upload_files(portal: Portal, options: argparse.Namespace) -> list[float]:
         session = portal.create_session(payload, name="fast.bin")
         benchlib.send_all(
             payload,
-            connect=lambda session=session: PartSender(portal, session["session_id"]),
+            connect=partial(PartSender, portal, session["session_id"]),
             connections=options.connections,
         )
         file = portal.finalize(session["session_id"])
@@ -175,9 +176,7 @@ def fill_list(portal: Portal) -> None:
     payload = Payload(size_bytes=_LIST_BYTES, chunk_bytes=256 * KIB)
     for number in range(_LIST_FILES):
         session = portal.create_session(payload, name=f"listed-{number}.bin")["session_id"]
-        benchlib.send_all(
-            payload, connect=lambda each=session: PartSender(portal, each), connections=1
-        )
+        benchlib.send_all(payload, connect=partial(PartSender, portal, session), connections=1)
         portal.finalize(session)
 
 

@@ -62,6 +62,7 @@ def running_sink(folder: Path) -> Iterator[Sink]:
         target=_serve, args=(listener, path), daemon=True
     )
     process.start()
+    assert process.pid is not None
     try:
         yield Sink(port=listener.getsockname()[1], path=path, process_id=process.pid)
     finally:

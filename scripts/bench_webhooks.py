@@ -103,6 +103,7 @@ class _Sink(asyncio.Protocol):
     received: list[tuple[float, str]] = []  # time.time(), webhook-id; at /hook only
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
         self._data = b""
 

@@ -160,7 +160,10 @@ def read_answer(connection: socket.socket) -> tuple[int, bytes]:
             raise RuntimeError(f"the connection ended before the answer did: {data!r}")
         data += block
     head, _, body = data.partition(b"\r\n\r\n")
-    length = int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)[1])
+    found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    if found is None:
+        raise RuntimeError(f"the answer has no Content-Length: {head!r}")
+    length = int(found[1])
     while len(body) < length:
         body += connection.recv(65536)
     return int(head.split(b" ", 2)[1]), body
@@ -326,7 +329,10 @@ def peak_memory(process_ids: Iterable[int]) -> int:
 
 def _peak(process_id: int) -> int:
     status = Path(f"/proc/{process_id}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    if found is None:
+        raise RuntimeError(f"process {process_id} tells no peak memory")
+    return int(found[1]) * 1024
 
 
 def _descendants(process_id: int) -> Iterator[int]:

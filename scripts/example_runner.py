@@ -30,6 +30,7 @@ class Receiver(BaseHTTPRequestHandler):
     """Takes events and answers at once: the work is done elsewhere, Doorito does not wait."""
 
     timeout = TIMEOUT
+    server: "Listener"
 
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -102,6 +103,15 @@ class Runner:
             print(f"consumed: {json.load(response)['id']}", flush=True)
 
 
+class Listener(ThreadingHTTPServer):
+    """Hands what it needs to the receiver of each request."""
+
+    def __init__(self, address: tuple[str, int], webhook: Webhook, runner: Runner) -> None:
+        super().__init__(address, Receiver)
+        self.webhook = webhook
+        self.runner = runner
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     environment = os.environ.get
@@ -113,9 +123,8 @@ def main() -> None:
     options = parser.parse_args()
     if not options.secret or not options.token:
         parser.error("--secret (or WEBHOOK_SECRET) and --token (or DOORITO_TOKEN) are needed.")
-    server = ThreadingHTTPServer((options.host, options.port), Receiver)
-    server.webhook = Webhook(options.secret)
-    server.runner = Runner(portal=options.portal, token=options.token)
+    runner = Runner(portal=options.portal, token=options.token)
+    server = Listener((options.host, options.port), Webhook(options.secret), runner)
     threading.Thread(target=server.runner.run, daemon=True).start()
     print(f"listening on http://{options.host}:{server.server_port}/", flush=True)
     server.serve_forever()

@@ -43,7 +43,7 @@ def empty_filled_tables_after_tests() -> None:
     Django's own truncates every table, which makes new files for each table and index, and then
     makes all content types and permissions anew: a hundred times the price.
     """
-    TransactionTestCase._fixture_teardown = _empty_filled_tables  # type: ignore[attr-defined]
+    TransactionTestCase._fixture_teardown = _empty_filled_tables
 
 
 def _empty_filled_tables(_test_case: TransactionTestCase) -> None:

@@ -38,7 +38,7 @@ def costly_first(item: pytest.Item) -> int:
     return next((number for number, name in enumerate(order) if name in marks), len(order))
 
 
-class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+class Scheduling(LoadGroupScheduling):
     """Tests of one group, else of one file, run one after another in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
@@ -80,4 +80,4 @@ class StartedProcesses:
             self._noted.append(repr(process))
             start(process)
 
-        BaseProcess.start = noted_start  # type: ignore[method-assign]
+        BaseProcess.start = noted_start  # type: ignore[method-assign, assignment]

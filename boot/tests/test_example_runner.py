@@ -63,7 +63,7 @@ class Running:
 @contextmanager
 def running(*, secret, portal, token=TOKEN, port=None):
     port = port or free_port()
-    command = [sys.executable, ROOT / "scripts" / "example_runner.py", "--port", str(port)]
+    command = [sys.executable, str(ROOT / "scripts" / "example_runner.py"), "--port", str(port)]
     process = subprocess.Popen(
         [*command, "--portal", portal],
         env=clean_environment()

@@ -628,9 +628,9 @@ def test_a_result_that_cannot_be_recorded_costs_no_other(monkeypatch, caplog, fa
 
         assert dispatch.run() == 4
 
-    poisoned = WebhookDelivery.objects.get(status=PENDING)
-    assert poisoned.last_error == f"Internal error: {fault.__name__}"
-    assert poisoned.attempts.get().error == poisoned.last_error
+    pending = WebhookDelivery.objects.get(status=PENDING)
+    assert pending.last_error == f"Internal error: {fault.__name__}"
+    assert pending.attempts.get().error == pending.last_error
     assert WebhookDelivery.objects.filter(status=DELIVERED).count() == 3
     assert "poison" in caplog.text
 

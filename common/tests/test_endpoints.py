@@ -1,5 +1,6 @@
 """Webhook endpoints: what can be chosen, their secrets, on and off, and their end."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -396,7 +397,7 @@ def test_a_temporary_endpoint_comes_and_goes_in_silence():
     assert not OutboxEvent.objects.exists()
 
 
-UNKNOWN = {
+UNKNOWN: dict[str, Callable[..., object]] = {
     "get": endpoints.get,
     "change": partial(endpoints.change_endpoint, chosen=EndpointSettings(url=URL)),
     "rotate": endpoints.rotate_secret,

@@ -236,8 +236,8 @@ def test_a_secret_that_cannot_be_read_is_replaced(grace: Client, settings):
         content = grace.post(page_of(endpoint, act), headers=HTMX).content
         assert b"cannot be decrypted" in content
         assert b"Make a new secret" in content
-    content = grace.post(page_of(endpoint, "secret/replace/"), headers=HTMX).content.decode()
-    assert WebhookEndpoint.objects.get().secret in content
+    page = grace.post(page_of(endpoint, "secret/replace/"), headers=HTMX).content.decode()
+    assert WebhookEndpoint.objects.get().secret in page
 
 
 # --- On, off, away ---------------------------------------------------------------------------

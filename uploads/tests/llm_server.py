@@ -35,7 +35,8 @@ class LlmServer:
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # a client that hangs up is part of the tests
+        # A client that hangs up is part of the tests.
+        setattr(self._server, "handle_error", lambda *_: None)  # noqa: B010
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     def __enter__(self) -> Self:

@@ -332,7 +332,8 @@ def test_a_rule_for_an_account_that_is_gone_stays_until_it_is_changed(root):
     User.objects.exclude(email="root@example.org").delete()
     page = address("workflow", f"{workflow.pk}/change/")
     assert as_typed(root, page, name="Renamed").status_code == 302
-    before, _ = workflow.auto_start_user_id, workflow.refresh_from_db()
+    before = workflow.auto_start_user_id
+    workflow.refresh_from_db()
     assert (workflow.name, workflow.auto_start_user_id) == ("Renamed", before)
 
 

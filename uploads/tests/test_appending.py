@@ -156,9 +156,9 @@ def test_a_length_can_be_given_late():
     assert error.value.code == "length_too_small"
     for _ in range(2):
         declare_length(principal=principal, session_id=session.id, length_bytes=300)
-    with pytest.raises(Conflict) as error:
+    with pytest.raises(Conflict) as conflict:
         declare_length(principal=principal, session_id=session.id, length_bytes=301)
-    assert error.value.code == "length_known"
+    assert conflict.value.code == "length_known"
     send(session, DATA[100:], offset=100)
     file = finalize(session)
     assert (file.size_bytes, stored_bytes(file)) == (300, DATA)

@@ -365,7 +365,8 @@ def test_only_the_parameters_may_be_set_anew_by_who_starts_a_run():
         for name, field in task.config.model_fields.items()
         if registry.is_marked(field, registry.ADJUSTABLE)
     ]
-    config = task.config(url="http://127.0.0.1:9/", secret="a", authorization="b")
+    values = {"url": "http://127.0.0.1:9/", "secret": "a", "authorization": "b"}
+    config = task.config.model_validate(values)
 
     assert adjustable == ["parameters"]
     assert task.secret_names(config.model_dump()) == ["a", "b"]

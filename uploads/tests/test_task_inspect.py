@@ -27,7 +27,7 @@ def _inspected(path: Path, content_type: str) -> dict:
 
 
 def _tar(path: Path, entries: dict[str, bytes], mode: str) -> Path:
-    with tarfile.open(path, mode) as archive:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
         for name, content in entries.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

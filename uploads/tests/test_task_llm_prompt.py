@@ -654,7 +654,8 @@ def test_only_harmless_settings_may_be_set_anew_by_who_starts_a_run():
     ]
 
     assert adjustable == ["prompt", "temperature"]
-    config = LlmPromptConfig(base_url="http://127.0.0.1:9/", model="m", prompt="p", api_key="k")
+    values = {"base_url": "http://127.0.0.1:9/", "model": "m", "prompt": "p", "api_key": "k"}
+    config = LlmPromptConfig.model_validate(values)
     assert registry.get("llm_prompt").secret_names(config.model_dump()) == ["k"]
 
 

@@ -85,7 +85,7 @@ def test_transparency_becomes_the_background_in_jpeg_and_stays_elsewhere(tmp_pat
         assert green > 250
         assert max(red, blue) < 5
     with Image.open(_transcoded(path, format="webp").file) as image:
-        assert image.convert("RGBA").getpixel((5, 5))[3] == 0
+        assert image.convert("RGBA").getchannel("A").getpixel((5, 5)) == 0
 
 
 def test_a_transparent_colour_of_a_palette_stays_transparent(tmp_path):
@@ -93,7 +93,7 @@ def test_a_transparent_colour_of_a_palette_stays_transparent(tmp_path):
     source.putpalette([255, 0, 0, 0, 0, 255])
     path = _saved(tmp_path / "a.gif", source, transparency=0)
     with Image.open(_transcoded(path, "image/gif", format="png").file) as image:
-        assert image.convert("RGBA").getpixel((5, 5))[3] == 0
+        assert image.convert("RGBA").getchannel("A").getpixel((5, 5)) == 0
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])

@@ -23,7 +23,12 @@ def small(make_file) -> Path:
 def requests_of_the_api(page: Page) -> list[Request]:
     """Filled from now on."""
     asked: list[Request] = []
-    page.on("request", lambda request: "/api/" in request.url and asked.append(request))
+
+    def note(request: Request) -> None:
+        if "/api/" in request.url:
+            asked.append(request)
+
+    page.on("request", note)
     return asked
 
 
