@@ -3,7 +3,7 @@ BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
 PYTEST_ARGS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install install-dev migrate makemigrations run server shell test test-fast test-long lint format check \
+.PHONY: help install install-dev migrate makemigrations run server shell test test-fast test-long lint client format check \
 	superuser clean css css-watch lock
 
 help:  ## List the targets
@@ -38,7 +38,7 @@ check: install-dev  ## The whole gate: lint, format, types, layers, settings, mi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
-	$(BIN)/lint-imports
+	PYTHONPATH=client $(BIN)/lint-imports
 	DJANGO_CONFIGURATION=Test $(MANAGE) check --fail-level WARNING
 	DJANGO_CONFIGURATION=Production DJANGO_SECRET_KEY=$$(head -c 64 /dev/urandom | base64 -w 0) \
 		DJANGO_ALLOWED_HOSTS=localhost PORTAL_BASE_URL=https://localhost $(MANAGE) check --deploy --fail-level WARNING
@@ -69,6 +69,10 @@ lock: install-dev  ## Lock requirements*.in, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --output-file requirements.txt requirements.in
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --constraint requirements.txt \
 		--output-file requirements-dev.txt requirements-dev.in
+
+client: install-dev  ## Build the client's package and wheel into client/dist
+	@rm -rf client/dist
+	@cd client && ../$(BIN)/hatchling build
 
 clean:  ## Remove .venv and caches; data stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache node_modules

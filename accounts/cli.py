@@ -1,4 +1,7 @@
-"""``doorito token``: API tokens from the shell. Standard output carries results only."""
+"""``doorito token`` and ``doorito user``: accounts and their API tokens, from the shell.
+
+Standard output carries results only.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 import click
 
 from accounts import services
-from accounts.models import ApiToken, TokenScope
+from accounts.models import ApiToken, TokenScope, User
 from common.cli_params import Duration
 from common.console import iso, print_rows
 from common.db import database_now
@@ -70,4 +73,53 @@ def _row(entry: ApiToken) -> dict[str, Any]:
         "expires_at": iso(entry.expires_at),
         "last_used_at": iso(entry.last_used_at),
         "revoked_at": iso(entry.revoked_at),
+    }
+
+
+@click.group()
+def user() -> None:
+    """Accounts: create, list, disable, enable."""
+
+
+@user.command("create")
+@click.option("--email", required=True, help="What the account logs in with.")
+@click.option("--admin", "is_admin", is_flag=True, help="An administrator with every right.")
+@click.password_option(help="Without it, it is asked for; from a pipe, it is read twice.")
+def create_user(email: str, is_admin: bool, password: str) -> None:
+    """Create an account and print its id."""
+    made = services.create_user(email=email, password=password, is_staff=is_admin)
+    click.echo(made.id)
+
+
+@user.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_users(as_json: bool) -> None:
+    """List the newest accounts (200 at most)."""
+    print_rows([_user_row(each) for each in services.latest_users()], as_json=as_json)
+
+
+@user.command()
+@click.argument("email")
+def disable(email: str) -> None:
+    """End an account's sessions and tokens until it is enabled again. Its files stay."""
+    services.disable_user(services.get_user(email=email))
+    click.echo(f"Disabled {email}.", err=True)
+
+
+@user.command()
+@click.argument("email")
+def enable(email: str) -> None:
+    """Let an account log in again."""
+    services.enable_user(services.get_user(email=email))
+    click.echo(f"Enabled {email}.", err=True)
+
+
+def _user_row(each: User) -> dict[str, Any]:
+    return {
+        "id": str(each.id),
+        "email": each.email,
+        "active": each.is_active,
+        "admin": each.is_superuser,
+        "created_at": iso(each.created_at),
+        "last_login": iso(each.last_login),
     }

@@ -106,6 +106,32 @@ def delete_user(*, user_id: UUID) -> None:
         ) from exc
 
 
+def latest_users(*, limit: int = LIST_LIMIT) -> list[User]:
+    """Accounts, newest first, for the operator."""
+    return list(User.objects.order_by("-id")[:limit])
+
+
+def enable_user(user: User) -> None:
+    """Let an account log in again. Repeating it changes nothing."""
+    User.objects.filter(id=user.id).update(is_active=True)
+
+
+def disable_user(user: User) -> None:
+    """End an account's sessions and tokens until it is enabled; its files stay.
+
+    Raises Conflict `last_administrator`, in any race: somebody has to be able to undo it.
+    """
+    with transaction.atomic():
+        administrators = User.objects.filter(is_superuser=True, is_active=True)
+        left = [each.id for each in administrators.order_by("id").select_for_update()]
+        if left == [user.id]:
+            raise Conflict(
+                "last_administrator",
+                f"{user.email} is the only administrator who can log in. Make another one first.",
+            )
+        User.objects.filter(id=user.id).update(is_active=False)
+
+
 def create_token(
     *,
     user: User,

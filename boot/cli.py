@@ -1,5 +1,6 @@
 """The command line, `./doorito`. Commands of the apps are added by name and loaded when needed."""
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -10,10 +11,12 @@ import configurations
 from boot import configuration
 from boot.errors import STOPPED, CannotRunError, told_in_one_line
 from common.version import VERSION
+from doorito_client.cli import main as client
 
 # Each needs Django set up before it can be imported, and a database when it is run.
 APP_COMMANDS = {
     "token": "accounts.cli:token",
+    "user": "accounts.cli:user",
     "webhook": "common.webhooks.cli.webhook:webhook",
     "events": "common.webhooks.cli.events:events",
     "listen": "common.webhooks.cli.listen:listen",
@@ -23,12 +26,17 @@ APP_COMMANDS = {
 
 
 class Root(click.Group):
-    """The group of all commands; sets Django up, and the database for the apps' commands."""
+    """The group of all commands; sets Django up, and the database for the apps' commands.
+
+    The client's commands need neither: they speak to a portal over HTTP.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *APP_COMMANDS])
+        return sorted([*super().list_commands(ctx), *APP_COMMANDS, *client.SHARED])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in client.SHARED:
+            return client.load(cmd_name)
         if cmd_name not in APP_COMMANDS:
             return super().get_command(ctx, cmd_name)
         configurations.setup()
@@ -78,6 +86,26 @@ def check() -> None:
         if problems := startup.bad_rows():
             raise CannotRunError(" ".join(problems))
     click.echo("No problems found.")
+
+
+@doorito.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Look at everything that a portal needs, and say what is wrong and what to do.
+
+    Settings, database, migrations, storage, free disk, broker, processes. Ends with 1 if something
+    is wrong. Of a portal that does not run, its database is started for the time.
+    """
+    configurations.setup()
+    if not import_module("boot.doctor").examine(as_json=as_json):
+        sys.exit(1)
+
+
+@doorito.command()
+def hello() -> None:
+    """Say hello, and what to do next."""
+    click.echo(f"Hello, this is Doorito {VERSION}. `./doorito up` runs the portal;")
+    click.echo("`./doorito doctor` says what is wrong; `./doorito upload` sends files to it.")
 
 
 @doorito.command()

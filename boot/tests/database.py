@@ -34,7 +34,7 @@ def stop_syncing(data_dir: Path) -> None:
 
 def stop_syncing_files() -> None:
     """In this process. A hundred small tests wait for the disk a thousand times otherwise."""
-    os.fsync = lambda _descriptor: None
+    os.fsync = lambda fd: None  # noqa: ARG005
 
 
 def empty_filled_tables_after_tests() -> None:
