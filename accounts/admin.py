@@ -1,4 +1,4 @@
-"""Accounts and tokens in the admin, and how one logs in to it."""
+"""Accounts and tokens in the admin, and the admin's log-in form."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from common.errors import Conflict
 
 
 class AdminLoginForm(ThrottledAuthenticationForm, AdminAuthenticationForm):
-    """Counted with the log-ins of the pages."""
+    """The admin's log-in form. Its attempts count together with those of the portal's own page."""
 
 
 admin.site.login_form = AdminLoginForm
@@ -33,7 +33,7 @@ class UserCreationForm(AdminUserCreationForm):
         field_classes = {"email": forms.EmailField}
 
 
-# What makes an account more than an ordinary one. Only superusers give and take it.
+# Fields that give an account more rights than an ordinary one. Only superusers may change them.
 PRIVILEGES = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
@@ -43,7 +43,7 @@ def is_superuser(request: HttpRequest) -> bool:
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
-    """Staff manage the accounts of those who may do no more than they."""
+    """Staff may manage an account only if it has no more permissions than their own."""
 
     add_form = UserCreationForm
     fieldsets = (
@@ -80,7 +80,7 @@ class UserAdmin(DjangoUserAdmin):
         return super().has_delete_permission(request, obj) and _may_manage(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What keeps an account is shown where Django shows what is protected."""
+        """Show obstacles to a deletion where Django lists protected objects."""
         *others, protected = super().get_deleted_objects(objs, request)
         return *others, [*protected, *filter(None, map(_obstacle, objs))]
 
@@ -97,7 +97,7 @@ class UserAdmin(DjangoUserAdmin):
             return self._back_to_list(request, exc)
 
     def _back_to_list(self, request: HttpRequest, refused: Conflict) -> HttpResponse:
-        """An account cannot be deleted any more that could when Django looked."""
+        """Show an error for an account that became undeletable after Django's own check."""
         self.message_user(request, refused.message, messages.ERROR)
         return redirect("admin:accounts_user_changelist")
 
@@ -110,7 +110,7 @@ class UserAdmin(DjangoUserAdmin):
 
 
 def _obstacle(account: User) -> str | None:
-    """Why an account cannot be deleted now."""
+    """The reason why an account cannot be deleted now; None if it can be."""
     try:
         services.require_deletable(account.id)
     except Conflict as exc:
@@ -119,7 +119,7 @@ def _obstacle(account: User) -> str | None:
 
 
 def _may_manage(request: HttpRequest, account: User | None) -> bool:
-    if account is None:  # asked of accounts in general
+    if account is None:  # Django asks about accounts in general
         return True
     return isinstance(request.user, User) and permissions.may_manage(request.user, account)
 
@@ -129,7 +129,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin):
-    """A group gives permissions to all its members, oneself perhaps included."""
+    """Groups give permissions to all their members, who may include the person editing them."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return is_superuser(request)
@@ -143,7 +143,7 @@ class GroupAdmin(DjangoGroupAdmin):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin):
-    """To look at tokens and end them. They are made where their text can be shown once."""
+    """Lists tokens and revokes them. They are created where their text can be shown once."""
 
     fields = (
         "user",

@@ -1,6 +1,6 @@
-"""Who is asking: the one function for sessions and bearer tokens.
+"""Authentication of requests, for sessions and bearer tokens alike.
 
-`Authenticator` fits django-ninja's ``auth=`` and plain views alike.
+`Authenticator` works both as django-ninja's ``auth=`` and in plain views.
 """
 
 import copy
@@ -16,7 +16,7 @@ from accounts.principals import Principal
 from common.db import release_connection
 from common.errors import Conflict, Forbidden, Unauthenticated
 
-# What a page's script sends with each request: the id of the account that the page was made for.
+# Header that a page's script sends with each request: the id of the account the page belongs to.
 PAGE_ACCOUNT = "X-Page-Account"
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 _UNTRUSTED = "does not match any trusted origins."  # how Django's reasons end
@@ -33,12 +33,12 @@ class Authenticator(AuthBase):
 
     A token must hold every one of `scopes`; a session may do all that its user may. With a
     `permission` the user must be staff that has it (see `permissions.require`). Sets
-    `request.principal`, and `request.user` to its owner, or to nobody for a guest. A request that
-    carries a bearer token is judged by it alone: its cookies count for nothing, so that a page
-    elsewhere gains nothing by adding them, and CSRF is no concern.
+    `request.principal`, and `request.user` to its owner, or to an anonymous user for a guest. If a
+    request carries a bearer token, only the token counts and cookies are ignored. A page of another
+    site therefore gains nothing by sending cookies along, and no CSRF check is needed.
     """
 
-    csrf = True  # makes the page of the API's documentation send the header
+    csrf = True  # makes the API's documentation page send the CSRF header
     openapi_type = "http"
     openapi_scheme = "bearer"
     openapi_description = (
@@ -55,12 +55,12 @@ class Authenticator(AuthBase):
         text = _bearer(request)
         principal = _by_session(request) if text is None else self._by_token(text)
         request.principal = principal  # type: ignore[attr-defined]
-        # Whoever asks for the user alone must not take a guest for the owner.
+        # Code that looks only at `request.user` must not mistake a guest for the owner.
         request.user = AnonymousUser() if principal.is_guest else principal.owner
         if self.permission:
             permissions.require(request.user, self.permission)
         if request.method in _WITH_BODY:
-            release_connection()  # a slow body is read next
+            release_connection()  # the body is read next, which may take long
         return principal
 
     def _by_token(self, text: str) -> Principal:
@@ -79,8 +79,8 @@ class Authenticator(AuthBase):
 class _HeaderCsrfCheck(CsrfViewMiddleware):
     """Django's own check (cookie, Origin, Referer), with the token in the X-CSRFToken header.
 
-    Django looks into the form of a POST first, and would read a body of any size to find one.
-    It does so for POST only, and is therefore shown a copy of the request that says PUT.
+    For a POST, Django looks for the token in the form first and would read a body of any size to
+    find it. It does so for POST only, so this check passes a copy of the request with method PUT.
     """
 
     def enforce(self, request: HttpRequest) -> None:
@@ -95,9 +95,10 @@ class _HeaderCsrfCheck(CsrfViewMiddleware):
 
 
 def explain_untrusted_origin(request: HttpRequest, reason: str) -> str:
-    """What an operator can do about a form that Django's CSRF check refused for its origin.
+    """Advice for the operator when Django's CSRF check refused a form because of its origin.
 
-    Behind a proxy that passes on another Host or scheme, every form is; empty for other `reason`s.
+    This happens to every form behind a proxy that passes on another Host or scheme. Empty for any
+    other `reason`.
     """
     origin = request.headers.get("Origin", "")
     if not reason.endswith(_UNTRUSTED) or origin == "null":
@@ -112,10 +113,11 @@ def explain_untrusted_origin(request: HttpRequest, reason: str) -> str:
 
 
 def require_account_of_page(request: HttpRequest) -> None:
-    """Refuse what a page sends with the cookie of another account than its own.
+    """Refuse a request if its page belongs to another account than its session cookie.
 
-    All open pages of a browser share one cookie. Whoever logs in in one tab would otherwise get
-    what another tab goes on sending for somebody else. Raises Conflict `account_changed`.
+    All open pages of a browser share one cookie. Without this check, after a log-in as somebody
+    else in one tab, the uploads of another tab would go to the new account. Raises Conflict
+    `account_changed`.
     """
     account = request.headers.get(PAGE_ACCOUNT)
     if account is not None and account != str(request.user.pk):

@@ -1,6 +1,6 @@
-"""What an ``Authorization: Bearer`` header may hold: kinds of tokens, told apart by their prefix.
+"""The kinds of tokens that an ``Authorization: Bearer`` header may hold, told apart by prefix.
 
-API tokens are this app's own kind. Apps above register theirs when the application starts.
+API tokens are this app's own kind. Higher apps register their kinds when the application starts.
 """
 
 from collections.abc import Callable
@@ -12,29 +12,32 @@ from accounts.principals import Principal
 
 @dataclass(frozen=True)
 class Credential:
-    """What a token stands for, and how messages speak of it."""
+    """The principal that a token stands for, and the words that messages use for the token."""
 
     principal: Principal
     kind: str
-    advice: str  # to somebody whose token lacks a scope
-    note_use: Callable[[], object] | None = None  # called when a request is let through
+    advice: str  # shown when a token lacks a scope
+    note_use: Callable[[], object] | None = None  # called when a request is allowed
 
 
-# Raises Unauthenticated or Forbidden for a token that is not good, or no longer.
+# Raises Unauthenticated or Forbidden for an invalid, expired or revoked token.
 type Reader = Callable[[str], Credential]
 
 _readers: dict[str, Reader] = {}
 
 
 def register(prefix: str, reader: Reader) -> None:
-    """Let `reader` judge the tokens with this prefix, which has the length of all prefixes."""
+    """Have `reader` check all tokens with this prefix. All prefixes have the same length."""
     if len(prefix) != tokens.PREFIX_LENGTH:
         raise ValueError(f"{prefix!r} must have {tokens.PREFIX_LENGTH} characters")
     _readers[prefix] = reader
 
 
 def credential_of(text: str) -> Credential:
-    """Raises what the reader of this kind of token raises; `token_invalid` for an unknown kind."""
+    """Read a token with the reader for its kind.
+
+    Raises what that reader raises, and Unauthenticated `token_invalid` for an unknown kind.
+    """
     return _readers.get(text[: tokens.PREFIX_LENGTH], _api_token)(text)
 
 

@@ -1,4 +1,4 @@
-"""Which client a request comes from, where proxies stand in between."""
+"""Finds the client's address when requests come through proxies."""
 
 import ipaddress
 from functools import lru_cache
@@ -11,19 +11,19 @@ type Address = IPv4Address | IPv6Address
 
 
 def client_address(request: HttpRequest) -> str:
-    """The address of whoever is not one of our proxies (PORTAL_TRUSTED_PROXIES).
+    """The nearest address that is not a trusted proxy (PORTAL_TRUSTED_PROXIES).
 
-    A proxy appends to X-Forwarded-For who called it, so the header is read from its end, for as
-    long as what was reached is a trusted proxy: what stands further left, a client may have made
-    up. Behind an entry that is no address, the proxy that passed it on is all that is known.
+    Each proxy appends its caller's address to X-Forwarded-For, so the header is read from its end
+    for as long as the addresses are trusted proxies. A client may have forged what stands further
+    left. If an entry is not an address, the result is the proxy that passed it on.
     """
     peer = request.META.get("REMOTE_ADDR", "")
     address = _address(peer)
     if address is None:
-        return peer  # the server's own word: nothing that a client could choose
+        return peer  # reported by the server itself, so no client can forge it
     for entry in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
         if not entry.strip():
-            continue  # an empty element is none (RFC 9110, 5.6.1)
+            continue  # empty elements are ignored (RFC 9110, 5.6.1)
         forwarded = _address(entry) if _is_trusted(address) else None
         if forwarded is None:
             break
@@ -41,7 +41,7 @@ def _networks(blocks: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def _address(text: str) -> Address | None:
-    """Of an entry, which some proxies write with the client's port: 1.2.3.4:567, [::1]:567."""
+    """Parse an entry. Some proxies add the client's port: 1.2.3.4:567, [::1]:567."""
     host = text.strip()
     if host.startswith("["):
         host = host[1:].partition("]")[0]
@@ -51,5 +51,5 @@ def _address(text: str) -> Address | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    # A server that listens on both kinds of addresses sees IPv4 as ::ffff:a.b.c.d.
+    # A server that listens on both IPv4 and IPv6 sees IPv4 addresses as ::ffff:a.b.c.d.
     return getattr(address, "ipv4_mapped", None) or address

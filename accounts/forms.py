@@ -1,4 +1,4 @@
-"""What forms share that are refused when they come too often."""
+"""Forms whose submissions are limited in number."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from common.errors import TooManyRequests
 
 
 class ThrottledForm(forms.Form):
-    """A form that says how long to wait; RefusedFormMiddleware gives its page the status."""
+    """A form that says how long to wait; RefusedFormMiddleware sets the status of its page."""
 
     refusal: TooManyRequests | None = None
 
@@ -22,17 +22,17 @@ class ThrottledForm(forms.Form):
 
 
 class ThrottledAuthenticationForm(ThrottledForm, AuthenticationForm):
-    """The step that every log-in passes, by the pages and by the admin.
+    """Limits log-in attempts, both on the portal's page and in the admin.
 
-    Not an authentication backend: sessions name the backend that they were made by, and another
-    name would end them all.
+    This is not an authentication backend, because sessions store the name of the backend that
+    created them: a new name would end all of them.
     """
 
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
         email = self.cleaned_data.get("username")
         if email is None or not self.cleaned_data.get("password"):
-            return super().clean()  # nothing to look at
+            return super().clean()  # nothing to check
         address = client_address(self.request) if self.request else ""
         try:
             attempt = throttle.begin_login(email=email, address=address)

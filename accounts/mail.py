@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def send_reset_link(*, user_id: UUID) -> bool:
-    """Mail somebody a link to choose a new password; whether it was sent.
+    """Mail a user a link to choose a new password. Returns whether it was sent.
 
-    Not to inactive accounts, nor to those without a password, who log in otherwise or not at all.
-    The link's host comes from the settings, never from what the asker sent as Host.
+    Inactive accounts get no mail, nor do accounts without a password, which log in some other way
+    or not at all. The link's host comes from the settings, never from the request's Host header.
     """
     user = User.objects.filter(id=user_id, is_active=True).first()
     if user is None or not user.has_usable_password():

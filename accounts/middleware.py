@@ -1,4 +1,4 @@
-"""The status of pages whose form was refused."""
+"""Sets the status of pages whose form was refused."""
 
 from collections.abc import Callable
 
@@ -10,9 +10,9 @@ from accounts.forms import ThrottledForm
 
 
 class RefusedFormMiddleware:
-    """Answers 429 with Retry-After (RFC 6585, 4) when the page's `form` came too often.
+    """Answers 429 with Retry-After (RFC 6585, 4) when the page's `form` was sent too often.
 
-    Here, as the admin's log-in page is Django's own view.
+    It is a middleware because the admin's log-in page is Django's own view.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -27,7 +27,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(TimeStampedModel, AbstractUser):
-    """Somebody who logs in by e-mail address, whatever its case."""
+    """A user, who logs in with an e-mail address. Upper and lower case do not matter in it."""
 
     username = None  # type: ignore[assignment]
     email = models.EmailField("e-mail address", unique=True)
@@ -40,7 +40,7 @@ class User(TimeStampedModel, AbstractUser):
     class Meta:
         db_table = "account_user"
         constraints = [
-            # Also the index of every log-in: email__iexact compares UPPER(email).
+            # Also the index that each log-in uses: email__iexact compares UPPER(email).
             models.UniqueConstraint(
                 Upper("email"),
                 name="account_user_email_any_case",
@@ -53,7 +53,7 @@ class User(TimeStampedModel, AbstractUser):
 
 
 class TokenScope(models.TextChoices):
-    """What a token may be used for. A new token has all that its owner may do."""
+    """What a token may be used for. By default a new token has all of its owner's rights."""
 
     UPLOAD = "upload", "Send files"
     READ = "read", "List and download files"
@@ -100,7 +100,7 @@ class Throttle(models.Model):
     class Meta:
         db_table = "throttle"
         indexes = [
-            # Windows that are over, to be purged.
+            # For the purge of windows that are over.
             models.Index(fields=["window_start"], name="throttle_over"),
         ]
 

@@ -1,6 +1,7 @@
 """What only staff may do: one rule for pages, the API and the admin.
 
-It takes staff with a permission, which the app that it protects names; superusers have all.
+It requires a staff account with a certain permission, which the protected app names. Superusers
+have all permissions.
 """
 
 from django.contrib.auth.models import AnonymousUser, Permission
@@ -11,12 +12,12 @@ from common.errors import Forbidden
 
 
 def allows(user: User | AnonymousUser, permission: str) -> bool:
-    """Whether somebody is active staff and has a permission, `app.codename`."""
+    """Whether a user is active staff and has a permission, `app.codename`."""
     return user.is_active and user.is_staff and user.has_perm(permission)
 
 
 def require(user: User | AnonymousUser, permission: str) -> None:
-    """Raises Forbidden `permission_missing`."""
+    """Require a permission (see `allows`). Raises Forbidden `permission_missing`."""
     if not allows(user, permission):
         raise Forbidden(
             "permission_missing",
@@ -26,9 +27,9 @@ def require(user: User | AnonymousUser, permission: str) -> None:
 
 
 def may_manage(actor: User, account: User) -> bool:
-    """Whether somebody may change or delete an account: one that may do no more than they.
+    """Whether `actor` may change or delete `account`: only if it has no permission that they lack.
 
-    Who can set its password or its address can be it.
+    Anybody who can set an account's password or address can log in as that account.
     """
     if actor.is_superuser:
         return True
@@ -36,7 +37,7 @@ def may_manage(actor: User, account: User) -> bool:
 
 
 def _granted(account: User) -> set[str]:
-    """Permissions of its own and of its groups, also while it is switched off."""
+    """The account's own and its groups' permissions, also while the account is inactive."""
     granted = Permission.objects.filter(Q(user=account) | Q(group__user=account))
     names = granted.values_list("content_type__app_label", "codename")
     return {f"{app}.{codename}" for app, codename in names}

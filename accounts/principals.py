@@ -1,7 +1,7 @@
-"""Who acts, for whose files, and how far: what services, selectors and workflows are called with.
+"""Principals: who acts, on whose files, with which scopes. Services and selectors take one.
 
-The authenticator makes the principals of requests, `signed_in` those of pages. Whoever has no
-request, an administrator at the shell, is `at_the_shell`.
+The authenticator makes the principals of API requests, `signed_in` those of pages, and
+`at_the_shell` that of an administrator at the command line.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ ALL_SCOPES = frozenset(TokenScope)
 
 
 class ActorKind(StrEnum):
-    USER = "user"  # somebody who is logged in
+    USER = "user"  # a logged-in user
     TOKEN = "token"  # noqa: S105  (a script, with an API token)
-    GRANT = "grant"  # a guest, with what the owner of the files has granted
+    GRANT = "grant"  # a guest with an upload grant from the owner of the files
     STAFF = "staff"  # an administrator, at the shell or in the admin
     SYSTEM = "system"  # the portal itself
 
@@ -31,16 +31,16 @@ class Actor:
     label: str
 
 
-# What happens by itself: a file expires, a workflow is done with one.
+# The actor of what happens automatically: a file expires, or a workflow is done with a file.
 PORTAL = Actor(ActorKind.SYSTEM, None, "the portal")
 
 
 @dataclass(frozen=True)
 class Principal:
-    """An actor with the files of `owner` before it, who may do what `scopes` say.
+    """An actor on the files of `owner`, who may do what `scopes` allow.
 
-    With a grant it reaches only what came under that grant, and has none of its owner's
-    permissions.
+    With a grant, the actor reaches only files that came under that grant, and has none of the
+    owner's permissions.
     """
 
     owner: User
@@ -50,7 +50,7 @@ class Principal:
 
     @property
     def may_read_contents(self) -> bool:
-        """Whether it may see what is in files, or what was made of that, by whatever way."""
+        """Whether the actor may see files' contents, or anything derived from them."""
         return TokenScope.READ in self.scopes
 
     @property
@@ -58,31 +58,31 @@ class Principal:
         return self.grant_id is not None
 
     def has_permission(self, permission: str) -> bool:
-        """Whether its account has a permission, `app.codename`, staff or not."""
+        """Whether the account has a permission, `app.codename`, whether or not it is staff."""
         return not self.is_guest and self.owner.has_perm(permission)
 
     def is_staff_with(self, permission: str) -> bool:
-        """Whether its account is staff that has a permission (see `permissions.allows`)."""
+        """Whether the account is staff and has a permission (see `permissions.allows`)."""
         return not self.is_guest and permissions.allows(self.owner, permission)
 
 
 def of_session(user: User) -> Principal:
-    """Somebody who is logged in: may do all that their account may."""
+    """The principal of a logged-in user, who may do all that the account may."""
     return Principal(user, Actor(ActorKind.USER, user.pk, user.email), ALL_SCOPES)
 
 
 def of_token(token: ApiToken) -> Principal:
-    """Whoever sent an API token: acts for its account, within its scopes."""
+    """The principal of an API token: acts for the token's account, within its scopes."""
     scopes = ALL_SCOPES.intersection(map(TokenScope, token.scopes))
     return Principal(token.user, Actor(ActorKind.TOKEN, token.id, token.name), scopes)
 
 
 def administrator(user: User) -> Actor:
-    """Who acts in the admin, whoever's files they are."""
+    """The actor for what somebody does in the admin, regardless of who owns the files."""
     return Actor(ActorKind.STAFF, user.pk, user.email)
 
 
 def at_the_shell(owner: User) -> Principal:
-    """An administrator at the command line, who acts for `owner`."""
+    """The principal of an administrator at the command line, who acts for `owner`."""
     actor = Actor(ActorKind.STAFF, None, "an administrator at the shell")
     return Principal(owner, actor, ALL_SCOPES)

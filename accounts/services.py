@@ -1,6 +1,6 @@
-"""Writes and reads about people, their tokens and sessions.
+"""Services for people, their tokens and sessions.
 
-No HTTP here; `authentication.py` has that.
+They know nothing of HTTP; that is in `authentication.py`.
 """
 
 from collections.abc import Collection
@@ -26,7 +26,7 @@ SESSION_BATCH = 1000
 
 
 def _columns(model: type[Model]) -> list[str]:
-    """Of all fields, in the order that `from_db` takes them."""
+    """The columns of all fields, in the order in which `from_db` takes them."""
     return [field.attname for field in model._meta.concrete_fields]
 
 
@@ -34,7 +34,7 @@ _TOKEN_COLUMNS = _columns(ApiToken)
 _USER_COLUMNS = _columns(User)
 
 
-# In SQL, as what is read for every request: there the ORM takes longer than the database.
+# In SQL, because it runs for every request, and the ORM takes longer than the database.
 _BY_DIGEST = f"""
     SELECT statement_timestamp(), {", ".join(f"token.{name}" for name in _TOKEN_COLUMNS)},
         {", ".join(f"account.{name}" for name in _USER_COLUMNS)}
@@ -46,8 +46,9 @@ _BY_DIGEST = f"""
 def create_user(*, email: str, password: str, is_staff: bool = False) -> User:
     """Register an account; staff are administrators with every right.
 
-    The strength of a password is the forms' business. Raises InvalidInput `email_invalid` or
-    `password_missing`, Conflict `email_taken` (in any case of letters, in any race).
+    The strength of the password is not checked here, but by the forms. Raises InvalidInput
+    `email_invalid` or `password_missing`, and Conflict `email_taken` (regardless of upper and lower
+    case, and also if two registrations run at once).
     """
     email = email.strip()
     _check_email(email)
@@ -65,7 +66,7 @@ def create_user(*, email: str, password: str, is_staff: bool = False) -> User:
 
 
 def get_user(*, email: str) -> User:
-    """The account of an address, whatever the case of its letters."""
+    """The account with an e-mail address, regardless of upper and lower case."""
     user = User.objects.filter(email__iexact=email.strip()).first()
     if user is None:
         raise NotFound(
@@ -76,12 +77,12 @@ def get_user(*, email: str) -> User:
 
 
 def find_user_id(*, email: str) -> UUID | None:
-    """The id of an address's account, if there is one."""
+    """The id of the account with an e-mail address; None if there is none."""
     return User.objects.filter(email__iexact=email.strip()).values_list("id", flat=True).first()
 
 
 def require_deletable(user_id: UUID) -> None:
-    """Raises Conflict, with what to do, while an account has what must not lose its owner."""
+    """Raises Conflict, with advice, while an account owns what must not lose its owner."""
     for check in departures.obstacles:
         check(user_id)
 
@@ -89,7 +90,7 @@ def require_deletable(user_id: UUID) -> None:
 def delete_user(*, user_id: UUID) -> None:
     """Delete an account with its tokens and grants.
 
-    Raises Conflict `account_in_use` for one that does something just now, and what
+    Raises Conflict `account_in_use` if the account is just being used, and what
     `require_deletable` raises.
     """
     require_deletable(user_id)
@@ -97,7 +98,7 @@ def delete_user(*, user_id: UUID) -> None:
         with transaction.atomic():
             for call in departures.let_go:
                 call(user_id)
-            require_deletable(user_id)  # now that nobody changes what there is
+            require_deletable(user_id)  # again, now that nothing can change any more
             User.objects.filter(id=user_id).delete()
             connection.check_constraints()
     except IntegrityError as exc:
@@ -139,7 +140,7 @@ def create_token(
     scopes: Collection[str] | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
-    """A new token and its text, which exists nowhere else afterwards. No `scopes` means all."""
+    """Create a token. Returns it with its text, which is stored nowhere. No `scopes` means all."""
     name = name.strip()
     if not 1 <= len(name) <= lengths.TOKEN_NAME or not name.isprintable():
         raise InvalidInput(
@@ -160,17 +161,17 @@ def create_token(
 
 
 def list_tokens(*, user: User, limit: int = LIST_LIMIT) -> list[ApiToken]:
-    """A user's tokens, revoked ones too, newest first."""
+    """A user's tokens, including revoked ones, newest first."""
     return list(ApiToken.objects.select_related("user").filter(user=user).order_by("-id")[:limit])
 
 
 def latest_tokens(*, limit: int = LIST_LIMIT) -> list[ApiToken]:
-    """Everybody's tokens, newest first, for the operator."""
+    """The tokens of all users, newest first, for the operator."""
     return list(ApiToken.objects.select_related("user").order_by("-id")[:limit])
 
 
 def find_token(*, reference: str) -> ApiToken:
-    """Anybody's token by its id or its hint, for the operator.
+    """Any user's token by its id or its hint, for the operator.
 
     Raises NotFound `token_not_found`, Conflict `token_ambiguous` (two tokens share the hint).
     """
@@ -189,7 +190,7 @@ def find_token(*, reference: str) -> ApiToken:
 
 
 def revoke_token(*, user: User, token_id: UUID) -> ApiToken:
-    """End a token of `user`; somebody else's does not exist. Repeating it changes nothing."""
+    """Revoke a token of `user`. Repeating it changes nothing. Other users' tokens are not found."""
     own = ApiToken.objects.filter(user=user, id=token_id)
     revoke(own)
     token = own.first()
@@ -199,15 +200,15 @@ def revoke_token(*, user: User, token_id: UUID) -> ApiToken:
 
 
 def revoke(selection: QuerySet[ApiToken]) -> int:
-    """End the tokens of a selection that still live; how many did."""
+    """Revoke those tokens of a selection that are not revoked yet. Returns how many there were."""
     return selection.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
 def authenticate_token(text: str) -> ApiToken:
-    """The living token with this text, its user loaded: one query.
+    """The valid token with this text, with its user loaded, in one query.
 
     Raises Unauthenticated `token_invalid`, `token_revoked`, `token_expired`, and Forbidden
-    `account_inactive`. Only whoever holds the token learns more than "invalid".
+    `account_inactive`. Only the holder of the real token learns more than "invalid".
     """
     token = _token_with(tokens.digest(text)) if tokens.looks_valid(text) else None
     if token is None:
@@ -237,9 +238,9 @@ def _token_with(digest: str) -> ApiToken | None:
 
 
 def note_use(token: ApiToken) -> bool:
-    """Write `last_used_at` unless it is recent; whether this call wrote it.
+    """Update `last_used_at` unless it is recent. Returns whether this call updated it.
 
-    The condition stands in the UPDATE as well, so of simultaneous requests one writes.
+    The UPDATE checks the condition as well, so of several simultaneous requests only one writes.
     """
     now = timezone.now()
     stale = now - LAST_USED_PRECISION
@@ -250,10 +251,10 @@ def note_use(token: ApiToken) -> bool:
 
 
 def purge_sessions() -> int:
-    """Delete a batch of expired sessions, which Django itself never does; how many they were."""
+    """Delete a batch of expired sessions, which Django never does. Returns how many."""
     expired = Session.objects.filter(expire_date__lt=timezone.now()).order_by("expire_date")
     keys = list(expired.values_list("session_key", flat=True)[:SESSION_BATCH])
-    # Asked again: one that was used meanwhile has a new date.
+    # The condition is checked again: a session that was used meanwhile has a new date.
     deleted, _ = expired.filter(session_key__in=keys).delete()
     return deleted
 

@@ -10,10 +10,10 @@ from common.ids import uuid7
 
 
 def request_reset_link(*, email: str) -> None:
-    """Queue the mail. A message that is lost costs little: the person can ask again.
+    """Queue the mail with a reset link. If the message is lost, the person can ask again.
 
-    For an address without an account one is queued as well, with an id that nobody has: the time
-    that a request takes must not tell which addresses have one.
+    For an address without an account a message is queued as well, with an id that no account has:
+    the response time must not reveal which addresses have an account.
     """
     user_id = services.find_user_id(email=email) or uuid7()
     send_reset_link.delay(str(user_id))
@@ -21,7 +21,7 @@ def request_reset_link(*, email: str) -> None:
 
 @shared_task
 def send_reset_link(user_id: str) -> bool:
-    """The link is made here, so that its token is never in the queue."""
+    """Create the link and mail it. The link is created here so that its token is never queued."""
     return mail.send_reset_link(user_id=UUID(user_id))
 
 

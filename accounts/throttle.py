@@ -1,8 +1,7 @@
-"""How often somebody may try: counts in the database, which all web processes share.
+"""Limits on attempts, counted in the database, which all web processes share.
 
-An attempt is counted before it is made and taken back if it succeeds: of a hundred guesses that
-come at once no more than the limit are looked at. What is under way counts as failed until it
-is known to be otherwise.
+An attempt is counted as failed before it is made, and the count is taken back if it succeeds. So
+if a hundred guesses come at once, no more of them than the limit are checked.
 """
 
 import hashlib
@@ -22,23 +21,23 @@ from common.errors import TooManyRequests
 
 @dataclass(frozen=True)
 class Rule:
-    """So many times in a window that begins with the first; `kind` keeps rules' counts apart."""
+    """A limit of attempts in a window that begins with the first. `kind` separates the counts."""
 
     kind: str
     limit: int
     window: timedelta
 
 
-# Somebody who tries to remember gets along with ten; a guesser gets a thousand a day.
+# Ten are enough for somebody trying to remember a password; a guesser gets a thousand a day.
 FAILED_LOGINS_OF_PAIR = Rule("login-pair", 10, timedelta(minutes=15))
-# Guesses at one account from many addresses. High, as it locks the owner out as well: one address
-# alone, or a few, must not be enough to reach it.
+# Guesses at one account from many addresses. The limit is high because reaching it locks out the
+# owner as well: a single address, or a few, must not be able to reach it.
 FAILED_LOGINS_OF_ACCOUNT = Rule("login-account", 100, timedelta(hours=1))
-# One password tried on many accounts. High, as a whole office may share an address.
+# One password tried on many accounts. The limit is high because an office may share an address.
 FAILED_LOGINS_OF_CLIENT = Rule("login-client", 100, timedelta(minutes=15))
-# Tries count, not accounts alone: the answer tells whether an address is taken.
+# Failed attempts count as well, because the answer tells whether an e-mail address is taken.
 REGISTRATIONS_OF_CLIENT = Rule("register-client", 20, timedelta(hours=1))
-# Nobody's mailbox is to be flooded, and our mail server not be taken for a spammer's.
+# Nobody's mailbox must be flooded, and our mail server must not be taken for a spammer's.
 RESETS_OF_ACCOUNT = Rule("reset-account", 5, timedelta(hours=1))
 RESETS_OF_CLIENT = Rule("reset-client", 20, timedelta(hours=1))
 
@@ -58,7 +57,7 @@ PURGE_BATCH = 1000
 
 @dataclass(frozen=True)
 class Counter:
-    """A rule's count for somebody."""
+    """What attempts are counted by: a rule and whom it counts."""
 
     rule: Rule
     key: str
@@ -66,7 +65,7 @@ class Counter:
 
 @dataclass(frozen=True)
 class Count:
-    """Where a counter stands, and how long its window lasts still."""
+    """A counter's value, and how long its window still lasts."""
 
     number: int
     window_start: datetime
@@ -75,18 +74,18 @@ class Count:
 
 @dataclass(frozen=True)
 class LoginAttempt:
-    """What a log-in was counted in."""
+    """A log-in attempt, with the counters that counted it."""
 
     pair: Counter
     others: Mapping[Counter, Count]
 
 
-# A window that begins in the future is none: the clock was set back since. By so much statements
-# that wait for one another can differ.
+# A window that begins in the future is invalid: the clock was set back. The times of statements
+# that wait for each other may differ by this much.
 _CLOCK_SLACK = timedelta(minutes=1)
 
-# One statement: of two requests at once the second waits for the first's row and adds to it. The
-# time is the database's, read once the row is ours.
+# One statement: of two simultaneous requests, the second waits for the first one's row and adds to
+# it. The time is the database's, read when the row is locked.
 _COUNT = """
     INSERT INTO throttle AS known (key, count, window_start)
     VALUES (%(key)s, 1, clock_timestamp())
@@ -103,7 +102,7 @@ _COUNT = """
 
 
 def begin_login(*, email: str, address: str) -> LoginAttempt:
-    """Count a log-in: as failed, until `login_succeeded`. Called before the password is hashed.
+    """Count a log-in as failed, until `login_succeeded`. Call it before hashing the password.
 
     Raises TooManyRequests `too_many_logins`.
     """
@@ -122,10 +121,10 @@ def begin_login(*, email: str, address: str) -> LoginAttempt:
 
 
 def login_succeeded(attempt: LoginAttempt) -> None:
-    """Forget what failed for this account and client; other clients' failures stay counted.
+    """Forget the failed log-ins of this client to this account.
 
-    So do those of this client with other accounts: it would otherwise guess on and on, and log
-    in to an account of its own in between.
+    Other clients' failures stay counted. So do this client's failures with other accounts, or else
+    it could reset them by logging in to an account of its own between guesses.
     """
     Throttle.objects.filter(key=attempt.pair.key).delete()
     for counter, count in attempt.others.items():
@@ -134,12 +133,12 @@ def login_succeeded(attempt: LoginAttempt) -> None:
 
 
 def forget_failed_logins(*, email: str, address: str) -> None:
-    """For who proved by a mailed link that the account is theirs."""
+    """Forget failed log-ins of a user who proved by a mailed link that the account is theirs."""
     Throttle.objects.filter(key=_login_pair(email, address).key).delete()
 
 
 def count_registration(*, address: str) -> None:
-    """Raises TooManyRequests `too_many_registrations`."""
+    """Count a registration. Raises TooManyRequests `too_many_registrations`."""
     _count(
         [_counter(REGISTRATIONS_OF_CLIENT, _client(address))],
         code="too_many_registrations",
@@ -148,7 +147,10 @@ def count_registration(*, address: str) -> None:
 
 
 def count_reset(*, email: str, address: str) -> None:
-    """The same whether the account exists. Raises TooManyRequests `too_many_resets`."""
+    """Count a password reset, whether or not the account exists.
+
+    Raises TooManyRequests `too_many_resets`.
+    """
     _count(
         [
             _counter(RESETS_OF_ACCOUNT, _account(email)),
@@ -160,10 +162,10 @@ def count_reset(*, email: str, address: str) -> None:
 
 
 def purge() -> int:
-    """Delete a batch of counts whose window is over; how many it were."""
+    """Delete a batch of counts whose window is over. Returns how many."""
     over = Throttle.objects.filter(window_start__lt=Now() - LONGEST_WINDOW)
     with transaction.atomic():
-        # What a request counts on at this moment is skipped, and met by the next purge.
+        # Rows that a request is counting on at this moment are skipped; the next purge gets them.
         batch = over.order_by("window_start").select_for_update(skip_locked=True)
         keys = list(batch.values_list("key", flat=True)[:PURGE_BATCH])
         Throttle.objects.filter(key__in=keys).delete()
@@ -171,10 +173,10 @@ def purge() -> int:
 
 
 def _count(counters: Sequence[Counter], *, code: str, message: str) -> dict[Counter, Count]:
-    """Count in all counters, or in none if one has reached its limit.
+    """Count in all counters, or in none of them if one has reached its limit.
 
-    So whoever is refused brings no other limit nearer. A flood is refused by one read, and locks
-    and writes nothing. Raises TooManyRequests.
+    So a refused attempt does not use up other limits. During a flood, each refusal costs one read
+    and neither locks nor writes anything. Raises TooManyRequests.
     """
     waits = [count.left for count in _reached(counters)]
     if not waits:
@@ -187,7 +189,7 @@ def _count(counters: Sequence[Counter], *, code: str, message: str) -> dict[Coun
 
 
 class _LimitReachedError(Exception):
-    """Rolls back what was counted already."""
+    """Raised to roll back the counters that were already increased."""
 
     def __init__(self, wait: timedelta) -> None:
         super().__init__()
@@ -195,7 +197,7 @@ class _LimitReachedError(Exception):
 
 
 def _reached(counters: Sequence[Counter]) -> list[Count]:
-    """Where counters stand that have reached their limit in a window that goes on."""
+    """The counts of those counters that have reached their limit in a window not yet over."""
     rules = {counter.key: counter.rule for counter in counters}
     age = ExpressionWrapper(Now() - F("window_start"), DurationField())
     rows = Throttle.objects.filter(key__in=rules).annotate(age=age)
@@ -210,7 +212,7 @@ def _reached(counters: Sequence[Counter]) -> list[Count]:
 @transaction.atomic
 def _count_all(counters: Sequence[Counter]) -> dict[Counter, Count]:
     counts = {}
-    for counter in counters:  # from the narrow to the wide, in all callers: no deadlock
+    for counter in counters:  # all callers order them from narrow to wide: no deadlock
         count = _count_one(counter)
         if count.number > counter.rule.limit:
             raise _LimitReachedError(count.left)
@@ -241,17 +243,17 @@ def _login_pair(email: str, address: str) -> Counter:
 
 
 def _counter(rule: Rule, value: str) -> Counter:
-    """Hashed: no e-mail address and no client's address is kept in clear."""
+    """The counter of a rule for `value`, which is hashed: no address is stored in clear text."""
     return Counter(rule, hashlib.sha256(f"{rule.kind} {value}".encode()).hexdigest())
 
 
 def _account(email: str) -> str:
-    """One text for all spellings that log in to the same account, which UPPER(email) finds."""
+    """The same text for all spellings of an address that UPPER(email) treats as one account."""
     return email.strip().upper()
 
 
 def _client(address: str) -> str:
-    """An IPv4 address, or the /64 that a client of IPv6 may choose its addresses from."""
+    """An IPv4 address, or the /64 network from which an IPv6 client may choose its addresses."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

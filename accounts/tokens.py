@@ -12,7 +12,7 @@ import string
 import zlib
 
 PREFIX = "drt_"
-PREFIX_LENGTH = 4  # of every kind
+PREFIX_LENGTH = 4  # of all kinds of tokens
 HINT_LENGTH = 10  # prefix and six characters: 36 of the 160 bits, enough to tell tokens apart
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -30,7 +30,7 @@ def generate(*, prefix: str = PREFIX) -> str:
 
 
 def looks_valid(text: str, *, prefix: str = PREFIX) -> bool:
-    """Whether shape and checksum are right: necessary, and free of any look-up."""
+    """Whether format and checksum are right. It needs no look-up; the token may still not exist."""
     if not (text.startswith(prefix) and _SHAPE.fullmatch(text)):
         return False
     return text[-_CHECKSUM_WIDTH:] == _checksum(text[:-_CHECKSUM_WIDTH])
@@ -42,7 +42,7 @@ def digest(text: str) -> str:
 
 
 def hint(text: str) -> str:
-    """The beginning of a token, by which its owner recognises it in a list."""
+    """The beginning of a token, by which its owner can recognise it in a list."""
     return text[:HINT_LENGTH]
 
 

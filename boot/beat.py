@@ -56,7 +56,7 @@ class Scheduler(DatabaseScheduler):
             return RETRY_SECONDS
 
     def all_as_schedule(self) -> dict[str, ModelEntry]:
-        """As the database has it. Its times are compared with this machine's clock."""
+        """The schedule from the database. Its times are compared with this machine's clock."""
         _admit_no_future_runs()
         entries: dict[str, ModelEntry] = super().all_as_schedule()
         return entries

@@ -62,6 +62,6 @@ def _end_with_worker(**_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _spare_the_garbage_collector(**_: Any) -> None:
-    """What was loaded stays: looking through it again and again costs the dispatcher a third."""
+    """Exempt loaded objects from collection: scanning them costs the dispatcher a third."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

@@ -137,8 +137,10 @@ class ServerExchange:
                 yield memoryview(block)
 
     def _blocks_of_socket(self, left: int) -> Iterator[memoryview]:
-        """As by `read`, which copies every byte twice more, and for every piece that has arrived
-        takes a system call and the interpreter lock. Here the kernel fills whole blocks.
+        """Read blocks straight from the socket: here the kernel fills whole blocks.
+
+        `read` would copy every byte twice more, and take a system call and the interpreter lock for
+        every piece that arrives.
         """
         size = min(BLOCK_BYTES, left)
         # In turn: what was given last may still be hashed while the next is received.

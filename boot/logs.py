@@ -58,12 +58,12 @@ class OnceInAWhile(logging.Filter):
 
 
 def broker_lost() -> OnceInAWhile:
-    """A worker tries, and says so, six times a second."""
+    """A filter for a worker without its broker, which retries and logs six times a second."""
     return OnceInAWhile("consumer: Connection to broker lost", "Frequent restarts detected")
 
 
 def database_lost() -> OnceInAWhile:
-    """The pool of connections tries every second."""
+    """A filter for the connection pool, which retries and logs every second."""
     return OnceInAWhile("error connecting in", "reconnection attempt in pool")
 
 

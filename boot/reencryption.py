@@ -14,7 +14,7 @@ from common.fields import EncryptedTextField
 
 
 def reencrypt_all() -> int:
-    """Encrypt every secret anew; how many there were.
+    """Encrypt every secret anew. Returns how many there were.
 
     Raises CannotRunError when some cannot be decrypted; the others are encrypted anew all the same.
     """
@@ -28,7 +28,7 @@ def reencrypt_all() -> int:
 
 
 def _reencrypted() -> Iterator[bool]:
-    """Of each secret, whether it could be."""
+    """For each secret, whether it could be encrypted anew."""
     for model in apps.get_models():
         for field in model._meta.concrete_fields:
             if isinstance(field, EncryptedTextField):
@@ -36,7 +36,10 @@ def _reencrypted() -> Iterator[bool]:
 
 
 def _of_column(table: str, column: str) -> Iterator[bool]:
-    """In plain SQL, for models decrypt what they read. What is changed meanwhile is new already."""
+    """The same for one column, in plain SQL, because models decrypt what they read.
+
+    A value that changes meanwhile is encrypted with the current key already.
+    """
     names = {"table": sql.Identifier(table), "column": sql.Identifier(column)}
     find = sql.SQL("SELECT id, {column} FROM {table} WHERE {column} <> ''").format(**names)
     change = sql.SQL("UPDATE {table} SET {column} = %s WHERE id = %s AND {column} = %s")

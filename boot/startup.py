@@ -222,7 +222,7 @@ def only_preparer() -> Iterator[None]:
 
 
 def refuse_unprepared() -> None:
-    """Of a process that nobody has prepared the portal for. `doorito up` has.
+    """Refuse to start a process if nobody has prepared the portal. `doorito up` prepares it.
 
     A database that does not answer now may do so later; only the embedded one starts for nobody
     but `doorito up`.

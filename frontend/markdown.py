@@ -1,7 +1,7 @@
-"""Markdown that somebody else wrote, as HTML that is safe to put into a page.
+"""Renders untrusted Markdown as HTML that is safe to put into a page.
 
-Two fences: the parser lets no HTML of the text through, and what it makes is sanitised. And a
-bound: a text that would take long to lay out is not laid out.
+There are two safeguards: the parser does not pass on HTML from the text, and the HTML that it
+produces is sanitised. And there is a limit: a text that would take too long is not rendered.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 LONGEST = 65_536  # characters
-# Steps of the parser, about 10 microseconds each. The densest of real texts, a table of 2,600
-# lines, takes 37,000; one that is made to be slow would take 130,000 and more.
+# Steps of the parser, about 10 microseconds each. The densest real text, a table of 2,600 lines,
+# takes 37,000; a text made to be slow would take 130,000 and more.
 _MOST_STEPS = 40_000
 _STEPS_OF_BLOCK = 3
-_LEVELS_DOWN = 2  # below the page's h1 and the h2 of the text's own section
+_LEVELS_DOWN = 2  # headings move below the page's h1 and the section's h2
 
 _TAGS = {
     *("p", "br", "hr", "blockquote", "pre", "code", "em", "strong", "s", "a"),
@@ -44,7 +44,7 @@ class _TooManyStepsError(Exception):
 
 
 class _Steps:
-    """Counted instead of timed, so that a text looks the same each time."""
+    """Counts the parser's steps. Unlike a time limit, this gives the same result each time."""
 
     def __init__(self) -> None:
         self._left = _MOST_STEPS
@@ -56,7 +56,7 @@ class _Steps:
 
 
 def render(text: str) -> SafeString | None:
-    """Its HTML, with words in place of images; None where it is too much to be laid out."""
+    """The HTML of `text`, with words in place of images; None if rendering would take too long."""
     if len(text) > LONGEST:
         return None
     try:
@@ -78,7 +78,7 @@ def render(text: str) -> SafeString | None:
 
 
 def _adapt(token: Token) -> None:
-    """Headings fit into the page's outline; a column's alignment is no inline style."""
+    """Lower headings to fit the page's outline; replace the inline style of aligned columns."""
     if token.type in ("heading_open", "heading_close"):
         token.tag = f"h{min(6, int(token.tag[1]) + _LEVELS_DOWN)}"
     elif style := token.attrs.pop("style", ""):
@@ -86,13 +86,13 @@ def _adapt(token: Token) -> None:
 
 
 def _without_local_links(tag: str, attribute: str, value: str) -> str | None:
-    """A relative link would lead to this portal's own pages: it is shown as its words."""
+    """Drop relative links, which would lead to this portal's own pages; their words stay."""
     is_local = (tag, attribute) == ("a", "href") and not urlsplit(value).scheme
     return None if is_local else value
 
 
 def _image(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> str:
-    """Its words: fetching it would tell another server who reads this."""
+    """The words of an image. Fetching the image would tell another server who reads the text."""
     return escape(tokens[index].content)
 
 
@@ -115,12 +115,12 @@ def _count_inline(state: StateInline, _silent: bool) -> bool:
 
 
 def _count_tokens(state: StateInline) -> None:
-    """Of a run of asterisks, each becomes a token in a single step."""
+    """Count tokens too: a single step makes a token of each character in a run of asterisks."""
     state.env["steps"].take(len(state.tokens) // 2)
 
 
 def _counted_table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
-    """A table is made in one step; few characters can make many cells of it."""
+    """Count a table's cells: it is made in one step, and few characters can make many cells."""
     if not table(state, line, end, True):
         return False
     if silent:
@@ -133,7 +133,7 @@ def _counted_table(state: StateBlock, line: int, end: int, silent: bool) -> bool
 
 def _make_parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    # A definition that is long and used often would make megabytes out of kilobytes.
+    # A long reference that is used often would make megabytes out of kilobytes.
     parser.disable("reference")
     parser.block.ruler.at("table", _counted_table, {"alt": ["paragraph", "reference"]})
     parser.block.ruler.before("table", "steps", _count_block)

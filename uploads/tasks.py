@@ -42,7 +42,7 @@ def close_idle_batches() -> int:
 
 @shared_task
 def clean_up_uploads() -> int:
-    """What kills left behind."""
+    """Clean up what killed processes left behind."""
     return (
         drain(abandoned.remove_leftover_spools)
         + abandoned.remove_orphan_spools()
@@ -76,7 +76,7 @@ def purge_runs() -> int:
 
 @worker_shutting_down.connect
 def stop_runs(**_: Any) -> None:
-    """Attempts that are under way are given back, for another worker."""
+    """Give back the attempts that are under way, so that another worker can take them."""
     _stopping.set()
 
 

@@ -17,7 +17,7 @@ def codes(texts: Iterable[str]) -> str:
 
 
 def first_sentence(doc: str | None) -> str:
-    """Of a docstring: its first paragraph's, in one line."""
+    """The first sentence of a docstring's first paragraph, in one line."""
     paragraph = " ".join((doc or "").strip().split("\n\n")[0].split())
     return paragraph.split(". ")[0].rstrip(".")
 

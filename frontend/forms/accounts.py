@@ -1,4 +1,4 @@
-"""Logging in, registering, asking for a new password."""
+"""Forms for logging in, registering and asking for a new password."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from common import lengths
 
 
 class LoginForm(ThrottledAuthenticationForm):
-    # Django calls the log-in name "username", whatever it is.
+    # Django always calls the log-in name "username"; here it is an e-mail address.
     username = forms.EmailField(
         label="E-mail address",
         max_length=lengths.EMAIL,

@@ -1,4 +1,4 @@
-"""The list's filter and a file's expiry."""
+"""Forms to filter the list of files and to extend a file's expiry."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +28,7 @@ class FilterForm(forms.Form):
 
 
 class ExtendForm(forms.Form):
-    """How long a file is kept from now on: only what is later than now planned and allowed."""
+    """How long to keep a file: offers only times after its present expiry and within the limit."""
 
     until = forms.ChoiceField(label="Keep it")
 
@@ -45,7 +45,7 @@ class ExtendForm(forms.Form):
         return datetime.fromisoformat(self.cleaned_data["until"])
 
     def _choices(self) -> list[tuple[str, str]]:
-        """Values are points in time, whole hours, so that a form sent later means the same."""
+        """Choices with points in time (full hours) as values: a form sent later means the same."""
         file = self._file
         if file.stored_at is None or file.expires_at is None:
             return []

@@ -1,4 +1,4 @@
-"""The list's filter, and what can be set anew for one run."""
+"""Forms to filter the list of runs, and to change settings for one run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ class RunFilterForm(forms.Form):
 
 
 class ConfigForm(forms.Form):
-    """Members of a task's configuration; `uploads.workflows.starting` judges what is entered."""
+    """Some fields of a task's configuration; `uploads.workflows.starting` checks the input."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class ConfigForm(forms.Form):
         values: dict[str, Any],
         **kwargs: Any,
     ) -> None:
-        """`values` are those of the workflow, or of the run that is made again."""
+        """`values` come from the workflow, or from the earlier run that is repeated."""
         super().__init__(*args, **kwargs)
         self.task = task
         fields = config_fields(task, values)
@@ -46,7 +46,7 @@ class ConfigForm(forms.Form):
         return config_values(self.task, self.cleaned_data)
 
     def refuse(self, error: DooritoError) -> None:
-        """Show an error at the fields that it names, or else above them."""
+        """Show an error at the fields that it names; if it names none, above the fields."""
         named = [placed(each["field"], each["message"]) for each in error.extra.get("errors", [])]
         for name, message in named or [("", error.message)]:
             self.add_error(name if name in self.fields else None, message)

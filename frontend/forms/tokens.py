@@ -1,4 +1,4 @@
-"""A new API token."""
+"""The form for a new API token."""
 
 from datetime import datetime, timedelta
 

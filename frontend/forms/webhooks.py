@@ -1,4 +1,4 @@
-"""What is listed of deliveries and events, and sending again."""
+"""Forms to filter deliveries and events, and to send them again."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from common.webhooks.endpoints import list_endpoints
 
 ENDPOINTS_OFFERED = 200
 
-# By hours.
+# Keys are numbers of hours.
 _WINDOWS = {"1": "in the last hour", "24": "in the last 24 hours", "168": "in the last 7 days"}
 
 
@@ -34,7 +34,7 @@ class EventFilterForm(DeliveryFilterForm):
 
 
 class RecoverForm(forms.Form):
-    """Since when: one of some spans, or a time of one's own, which goes first."""
+    """Since when to recover: one of the offered spans, or a typed time, which takes precedence."""
 
     window = forms.ChoiceField(label="What failed or was missed", required=False)
     at = forms.DateTimeField(
@@ -44,7 +44,7 @@ class RecoverForm(forms.Form):
     )
 
     def __init__(self, *args: Any, since: datetime | None = None, **kwargs: Any) -> None:
-        """`since` is when the trouble began, if that is known: it is proposed."""
+        """`since` is when the trouble began, if known; the form proposes it."""
         super().__init__(*args, **kwargs)
         choices = list(_WINDOWS.items())
         if since:
@@ -69,7 +69,7 @@ class RecoverForm(forms.Form):
 
 
 class RedeliverForm(forms.Form):
-    """To whom an event is sent again; nobody chosen means all that it was meant for."""
+    """The endpoints to send an event to again; if none is chosen, all that it was meant for."""
 
     endpoint = forms.TypedChoiceField(
         label="Send again to", required=False, coerce=UUID, empty_value=None

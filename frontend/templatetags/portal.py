@@ -1,4 +1,4 @@
-"""How sizes, times and receivers are shown, and what of webhooks is shown to whom."""
+"""Template filters and tags for sizes, times and receivers, and the warning about webhooks."""
 
 import json
 import math
@@ -25,7 +25,7 @@ register = template.Library()
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 TROUBLES_SHOWN = 3
-# ALM, LRM, RLM, the embeddings and overrides, and the isolates (Unicode UAX #9, 2).
+# ALM, LRM, RLM, embeddings, overrides and isolates (Unicode UAX #9, 2).
 _BIDI_CONTROLS = dict.fromkeys(
     [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"
 )
@@ -45,7 +45,7 @@ def size(count: int) -> str:
 
 @register.filter
 def moment(at: datetime | None) -> SafeString | str:
-    """`in 3 hours` or `2 days ago`; the page's script keeps it true while the page is open."""
+    """`in 3 hours` or `2 days ago`; the page's script keeps it up to date."""
     if at is None:
         return "—"
     return format_html(
@@ -57,7 +57,7 @@ def moment(at: datetime | None) -> SafeString | str:
 
 
 def relative(seconds: float) -> str:
-    """A span in its largest unit, ahead (positive: rounded) or past (whole units only)."""
+    """A span in its largest unit: rounded if ahead (positive), rounded down if past."""
     distance = abs(seconds)
     unit, length = next((span for span in _SPANS if distance >= span[1]), _SPANS[-1])
     count = int(distance / length + (0.5 if seconds > 0 else 0))
@@ -69,23 +69,23 @@ def relative(seconds: float) -> str:
 
 @register.filter(is_safe=True)
 def visible(text: str) -> str:
-    """Without the controls that turn the text around them: a mark stands in their place.
+    """Replace control characters that change the direction of the surrounding text by a mark.
 
-    The upload page's script does the same, also for characters that no stored name has. <bdi>
-    beside it keeps a name's own direction in it.
+    The upload page's script does the same, also for characters that no stored name has. In
+    addition, <bdi> in the templates keeps a name's own direction inside the name.
     """
     return str(text).translate(_BIDI_CONTROLS)
 
 
 @register.filter
 def receiver(endpoint: WebhookEndpoint) -> str:
-    """A receiver's name, or its host alone: path and query of a URL may carry a secret."""
+    """A receiver's name, or else only its host: the path and query of a URL may hold a secret."""
     return visible(endpoint.description or endpoint.host)
 
 
 @register.filter
 def without_query(url: str) -> str:
-    """A URL for a list: a key in its query is shown on the endpoint's own page only."""
+    """A URL without its query, for lists: a key in it is shown only on the endpoint's own page."""
     address, mark, _ = url.partition("?")
     return f"{address}{mark}…" if mark else url
 
@@ -107,14 +107,14 @@ def may_change_workflows(user: User) -> bool:
 
 @register.inclusion_tag("partials/webhook_trouble.html")
 def webhook_trouble(user: User) -> dict[str, Any]:
-    """A warning of endpoints that fail or were disabled for it, for those who can help."""
+    """A warning about endpoints that fail or were disabled for failing, for users who can help."""
     found = list(health.in_trouble()[: TROUBLES_SHOWN + 1]) if may_see_webhooks(user) else []
     return {"endpoints": found[:TROUBLES_SHOWN], "has_more": len(found) > TROUBLES_SHOWN}
 
 
 @register.filter
 def percent(share: float | None) -> str:
-    """Of 1, rounded down: less than all is never `100 %`."""
+    """A share (0 to 1) as a percentage, rounded down: only 1 itself is shown as `100 %`."""
     return "—" if share is None else f"{math.floor(share * 1000) / 10:g} %"
 
 
@@ -141,7 +141,7 @@ def took(start: datetime, end: datetime) -> str:
 
 @register.filter
 def amount(value: Decimal) -> str:
-    """Money to the last digit that says something, and at least to a hundredth."""
+    """An amount of money without trailing zeros, but with at least two decimal places."""
     places = max(2, -int(value.normalize().as_tuple().exponent))
     return f"{value:,.{places}f}"
 
@@ -156,14 +156,14 @@ register.filter("waits", write_schedule)
 
 @register.filter
 def header_lines(headers: dict[str, str]) -> str:
-    """By name: jsonb kept them by the length of theirs."""
+    """Headers as lines, sorted by name (jsonb stores them by the length of their names)."""
     names = sorted(headers, key=str.lower)
     return "\n".join(f"{name}: {headers[name]}" for name in names)
 
 
 @register.filter
 def subject(event: OutboxEvent) -> str:
-    """What an event is about: by its name, or else its kind and id."""
+    """What an event is about: the object's name, or else its kind and id."""
     about = event.payload.get(event.aggregate_type) or {}
     names = (about.get(key) for key in ("original_filename", "name", "description", "host"))
     name = next(filter(None, names), None)

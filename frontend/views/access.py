@@ -1,4 +1,4 @@
-"""Who may open a page, and what becomes of what they may not do."""
+"""Who may open a page, and what users see when they may not."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,7 +24,7 @@ from common.errors import Conflict, DooritoError, Forbidden, NotFound
 
 
 class SignedInRequest(HttpRequest):
-    """What a view behind `signed_in` gets: never an anonymous user."""
+    """The request that a view behind `signed_in` gets; its user is never anonymous."""
 
     user: User
     principal: Principal
@@ -34,10 +34,10 @@ type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponse]
 
 
 def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Only for somebody logged in; what is not theirs is a 404; no cache keeps the page.
+    """Only for logged-in users. Objects of others are a 404, and no cache keeps the page.
 
-    What a page of another account asks for (see `require_account_of_page`) is not done. What
-    they may not do at all is a 403.
+    Requests from a page of another account are refused (see `require_account_of_page`). What the
+    user has no permission for is a 403.
     """
 
     @wraps(view)
@@ -65,7 +65,7 @@ def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpR
 def permitted[**P](
     permission: str,
 ) -> Callable[[Page[P]], Callable[Concatenate[HttpRequest, P], HttpResponse]]:
-    """`signed_in`, and only for staff with a permission."""
+    """Like `signed_in`, but only for staff with a permission."""
 
     def decorate(view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
         @signed_in
@@ -81,7 +81,7 @@ def permitted[**P](
 
 @contextmanager
 def refusals(tell: Callable[[DooritoError], object]) -> Iterator[None]:
-    """Hand what a service refuses to `tell`; what is not there stays a 404."""
+    """Pass the errors of a service to `tell`, except NotFound, which stays a 404."""
     try:
         yield
     except NotFound:
@@ -91,12 +91,12 @@ def refusals(tell: Callable[[DooritoError], object]) -> Iterator[None]:
 
 
 def refusals_shown(request: HttpRequest) -> AbstractContextManager[None]:
-    """Show what a service refuses at the top of the next page."""
+    """Show the errors of a service at the top of the next page."""
     return refusals(lambda error: messages.error(request, error.message))
 
 
 def is_fragment(request: HttpRequest) -> bool:
-    """Whether htmx asks for a part of the page; a restored history entry wants all of it."""
+    """Whether htmx asks for a part of the page. A restored history entry needs the whole page."""
     headers = request.headers
     return headers.get("HX-Request") == "true" and "HX-History-Restore-Request" not in headers
 
@@ -104,15 +104,17 @@ def is_fragment(request: HttpRequest) -> bool:
 def _to_login(request: HttpRequest) -> HttpResponse:
     if not is_fragment(request):
         return redirect_to_login(_address_to_return_to(request))
-    # A redirect would be followed by htmx and put the log-in page into the fragment's place.
+    # htmx would follow a redirect and put the log-in page into the fragment's place.
     current = urlsplit(request.headers.get("HX-Current-URL", "")).path or "/"
     login = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': current})}"
     return HttpResponse(status=204, headers={"HX-Redirect": login})
 
 
 def _to_the_other_accounts_page(request: HttpRequest, refusal: Conflict) -> HttpResponse:
-    """Only htmx sends the header: the page that stands there is another account's, so all of it
-    is loaded anew. (A form of its own is refused by its CSRF token, which logging in renews.)
+    """Have htmx reload the whole page, since the open page belongs to another account.
+
+    Only htmx sends the header. (An ordinary form is refused for its CSRF token, which a log-in
+    renews.)
     """
     messages.warning(
         request, "Another account is logged in in this browser now. Nothing was changed."
@@ -121,7 +123,7 @@ def _to_the_other_accounts_page(request: HttpRequest, refusal: Conflict) -> Http
 
 
 def _address_to_return_to(request: HttpRequest) -> str:
-    """The page asked for; of a form, the page that it stood on: its own address takes no GET."""
+    """The requested page; for a form, the page with the form, as its target may not take GET."""
     if request.method in ("GET", "HEAD"):
         return request.get_full_path()
     referer = request.headers.get("Referer", "")

@@ -1,4 +1,4 @@
-"""Coming in, going out, passwords."""
+"""Logging in and out, registration, passwords."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -24,7 +24,7 @@ from frontend.forms.accounts import LoginForm, PasswordResetForm, RegistrationFo
 
 
 class LoginView(views.LoginView):
-    """`next` is followed only within this portal (Django checks host and scheme)."""
+    """The log-in page. `next` is followed within this portal only (Django checks it)."""
 
     template_name = "auth/login.html"
     authentication_form = LoginForm
@@ -36,7 +36,7 @@ class LoginView(views.LoginView):
 
 
 class LogoutView(views.LogoutView):
-    """By POST only: a link or an image elsewhere must not log anybody out."""
+    """Logs out, by POST only: a link or an image on another site must not log anybody out."""
 
     next_page = "frontend:login"
 
@@ -65,7 +65,7 @@ def register(request: HttpRequest) -> HttpResponse:
 
 
 def _next(request: HttpRequest) -> str:
-    """Where the address or the form asks to go afterwards; empty unless within this portal."""
+    """Where to go afterwards, as the query or the form says; empty if outside of this portal."""
     wanted = request.POST.get("next", request.GET.get("next", ""))
     is_ours = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
@@ -97,7 +97,10 @@ class PasswordChangeView(views.PasswordChangeView):
 
 
 class PasswordResetView(FormView):
-    """Does and answers the same, whether the address has an account: a task sends the mail."""
+    """Asks for a reset link. The answer is the same whether or not the address has an account.
+
+    A task sends the mail.
+    """
 
     template_name = "auth/password_reset.html"
     form_class = PasswordResetForm
@@ -131,6 +134,6 @@ class PasswordResetConfirmView(views.PasswordResetConfirmView):
 
 
 def _remind_of_tokens(request: HttpRequest) -> None:
-    """Scripts go on, as they should; but so does whoever got hold of a token."""
+    """Remind the user that API tokens stay valid, also those that somebody may have stolen."""
     reminder = 'API tokens still work: <a class="link" href="{}">revoke</a> any you do not trust.'
     messages.info(request, format_html(reminder, reverse("frontend:tokens")))

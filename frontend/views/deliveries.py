@@ -1,4 +1,4 @@
-"""One delivery for staff: its attempts, what was sent and what came back."""
+"""One delivery, for staff: its attempts, what was sent and what came back."""
 
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from frontend.views.lists import pace
 @require_safe
 @permitted(SEE_WEBHOOKS)
 def delivery(request: SignedInRequest, delivery_id: UUID) -> HttpResponse:
-    """A fragment is the part that is asked for again while the delivery is on its way."""
+    """The page of a delivery. Its fragment is refreshed until the delivery has ended."""
     found = selectors.get_delivery(delivery_id=delivery_id)
     context = {
         "section": "webhooks",
@@ -38,7 +38,7 @@ def delivery(request: SignedInRequest, delivery_id: UUID) -> HttpResponse:
 @require_POST
 @permitted(CHANGE_WEBHOOKS)
 def resend(request: SignedInRequest, delivery_id: UUID) -> HttpResponse:
-    """Back to the page that asked for it, which `next` names."""
+    """Send a delivery again, then return to the page that `next` names."""
     try:
         replay.resend(delivery_id=delivery_id)
     except Conflict as error:

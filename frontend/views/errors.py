@@ -1,4 +1,4 @@
-"""Pages for refusals that need more words than Django's own views give them."""
+"""Error pages that explain more than Django's own."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +13,7 @@ from accounts.authentication import explain_untrusted_origin
 
 
 def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """A 405 without words becomes one with a page; `Allow` (RFC 9110, 15.5.6) stays."""
+    """Give an empty 405 answer a page, and keep its `Allow` header (RFC 9110, 15.5.6)."""
 
     @wraps(view)
     def answered(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
@@ -28,7 +28,7 @@ def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """A Host that the portal does not serve is the operator's to allow, not the visitor's fault."""
+    """The page for a bad request. For a refused Host, it says that the operator must allow it."""
     is_foreign = isinstance(exception, DisallowedHost)
     host = request.META.get("HTTP_HOST", "") if is_foreign else ""
     return HttpResponse(render_to_string("400.html", {"host": host}), status=400)

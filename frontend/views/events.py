@@ -1,4 +1,4 @@
-"""Events for staff: what happened, who was told, and telling them again."""
+"""Events, for staff: what happened, which endpoints got it, and sending it again."""
 
 from uuid import UUID
 

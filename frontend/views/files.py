@@ -61,7 +61,7 @@ def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
 @require_safe
 @signed_in
 def events(request: SignedInRequest, file_id: UUID) -> HttpResponse:
-    """The part of a file's page that is asked for again while something is on its way."""
+    """The part of a file's page that is refreshed while deliveries are under way."""
     found = selectors.get_file(principal=request.principal, file_id=file_id)
     return render(request, "partials/events.html", _events_context(found))
 

@@ -1,4 +1,4 @@
-"""Lists that are filtered and paged: the whole page, its list, or only more rows of it."""
+"""Filtered lists in pages: answers with the whole page, the list, or only more of its rows."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from common.outbox.events import OPEN
 from common.pagination import Page
 from frontend.views.access import is_fragment
 
-# How often a page looks again, in seconds: while something happens, and while it waits for longer.
+# How often a page refreshes, in seconds: while something happens, and during longer waits.
 BUSY_PACE = 2
 IDLE_PACE = 30
 SOON = timedelta(minutes=1)
@@ -23,12 +23,12 @@ SOON = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Listing:
-    """What `partials/record_list.html` says of the records that it lists."""
+    """The words that `partials/record_list.html` uses for the records in a list."""
 
     noun: str
-    name: str  # heading of the column that leads to the record
-    about: str  # ... of what the record is about
-    time: str  # ... of when it was made
+    name: str  # heading of the column with links to the records
+    about: str  # ... of the column that says what the record is about
+    time: str  # ... of the column with the time of its creation
     filter_hint: str  # what to do when nothing matches
 
     @property
@@ -42,7 +42,7 @@ class Listing:
 
     @property
     def none(self) -> str:
-        """The template of what is said when there are none at all."""
+        """The template that is shown when there are no records at all."""
         return f"partials/{self.noun}_none.html"
 
     def template(self, request: HttpRequest, *, page: str) -> str:
@@ -50,13 +50,13 @@ class Listing:
 
 
 def chosen(form: forms.Form) -> dict[str, Any]:
-    """The filters that are set; a value that is not on offer is as none."""
+    """The filters that are set; values that are not on offer are ignored."""
     form.is_valid()
     return {name: value for name, value in form.cleaned_data.items() if value}
 
 
 def page_of[T](request: HttpRequest, read: Callable[..., Page[T]], **filters: Any) -> Page[T]:
-    """The page that the address asks for. One that is not of this list is a 404."""
+    """The page that the query asks for; 404 for a cursor that is not from this list."""
     try:
         return read(cursor=request.GET.get("cursor") or None, **filters)
     except InvalidInput as exc:
@@ -64,14 +64,14 @@ def page_of[T](request: HttpRequest, read: Callable[..., Page[T]], **filters: An
 
 
 def template_of(request: HttpRequest, *, page: str, listing: str, rows: str) -> str:
-    """A changed filter replaces the list, "Load more" adds rows to it."""
+    """The template to answer with: a changed filter replaces the list, "Load more" adds rows."""
     if not is_fragment(request):
         return page
     return rows if "cursor" in request.GET else listing
 
 
 def pace(deliveries: Iterable[WebhookDelivery]) -> int | None:
-    """Seconds until a page that shows them should look again; None when all are over."""
+    """Seconds until a page with these deliveries should refresh; None when all have ended."""
     waiting = [delivery for delivery in deliveries if delivery.status in OPEN]
     if not waiting:
         return None

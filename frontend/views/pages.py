@@ -28,7 +28,7 @@ def dashboard(request: SignedInRequest) -> HttpResponse:
 @ensure_csrf_cookie
 @signed_in
 def upload(request: SignedInRequest) -> HttpResponse:
-    """The page's script sends the CSRF cookie's value with each request."""
+    """The upload page. Its script sends the CSRF cookie's value with each request."""
     context = {
         "section": "upload",
         "max_bytes": settings.PORTAL_MAX_FILE_SIZE,

@@ -1,4 +1,4 @@
-"""Workflows that run on a file: started, watched, cancelled, tried again, and read."""
+"""Runs on a file: starting, watching, cancelling, retrying, and reading the output."""
 
 import json
 from collections.abc import Iterable
@@ -31,10 +31,10 @@ from uploads.workflows import runs as services
 from uploads.workflows import selectors as run_selectors
 from uploads.workflows.permissions import SEE_TRACEBACKS
 
-SLOW_PACE = 10  # seconds between two looks at what an external runner does
+SLOW_PACE = 10  # seconds between two refreshes while an external runner works
 RUNS_LISTED = 10  # on a file's page
 _MARKDOWN_NAMES = (".md", ".markdown", ".txt")
-_PRETTY_MAX = 1_000_000  # characters: indentation can make much of little
+_PRETTY_MAX = 1_000_000  # characters: indentation can make a small text large
 _LISTING = Listing(
     noun="run",
     name="Workflow",
@@ -64,10 +64,11 @@ def runs(request: SignedInRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def of_file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
-    """By POST a new run, or one for each file of the batch; else those there are.
+    """POST starts a run, or one for each file of the batch; GET lists the runs of a file.
 
-    A fragment is the part of the file's page that is asked for again while one is active. `seen` is
-    the file's status on the asking page: a run may consume its file, then all of the page is old.
+    The fragment is the part of the file's page that is refreshed while a run is active. `seen` is
+    the file's status as the open page shows it: a run may consume its file, and then the whole page
+    is out of date.
     """
     file = selectors.get_file(principal=request.principal, file_id=file_id)
     if request.method == "POST":
@@ -97,7 +98,7 @@ def _start(request: SignedInRequest, file: IngestFile) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def configure(request: SignedInRequest, file_id: UUID, slug: str) -> HttpResponse:
-    """A run with other settings; `like` names one whose settings are proposed."""
+    """Start a run with other settings; `like` names an earlier run whose settings are proposed."""
     file = selectors.get_file(principal=request.principal, file_id=file_id)
     workflow = run_selectors.get_workflow(slug)
     task = registry.find(workflow.task_name)
@@ -120,9 +121,9 @@ def configure(request: SignedInRequest, file_id: UUID, slug: str) -> HttpRespons
 @require_safe
 @signed_in
 def run(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse:
-    """A fragment is the part that is asked for again while the run is active.
+    """The page of a run. Its fragment is refreshed while the run is active.
 
-    `seen` is the status that the asking page shows: a new one is announced.
+    `seen` is the status that the open page shows: a change is announced to screen readers.
     """
     found = _run_of(request, file_id, run_id)
     context = {"section": "runs", "run": found, "pace": pace([found])}
@@ -157,7 +158,7 @@ def retry(request: SignedInRequest, file_id: UUID, run_id: UUID) -> HttpResponse
 
 
 def file_context(request: SignedInRequest, file: IngestFile) -> dict[str, Any]:
-    """What a file's page says of workflows."""
+    """The template context for the workflows on a file's page."""
     is_stored = file.status == FileStatus.STORED
     offered = run_selectors.workflows_for(file) if is_stored else []
     return {
@@ -172,7 +173,7 @@ def file_context(request: SignedInRequest, file: IngestFile) -> dict[str, Any]:
 
 
 def listed_context(file: IngestFile) -> dict[str, Any]:
-    """The newest runs of a file, and whether there are more."""
+    """The template context with a file's newest runs, and whether there are more."""
     newest = run_selectors.runs_of_file(file, limit=RUNS_LISTED + 1)
     shown = newest[:RUNS_LISTED]
     return {
@@ -184,7 +185,7 @@ def listed_context(file: IngestFile) -> dict[str, Any]:
 
 
 def pace(runs: Iterable[WorkflowRun]) -> int | None:
-    """Seconds until a page that shows them should look again; None when all are over."""
+    """Seconds until a page with these runs should refresh; None when all have ended."""
     active = [run for run in runs if run.status in WorkflowRun.ACTIVE]
     if not active:
         return None
@@ -197,7 +198,7 @@ def pace(runs: Iterable[WorkflowRun]) -> int | None:
 
 
 def _run_of(request: SignedInRequest, file_id: UUID, run_id: UUID) -> WorkflowRun:
-    """Raises NotFound, also for a run on another file."""
+    """A run on this file. Raises NotFound, also for a run on another file."""
     found = run_selectors.get_run(principal=request.principal, run_id=run_id)
     if found.file_id != file_id:
         raise NotFound("run_not_found", "There is no such run.")
@@ -224,7 +225,7 @@ def _details(request: SignedInRequest, run: WorkflowRun) -> dict[str, Any]:
 
 
 def _output(run: WorkflowRun) -> dict[str, str | None]:
-    """The output as text, which is indented if it is JSON, and as HTML if it is Markdown."""
+    """The output as text (indented if it is JSON) and as HTML (if it is Markdown)."""
     text = run.output_text
     pretty = _indented(text)
     if pretty is not None:
@@ -236,7 +237,7 @@ def _output(run: WorkflowRun) -> dict[str, str | None]:
 
 
 def _indented(text: str) -> str | None:
-    """JSON for people; None for what is no object or list, or would become too much."""
+    """Indented JSON; None if `text` is not a JSON object or list, or would become too long."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -268,7 +269,7 @@ def _start_on_batch(request: SignedInRequest, batch_id: UUID, workflow: Workflow
 def _proposed_config(
     request: SignedInRequest, file: IngestFile, workflow: Workflow
 ) -> dict[str, Any]:
-    """Of the earlier run on the file that the address names, or else the workflow's."""
+    """The settings of the earlier run that the query names, or else those of the workflow."""
     try:
         run_id = UUID(request.GET.get("like", ""))
     except ValueError:

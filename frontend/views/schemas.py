@@ -24,7 +24,7 @@ class Description:
 @require_safe
 @cache_control(public=True, max_age=3600)
 def schemas(request: HttpRequest) -> HttpResponse:
-    """Public: it tells nothing of this portal but its address."""
+    """The page of all event schemas. It is public: it reveals only this portal's address."""
     described = [_described(event_type) for event_type in event_types]
     return render(request, "pages/schemas.html", {"events": described})
 

@@ -1,4 +1,4 @@
-"""What the upload page asks now and then: is its account still logged in?"""
+"""Lets the upload page check now and then that its account is still logged in."""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -16,9 +16,9 @@ _authenticate = Authenticator()  # checks CSRF itself, and answers in problem do
 @require_POST
 @answers_problems
 def renew(request: HttpRequest) -> HttpResponse:
-    """Begin the life of the session anew, so that it does not end while somebody uploads."""
+    """Extend the session, so that it does not expire during an upload."""
     _authenticate(request)
-    request.session["renewed_at"] = timezone.now().isoformat()  # a change renews the cookie too
+    request.session["renewed_at"] = timezone.now().isoformat()  # renews the cookie too
     response = HttpResponse(status=204)
     add_never_cache_headers(response)
     return response

@@ -1,4 +1,4 @@
-"""API tokens: seen, created, revoked."""
+"""API tokens: listing, creating, revoking."""
 
 from uuid import UUID
 
@@ -26,9 +26,10 @@ _SHOWN_WITHIN = 300  # seconds
 @signed_in
 @sensitive_variables("text")
 def tokens(request: SignedInRequest) -> HttpResponse:
-    """The text of a new token waits in the session, encrypted, for the one page that shows it.
+    """List tokens; POST creates one and redirects.
 
-    An answer to the POST would make another token when it is loaded again.
+    The text of a new token is kept encrypted in the session for the one page that shows it. If the
+    answer to the POST showed it, reloading that answer would create another token.
     """
     form = TokenForm(request.POST or None)
     text = _created(request, form) if form.is_valid() else None
@@ -55,7 +56,7 @@ def revoke(request: SignedInRequest, token_id: UUID) -> HttpResponse:
 
 
 def _taken(request: SignedInRequest) -> str | None:
-    """The text that waits, if one does, and not for long."""
+    """Take the new token's text out of the session; None if there is none, or it is too old."""
     waiting = request.session.pop(_SHOWN_ONCE, "")
     try:
         return cipher().decrypt(waiting, ttl=_SHOWN_WITHIN).decode()

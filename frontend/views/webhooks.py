@@ -1,4 +1,4 @@
-"""Webhook endpoints for staff: how they fare, what is chosen about them, what can be done."""
+"""Webhook endpoints, for staff: their health, their settings, and actions on them."""
 
 from datetime import datetime
 from typing import Any
@@ -54,7 +54,7 @@ def webhooks(request: SignedInRequest) -> HttpResponse:
     return render(request, template, context)
 
 
-# --- What is chosen --------------------------------------------------------------------------
+# --- Settings --------------------------------------------------------------------------------
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -125,10 +125,10 @@ def webhook(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
 @require_safe
 @permitted(SEE_WEBHOOKS)
 def state(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
-    """The part of the page that is asked for again while something is on its way."""
+    """The part of an endpoint's page that is refreshed while deliveries are under way."""
     endpoint = endpoints.get(endpoint_id=endpoint_id)
     response = render(request, "partials/webhook_state.html", _state_context(endpoint))
-    response.headers["HX-Trigger"] = "deliveries-moved"  # then their list looks again, too
+    response.headers["HX-Trigger"] = "deliveries-moved"  # then the list refreshes, too
     return response
 
 
@@ -136,7 +136,7 @@ def state(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
 def _endpoint_page(
     request: SignedInRequest, endpoint: WebhookEndpoint, **shown: Any
 ) -> HttpResponse:
-    """The whole page; `shown` is what an act adds to it or replaces in it."""
+    """The whole page of an endpoint; `shown` adds to the template context or replaces in it."""
     since = _since(request)
     headers = readable_headers(endpoint)
     context = {
@@ -172,35 +172,35 @@ def _deliveries_context(request: SignedInRequest, endpoint: WebhookEndpoint) -> 
         "endpoint": endpoint,
         "filter_form": form,
         "filtered": bool(filters),
-        # Said aloud when somebody chose a filter, not at every look of the page's own.
+        # Announced to screen readers when the user chose a filter, not at each automatic refresh.
         "announce": request.headers.get("HX-Trigger") == "deliveries-filter",
         "page": page,
-        # Only the first page looks again: with more rows loaded it would lose them.
+        # Only the first page refreshes: rows loaded after it would be lost.
         "is_first_page": "cursor" not in request.GET,
     }
 
 
-# --- Acts ------------------------------------------------------------------------------------
+# --- Actions ---------------------------------------------------------------------------------
 
 
 @require_POST
 @permitted(CHANGE_WEBHOOKS)
 def test(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
-    """Send a test event and show what came of it."""
+    """Send a test event and show the result."""
     outcome: dict[str, Any] = {}
     with refusals(lambda error: outcome.update(problem=error.message)):
         outcome["attempt"] = dispatch.send_test(endpoint_id=endpoint_id)
     if not is_fragment(request):
         return _endpoint_page(request, endpoints.get(endpoint_id=endpoint_id), **outcome)
     response = render(request, "partials/webhook_test.html", outcome | {"fragment": True})
-    response.headers["HX-Trigger"] = "deliveries-changed"  # then the state looks again
+    response.headers["HX-Trigger"] = "deliveries-changed"  # then the state refreshes
     return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @permitted(CHANGE_WEBHOOKS)
 def secret(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
-    """Shown by POST and hidden by GET: no address, history or prefetch shows a secret."""
+    """POST shows the secret and GET hides it, so no link, history or prefetch reveals it."""
     endpoint = endpoints.get(endpoint_id=endpoint_id)
     return _secret_part(request, endpoint, _shown(endpoint) if request.method == "POST" else {})
 
@@ -257,7 +257,7 @@ def _shown(endpoint: WebhookEndpoint) -> dict[str, str]:
 @require_POST
 @permitted(CHANGE_WEBHOOKS)
 def enable(request: SignedInRequest, endpoint_id: UUID) -> HttpResponse:
-    """What was missed is offered at once, from when the trouble began."""
+    """Enable an endpoint, and offer to send what it missed since the trouble began."""
     before = endpoints.get(endpoint_id=endpoint_id)
     endpoints.enable(endpoint_id=endpoint_id)
     messages.success(request, "The endpoint gets new events again.")
@@ -302,7 +302,7 @@ def _address(endpoint_id: UUID, *, since: datetime | None) -> str:
 
 
 def _since(request: SignedInRequest) -> datetime | None:
-    """When an endpoint's trouble began, as `enable` put it into the address."""
+    """When the endpoint's trouble began; `enable` put it into the query."""
     try:
         since = parse_datetime(request.GET.get("since", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-// What every page needs, by delegation: it holds for content that htmx brings in later too.
+// What every page needs. Events are delegated, so content that htmx adds later is covered too.
 import { relativeTime } from "./format.js";
 
 const RELABEL_MS = 2000;
@@ -15,7 +15,7 @@ function toggleTheme() {
     root.dataset.theme = next;
   }
   try {
-    // The system's own theme is no choice: from here on the portal follows the system again.
+    // Choosing the system's own theme removes the choice: the portal follows the system again.
     if (next === system) localStorage.removeItem("doorito.theme");
     else localStorage.setItem("doorito.theme", next);
   } catch {
@@ -70,7 +70,7 @@ document.addEventListener("click", (event) => {
   else button.closest("dialog").close();
 });
 
-// Tab leads out of an open menu, which must not cover what it leads to.
+// Tab can move the focus out of an open menu, which must not cover the focused element.
 document.addEventListener("focusin", (event) => closeMenus(event.target));
 
 document.addEventListener("keydown", (event) => {
@@ -81,7 +81,7 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
-// Times: relative, kept true, with the reader's own time zone on hover.
+// Relative times are kept up to date, and show the time in the reader's time zone on hover.
 const exact = new Intl.DateTimeFormat(document.documentElement.lang, {
   dateStyle: "long",
   timeStyle: "short",
@@ -96,8 +96,8 @@ function refreshTimes() {
   }
 }
 
-// A form that came back: on to the first field that is wrong, which may be far down.
-// Or to what is shown once.
+// Focus the first invalid field of a form that came back (it may be far down the page), or
+// something that is shown only once.
 document.querySelector("[aria-invalid='true'], [data-focus]")?.focus();
 
 refreshTimes();
@@ -109,7 +109,7 @@ document.addEventListener("click", (event) => {
   const details = event.target.closest("details[data-keep] > summary")?.parentElement;
   if (details) unfolded.set(details.dataset.keep, !details.open);
 });
-// "Load more" is replaced by what it loaded: whoever pressed it goes on at the first of that.
+// "Load more" is replaced by the rows it loaded: the focus moves to the first of them.
 let lastRow = null;
 document.addEventListener("htmx:beforeSwap", (event) => {
   const pressed = event.detail.requestConfig.elt.closest("[data-more] a");
@@ -120,7 +120,7 @@ document.addEventListener("htmx:afterSwap", () => {
   lastRow = null;
 });
 
-// ... and stays where the reader scrolled it to; at its end it follows what is added.
+// ... and keeps its scroll position; if it was scrolled to its end, it follows what is added.
 const scrolled = new Map();
 document.addEventListener("htmx:beforeSwap", () => {
   for (const box of document.querySelectorAll("[data-scroll]")) {

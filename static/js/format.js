@@ -35,13 +35,13 @@ export function timeLeft(seconds) {
 
 const HIDDEN = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
-/** A name without the controls that turn or break the text around it, and without halves of
- *  characters: a mark stands in their place. */
+/** Replaces control characters that turn or break the surrounding text, and lone surrogates, by a
+ *  mark. */
 export function visible(name) {
   return name.toWellFormed().replace(HIDDEN, "\ufffd");
 }
 
-/** The same within a sentence: its direction stays its own (FSI and PDI, Unicode UAX #9). */
+/** The same for use in a sentence: isolates the name's direction (FSI, PDI, Unicode UAX #9). */
 export function isolated(name) {
   return `\u2068${visible(name)}\u2069`;
 }

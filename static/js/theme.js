@@ -7,6 +7,6 @@
       document.documentElement.dataset.theme = chosen;
     }
   } catch {
-    // Storage is switched off: the system's theme it is.
+    // Storage is switched off: use the system's theme.
   }
 })();

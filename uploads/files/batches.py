@@ -54,7 +54,7 @@ def close_batch(
 
 
 def idle_batches() -> TimeStampedQuerySet:
-    """Open ones that nothing has happened to for long, and that no file is under way in."""
+    """Open batches without recent activity and without files under way."""
     return UploadBatch.objects.filter(
         closed_at__isnull=True,
         total_files=F("stored_count") + F("failed_count"),
@@ -73,7 +73,7 @@ def add_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
 
 
 def add_stored_file(*, owner_id: UUID | None, batch_id: UUID) -> None:
-    """As `add_file`, of one that is stored already.
+    """Like `add_file`, for a file that is stored already.
 
     One statement, at the end of the transaction: files of a batch that come at once wait for one
     another's commits.
@@ -94,7 +94,7 @@ def _join(owner_id: UUID | None, batch_id: UUID, **counters: Combinable) -> None
 
 
 def remove_file(batch_id: UUID, *, actor: Actor) -> None:
-    """Count a file out that is neither stored nor failed."""
+    """Take a file that is neither stored nor failed out of the batch's count."""
     UploadBatch.objects.filter(id=batch_id).update(total_files=F("total_files") - 1)
     complete_if_final(batch_id, actor=actor)
 

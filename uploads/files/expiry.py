@@ -6,12 +6,12 @@ from django.conf import settings
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
-# By the database's clock, where there is no other time to start from: those that upload, and those
-# that remove, may be on machines whose clocks differ.
+# Times count from the database's clock unless there is another start: the machines that upload and
+# those that remove may have different clocks.
 
 
 def first_expiry() -> Combinable:
-    """Of a file that is stored now."""
+    """The expiry of a file that is stored now."""
     return Now() + timedelta(hours=settings.FILE_UPLOAD_TTL_HOURS)
 
 
@@ -27,7 +27,7 @@ def expiry_notice_from() -> Combinable:
 
 
 def purge_after_consumption() -> Combinable:
-    """When the bytes of a file go that is consumed now."""
+    """When to remove the bytes of a file that is consumed now."""
     return Now() + timedelta(seconds=settings.PORTAL_CONSUME_GRACE_SECONDS)
 
 

@@ -82,7 +82,7 @@ def delete_file(*, principal: Principal, file_id: UUID) -> None:
 
 
 def remove_file(*, file_id: UUID, actor: Actor) -> None:
-    """For administrators: as `delete_file`, whoever's file it is."""
+    """Like `delete_file`, but for any owner's file: for administrators."""
     file = IngestFile.objects.get(id=file_id)
     if file.status != FileStatus.UPLOADING:
         states.delete(file.id, actor=actor)

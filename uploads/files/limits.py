@@ -41,7 +41,7 @@ class AccountUsage:
 
 
 def account_usage(*, principal: Principal) -> AccountUsage:
-    """Raises Forbidden `usage_not_shown`: what an account has is no guest's business."""
+    """An account's usage and limits. Raises Forbidden `usage_not_shown` for guests."""
     if principal.is_guest:
         raise Forbidden("usage_not_shown", "A guest does not see what the account takes up.")
     return AccountUsage(usage_of(principal.owner.id), limits_of(principal.owner.id))
@@ -83,7 +83,7 @@ def _effective(own: Sequence[int | None] | None) -> Limits:
 
 
 def _limited(limits: Limits, wanted: Usage) -> Iterator[tuple[str, int]]:
-    """What is wanted of that which has a limit, and the limit."""
+    """The wanted fields that have a limit, each with its limit."""
     for name in ("size_bytes", "files", "open_sessions"):
         limit: int | None = getattr(limits, name)
         if limit is not None and getattr(wanted, name) > 0:

@@ -1,4 +1,4 @@
-"""Accounts that are deleted: none that has files, and what is left of theirs has no owner."""
+"""Deleting accounts: refused while they have files; the records left behind lose their owner."""
 
 from uuid import UUID
 
@@ -20,7 +20,7 @@ def require_no_files(owner_id: UUID) -> None:
 
 
 def let_go(owner_id: UUID) -> None:
-    """What is left of an owner names it no more, in the transaction that deletes the account."""
+    """Detach remaining records from an owner, in the transaction that deletes the account."""
     UploadSession.objects.filter(created_by=owner_id).update(created_by=None)
     states.disown(owner_id)
     WorkflowRun.objects.filter(owner=owner_id).update(owner=None)

@@ -46,7 +46,7 @@ class Charge:
     limits: Sequence[int | None] | None = None
 
 
-# A connection has its share: what is under way at the same time is on different connections.
+# Each connection uses its own share, so concurrent transactions change different rows.
 _CHARGE = f"""
     INSERT INTO upload_usage AS present (owner_id, share, size_bytes, files, open_sessions)
     VALUES (%s, pg_backend_pid() %% {UsageShare.SHARES}, %s, %s, %s)
@@ -86,7 +86,7 @@ def recount(owner_id: UUID) -> Usage:
 
 
 def charge(file: IngestFile, *, was: FileStatus | None) -> Charge:
-    """Charge or release what a change of state makes a difference; None: the file is new.
+    """Charge or release the difference that a change of state makes. `was` None: the file is new.
 
     To be called last in the transaction of the change, with the row as it is then.
     """

@@ -1,4 +1,4 @@
-"""Uploads that grow at their end: each request appends, and what came of a broken one is kept."""
+"""Uploads that grow at their end: each request appends; a broken request's bytes are kept."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,7 +22,7 @@ from uploads.receiving.intake import Digester, Intake
 from uploads.receiving.record import Range, record_at_the_end
 from uploads.storage import handle_of, storage_for
 
-CHECKPOINT_BYTES = 64 * 2**20  # of a long body: so much at most is lost to a kill
+CHECKPOINT_BYTES = 64 * 2**20  # a long body is saved after this much; a kill loses no more
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def append(
 ) -> Appended:
     """Append a body at `offset`, which must be where the upload ends.
 
-    What came of a body that breaks off is kept before its error is raised, unless a digest was
-    `declared`: then all of the body counts, or nothing.
+    If the body breaks off, the bytes that arrived are kept before its error is raised, unless a
+    digest was `declared`: then the whole body counts, or nothing.
 
     Raises NotFound, Gone `session_…`, Conflict `offset_mismatch` (with `offset_bytes`, where the
     upload ends), `part_in_progress` or `not_appendable`, InvalidInput `beyond_length`,
@@ -99,7 +99,7 @@ def declare_length(*, principal: Principal, session_id: UUID, length_bytes: int)
 
 
 class _Body:
-    """A body in pieces; how it ended."""
+    """Splits a body into pieces and remembers how it ended."""
 
     def __init__(self, blocks: Iterator[memoryview]) -> None:
         self._blocks = blocks
@@ -125,7 +125,7 @@ class _Body:
 def _append_some(
     session: UploadSession, body: _Body, *, at_most: int | None, declared: Digest | None
 ) -> UploadSession:
-    """Append a piece of the body; the session as it is then."""
+    """Append a piece of the body. Returns the session as it is afterwards."""
     offset = session.received_bytes
     algorithm = declared.algorithm if declared else "blake3"
     digester = part_digester(algorithm)

@@ -1,4 +1,4 @@
-"""Uploads whose parts get their order last: each is sent by itself, and known by its id."""
+"""Uploads whose parts are put in order at the end: until then each is known by its id."""
 
 from collections.abc import Iterator, Sequence
 from uuid import UUID
@@ -36,7 +36,7 @@ def add_part(
     blocks: Iterator[memoryview],
     declared: Digest | None = None,
 ) -> UUID:
-    """Receive a part of `size_bytes`; its id, by which `assemble` puts it in its place.
+    """Receive a part of `size_bytes`. Returns its id, which `assemble` takes to order the parts.
 
     Raises NotFound, Gone `session_…`, InvalidInput `body_incomplete`, Conflict `not_assembled` or
     `too_many_parts`, PayloadTooLarge `parts_too_large`, UnprocessableContent `digest_mismatch`,
@@ -99,7 +99,7 @@ _PLACE = """
 def _put_in_order(session: UploadSession, order: Sequence[UUID]) -> None:
     parts = UploadPart.objects.filter(session=session)
     parts.exclude(id__in=order).delete()
-    # Out of the way first: numbers are unique, row by row.
+    # First move the numbers out of the way: they must be unique after each updated row.
     parts.update(part_number=F("part_number") + MAX_PARTS)
     with connection.cursor() as cursor:
         cursor.execute(_PLACE, [list(order), session.id])
@@ -118,7 +118,7 @@ _ALLOCATE = """
 
 
 def _allocate(session: UploadSession, size_bytes: int) -> int:
-    """Where in the upload a part of so many bytes goes; nobody else is given that place."""
+    """Reserve `size_bytes` in the upload for one part. Returns the offset."""
     if session.received_parts_count >= MAX_PARTS:
         raise Conflict("too_many_parts", f"An upload has at most {MAX_PARTS} parts.")
     with connection.cursor() as cursor:

@@ -46,7 +46,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Backlog:
-    """How many bytes were received, in whatever place, and not hashed."""
+    """How many received bytes, anywhere in the upload, are not hashed yet."""
 
     unhashed_bytes: int
     is_whole: bool  # nothing more is to come
@@ -63,7 +63,7 @@ def part_digester(algorithm: str) -> Any:
 
 
 def prefix_digester(prefix: Prefix, *, offset: int) -> ResumableSha256 | None:
-    """What hashes the bytes from `offset` on as they come; None where they do not follow."""
+    """A hasher for bytes from `offset` on; None if they do not directly follow the prefix."""
     return prefix.digest() if can_save_state() and prefix.hashed_bytes == offset else None
 
 
@@ -120,7 +120,7 @@ def reader_of(handle: UploadHandle) -> Any:
 
 
 def _roll_once(session_id: UUID, handle: UploadHandle) -> bool:
-    """Hash the next run of received parts; whether there may be more by now."""
+    """Hash the next run of received parts. Returns whether there may be more by now."""
     run = _next_run(session_id)
     if run is None:
         return False
@@ -141,10 +141,7 @@ _NEXT_PARTS = """
 
 
 def _next_run(session_id: UUID) -> tuple[Prefix, int] | None:
-    """The hashed prefix, and where the run of received parts ends that follows it.
-
-    The run has as many parts as a round may have.
-    """
+    """The hashed prefix, and the end of the contiguous parts that follow it (one round's worth)."""
     with connection.cursor() as cursor:
         cursor.execute(_NEXT_PARTS, [session_id, _ROUND_BYTES])
         rows = cursor.fetchall()
@@ -178,7 +175,7 @@ _SAVE = """
 
 
 def _save(session_id: UUID, prefix: Prefix, digest: ResumableSha256, *, end: int) -> Backlog | None:
-    """Keep the state; what has been received beyond it meanwhile, or None if another was kept.
+    """Save the hash state. Returns the bytes not hashed yet; None if another request saved first.
 
     The answer comes from the same row lock that recording a part takes, so no part slips between.
     """

@@ -1,4 +1,4 @@
-"""Why a session takes nothing any more."""
+"""The errors for sessions that are no longer open."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ def ended(session: UploadSession) -> DooritoError:
 
 
 def require_open(session: UploadSession) -> None:
-    """Raises Gone for a session that takes nothing any more."""
+    """Raises Gone if the session is no longer open."""
     if session.status not in UploadSession.OPEN:
         raise ended(session)
 
@@ -33,7 +33,7 @@ def original_error(session: UploadSession) -> DooritoError:
 
 @contextmanager
 def missing_spool_explained(session_id: UUID) -> Iterator[None]:
-    """A spool that is gone because the session ended meanwhile is that session's end."""
+    """Raise the session's own error if the spool is missing because the session ended meanwhile."""
     try:
         yield
     except NotFound as exc:

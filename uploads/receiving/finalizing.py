@@ -1,4 +1,4 @@
-"""The end of an upload: proved, finished, stored."""
+"""The end of an upload: its bytes are checked and finished, and the file is stored."""
 
 from uuid import UUID
 
@@ -42,13 +42,13 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
         if may_have_lost_parts(session):
             forget_lost_parts(session)
             session = selectors.get_session(principal=principal, session_id=session_id)
-        # Whoever held the upload before may have found some lost.
+        # The previous holder of the upload may have found lost parts.
         size_bytes = _require_whole(session)
         return _finalize(session, size_bytes=size_bytes, actor=principal.actor)
 
 
 def _outcome(session: UploadSession) -> IngestFile:
-    """What finalizing gave before: the file, or the same error."""
+    """The result of an earlier finalize: the file, or the same error."""
     if session.status == SessionStatus.COMPLETE:
         return session.file
     raise original_error(session)

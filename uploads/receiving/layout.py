@@ -1,4 +1,4 @@
-"""What of an upload never changes, kept in the process: each part asks for it."""
+"""The facts of an upload that never change, cached in the process: every part needs them."""
 
 from dataclasses import dataclass
 from functools import lru_cache

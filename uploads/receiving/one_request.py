@@ -134,7 +134,7 @@ def _discard(store: Storage, stored: StoredObject) -> None:
 def _insert_session(
     principal: Principal, request: UploadRequest, file_id: UUID, stored: StoredObject
 ) -> None:
-    """What tells a repeat of the idempotency key: a session that was complete when it was made."""
+    """Insert a session that is complete from the start, so that a repeated key is recognised."""
     size = request.size_bytes or 0
     parts = 1 if size else 0
     UploadSession.objects.create(
@@ -182,7 +182,7 @@ def _stored_before(known: UploadSession, principal: Principal) -> IngestFile | N
 def _require_same(
     file: IngestFile, *, blocks: Iterator[memoryview], declared: Digest | None
 ) -> None:
-    """The same bytes again as are stored, or a conflict."""
+    """Require that the body repeats the stored bytes; otherwise it is a conflict."""
     release_connection()
     whole = _whole(file.size_bytes)
     repeat = digest_of_repeat(whole, "sha-256", blocks=blocks, declared=declared)

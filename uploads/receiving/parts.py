@@ -70,7 +70,7 @@ def receive_part(
     layout = upload_layout(principal=principal, session_id=session_id)
     with missing_spool_explained(session_id):
         with _held(layout, session_id, part_number, length=length, place=place) as part:
-            # Asked only now that nobody else can receive it.
+            # Looked up only now, when nobody else can receive the part.
             state = _look_up(session_id, part_number)
             release_connection()  # the body may take its time
             count, digest, backlog = state.count, state.digest, Backlog(0, is_whole=False)
@@ -101,7 +101,7 @@ def _held(
     length: int | None,
     place: ContentRange | None,
 ) -> Iterator[PartRange]:
-    """The part that was announced, and the sole right to write it."""
+    """Hold the sole right to write the announced part, and give the part."""
     with ExitStack() as stack:
         try:
             part = _part_range(layout.grid, number, length=length)
@@ -210,7 +210,7 @@ def _take(
 def _record(
     session_id: UUID, part: PartRange, taken: Range, *, handle: UploadHandle
 ) -> tuple[int, Backlog]:
-    """Write the part and the session's counters; how many parts there are, what is not hashed.
+    """Write the part and the session's counters. Returns the number of parts and the backlog.
 
     Raises Gone if the session is no longer open.
     """

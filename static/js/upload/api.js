@@ -35,7 +35,7 @@ export function abortSession(id) {
   return json("DELETE", `${API}/uploads/sessions/${id}`);
 }
 
-/** Gives an upload up that is begun anew: its batch does not count it. */
+/** Aborts an upload that another one replaces: its batch does not count it. */
 export function replaceSession(id) {
   return json("DELETE", `${API}/uploads/sessions/${id}?replaced=true`);
 }
@@ -138,7 +138,7 @@ function headers(type) {
   return { "Content-Type": type, "X-CSRFToken": csrfToken(), "X-Page-Account": account };
 }
 
-/** Read anew each time: logging in again, in another tab too, changes it. */
+/** The CSRF token, read anew each time: a log-in changes it, also in another tab. */
 function csrfToken() {
   return document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
 }

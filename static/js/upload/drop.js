@@ -38,7 +38,7 @@ async function walk(directory, path, found) {
   }
 }
 
-/** One that cannot be read is noted, and must not cost the others of the drop. */
+/** Notes an entry that cannot be read; the others of the drop are still taken. */
 async function readable(reading, path, found) {
   try {
     return await reading;
@@ -48,7 +48,7 @@ async function readable(reading, path, found) {
   }
 }
 
-/** A reader gives a hundred at a time, and an empty list at the end. */
+/** All entries of a folder. A reader gives a hundred at a time, and an empty list at the end. */
 async function entriesOf(directory) {
   const reader = directory.createReader();
   const entries = [];

@@ -5,7 +5,7 @@ const TRANSIENT = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
 const COME_LATER = new Set([429, 502, 503, 504]);
 const FINAL = new Set([400, 413, 415]); // of a file that would be refused again
 
-/** An answer of the API that is none of success. `status` 0: no answer came.
+/** An error answer of the API. `status` 0: no answer came.
  *  `retryAfter` in seconds. Without a `code` something in front of the portal gave the answer. */
 export class ApiError extends Error {
   constructor({ status, code = "", detail, retryAfter = 0 }) {
@@ -15,12 +15,12 @@ export class ApiError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** The server may be at it still. */
+  /** The server may still be working on the request. */
   get isLate() {
     return this.code === "no_answer_in_time";
   }
 
-  /** The server, or what stands in front of it, cannot just now: no fault of this request. */
+  /** The server or a proxy is unavailable for now: not the fault of this request. */
   get isOutage() {
     return COME_LATER.has(this.status);
   }
@@ -34,7 +34,7 @@ export class ApiError extends Error {
     return TRANSIENT.has(this.status) || this.isBusy || this.code === "digest_mismatch";
   }
 
-  /** Nobody is logged in, or somebody else than this page is for. */
+  /** Nobody is logged in, or another account than this page's. */
   get isNotOurs() {
     return this.isLoggedOut || this.code === "account_changed";
   }

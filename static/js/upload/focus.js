@@ -1,5 +1,5 @@
-// A button that a redraw hides or removes hands the focus on to what took its place, to the rows
-// beside, or to the list's heading: whoever uses the keyboard stays where they were.
+// If a redraw hides or removes the focused button, the focus moves to its replacement, to a
+// neighbouring row, or to the list's heading, so that keyboard users keep their place.
 
 /** To be called before a redraw; gives what is to be called after it. */
 export function keepFocus(root) {
@@ -11,7 +11,7 @@ export function keepFocus(root) {
     if (!isLost()) return;
     const rests = [...root.querySelectorAll("[data-focus-rest]")];
     const next = places.filter(Boolean).map(firstButton).find(Boolean) ?? rests.findLast(isVisible);
-    (isVisible(focused) ? focused : next)?.focus(); // a row that only moved lost it too
+    (isVisible(focused) ? focused : next)?.focus(); // moving a row loses the focus, too
   };
 }
 
@@ -23,7 +23,7 @@ function isVisible(element) {
   return element.isConnected && element.checkVisibility();
 }
 
-/** Nobody has moved it elsewhere meanwhile. */
+/** Whether the focus is lost, and nobody has moved it elsewhere meanwhile. */
 function isLost() {
   return document.activeElement === document.body || !isVisible(document.activeElement);
 }

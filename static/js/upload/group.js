@@ -1,4 +1,4 @@
-// Files that were added together: one batch, made when the first of several needs it.
+// Files that were added together share one batch, created when the first of them needs it.
 import { closeBatch, createBatch, getBatch } from "./api.js";
 import { ApiError } from "./errors.js";
 import { Persistence } from "./retry.js";
@@ -33,7 +33,7 @@ export class Group {
     try {
       return (await this.#batch).id;
     } catch (error) {
-      this.#batch = null; // the next asker tries again
+      this.#batch = null; // the next call tries again
       throw error;
     }
   }

@@ -45,7 +45,7 @@ export class OneRequest {
     });
   }
 
-  /** Nothing to give up: what another way begins anew was not stored. */
+  /** Does nothing: the file was not stored, so there is nothing to give up. */
   async replace() {}
 
   async giveUp() {
@@ -69,7 +69,8 @@ export class OneRequest {
     return stored;
   }
 
-  /** Not broken off by a pause once all of it is out: only its answer tells what became of it. */
+  /** Once the whole body is sent, a pause does not abort the request: only the answer tells whether
+   *  the file was stored. */
   async #ask(entry, { body, digest, signal }) {
     const { file, meter } = this.#job;
     const control = new AbortController();

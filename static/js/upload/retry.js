@@ -1,4 +1,4 @@
-// Repeats what failed for a passing reason.
+// Repeats actions that failed for a temporary reason.
 import { delay, online, sleep } from "./backoff.js";
 
 const TRIES = 10; // in a row without success; waiting for the network or a log-in does not count
@@ -41,7 +41,7 @@ export class Persistence {
     }
   }
 
-  /** It moves again. */
+  /** To be called when bytes move again. */
   moved() {
     this.#tell("");
   }
@@ -60,7 +60,7 @@ export class Persistence {
       return;
     }
     this.#failures += 1;
-    // Who is late is at it still, and an outage ends: asking again is harmless, and may go on.
+    // A late server still works on it, and an outage ends: asking again is harmless, without limit.
     if (!error.isLate && !error.isOutage) this.#faults += 1;
     if (this.#faults > this.#tries) throw error;
     const pause = delay(this.#failures, { retryAfterSeconds: error.retryAfter });

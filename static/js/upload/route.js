@@ -1,7 +1,7 @@
-// What both ways to the server share: in one request, or in the parts of a session.
+// What both ways to upload a file share: in one request, or in the parts of a session.
 import { newKey } from "./resume.js";
 
-/** What came of giving an upload up. */
+/** The outcome of giving up an upload. */
 export const Outcome = {
   GIVEN_UP: "given up",
   STORED: "stored", // it was too late

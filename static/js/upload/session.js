@@ -1,4 +1,4 @@
-// A large file's way to the server: a session, its parts (several at once, in order), the end.
+// Uploads a large file: creates a session, sends parts (several at once, in order), finalizes.
 import {
   abortSession,
   createSession,
@@ -41,7 +41,7 @@ export class InParts {
     return persistence.run((s) => finalizeSession(id, s), signal);
   }
 
-  /** Gives up what another session takes the place of. */
+  /** Gives up this session because another one replaces it. */
   async replace() {
     if (this.#session) await this.#giveUp(replaceSession, this.#job.ticket.entry);
   }
@@ -92,7 +92,7 @@ export class InParts {
     return session;
   }
 
-  /** Not broken off by a pause or a cancel: only its answer tells what the server made of it. */
+  /** Not aborted by a pause or a cancel: only the answer tells what the server created. */
   #create({ key, batchId }) {
     const { file, relativePath, limits } = this.#job;
     this.#creation ??= createSession({

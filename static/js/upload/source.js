@@ -1,4 +1,4 @@
-// The file as it is read: what is sent is what was digested, and no mixture of two versions.
+// Reads the file so that what is sent is what was digested, never a mixture of two versions.
 import { FileChanged } from "./errors.js";
 
 const LARGEST_DIGESTED = 64 * 2 ** 20; // bytes of a part that are held in memory at once

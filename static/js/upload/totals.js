@@ -104,7 +104,7 @@ function sentOf(transfer) {
   return transfer.state === State.STORED ? transfer.file.size : transfer.sentBytes;
 }
 
-/** Of what is not over: nobody waits for what failed. */
+/** The bytes still to be sent by unfinished transfers; failed ones do not count. */
 function bytesLeft(all) {
   return all
     .filter(({ isOver }) => !isOver)

@@ -1,4 +1,4 @@
-// One file from being chosen to being stored: its state, and what people do to it.
+// One file from being chosen to being stored: its state, and the user's actions on it.
 import { FileChanged, Stopped } from "./errors.js";
 import { getFile } from "./api.js";
 import { Meter } from "./meter.js";
@@ -108,7 +108,7 @@ export class Transfer {
     this.#become(State.WAITING);
   }
 
-  /** Of a file that was stored before: sends it once more, as another one. */
+  /** Sends a file that was stored before once more, as another file. */
   restart() {
     this.#forget();
     this.stored = null;
@@ -143,7 +143,7 @@ export class Transfer {
     this.#ticket = new Ticket(this.#shared.memory, item);
   }
 
-  /** What a way to the server gets of this file. */
+  /** What an upload route gets of this file. */
   get #job() {
     return {
       file: this.file,
@@ -222,7 +222,7 @@ export class Transfer {
     this.#become(State.FAILED);
   }
 
-  /** What the server has is of other bytes: nothing may be added to it. */
+  /** Drops what the server has: it comes from other bytes, so nothing may be added to it. */
   #abandon() {
     this.#route?.replace(); // its failure costs nothing: idle sessions end by themselves
     this.#forget();

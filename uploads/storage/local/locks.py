@@ -77,7 +77,9 @@ def try_lock(descriptor: int, *, start: int, length: int) -> bool:
 
 
 def _wait_for_lock(descriptor: int, *, start: int, length: int) -> None:
-    """Not for ever: checking a giant takes minutes, and whoever waits holds a thread."""
+    """Wait for the lock, but not for ever: checking a huge file takes minutes, and a waiter holds
+    a thread.
+    """
     deadline = time.monotonic() + LONGEST_WAIT_SECONDS
     while not try_lock(descriptor, start=start, length=length):
         if time.monotonic() > deadline:

@@ -93,10 +93,10 @@ class LocalUploads:
 
     @contextmanager
     def put(self, key: str, *, size_bytes: int) -> Iterator["LocalObjectWriter"]:
-        """Nothing is told to the disk before the commit, which waits for it once.
+        """Write an object, which is synced to the disk once, at the commit.
 
-        Until the block ends the object has its name in the spool too, so that a kill leaves what
-        a sweep finds.
+        Until the block ends, the object has a name in the spool as well, so that a sweep finds it
+        after a kill.
         """
         spooled, target = self._places.spool_path(key), self._places.file_path(key)
         with disk_errors_explained():
@@ -141,7 +141,7 @@ class LocalUploads:
             self._places.spool_path(handle.key).unlink(missing_ok=True)
 
     def epoch(self) -> str:
-        """The run of the machine: bytes that are with the kernel survive the death of a process."""
+        """The machine's boot: bytes in the kernel survive a process's death, but not a reboot."""
         return _boot_id()
 
     def _compose(self, key: str, source: int, receipts: list[Receipt], *, size_bytes: int) -> None:
@@ -258,7 +258,7 @@ def _lie_in_place(receipts: list[Receipt]) -> bool:
 
 
 def _copy(source: int, target: int, receipt: Receipt, position: int) -> int:
-    """Append a range of `source` at `position` of `target`; where it ends there."""
+    """Copy a range of `source` to `position` of `target`. Returns where the copy ends."""
     offset, left = receipt.offset_bytes, receipt.size_bytes
     while left:
         count = os.copy_file_range(
@@ -285,7 +285,7 @@ def _require_size(key: str, actual: int, size_bytes: int) -> None:
 
 
 def _link(spooled: Path, target: Path) -> None:
-    """A second name for the same bytes; where a file system has no such thing, the only one."""
+    """Give the bytes a second name; where the file system has no hard links, rename them."""
     try:
         target.hardlink_to(spooled)
     except OSError as exc:
