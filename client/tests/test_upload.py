@@ -11,6 +11,8 @@ from doorito_client import AsyncClient, Client, DigestDiffers, DooritoError, Fil
 from doorito_client.errors import Conflict, NotFound, NotLoggedIn, TypeNotAllowed
 from doorito_client.flows import order
 
+pytestmark = pytest.mark.long
+
 MIB = 2**20
 
 

@@ -14,6 +14,8 @@ from doorito_client import uploading, watching
 from doorito_client.cli.main import main
 from doorito_client.states import States
 
+pytestmark = pytest.mark.long
+
 owner, name, moment = sys.argv[1].split(".")
 owner = {"States": States, "Watch": watching.Watch, "uploading": uploading}[owner]
 step = getattr(owner, name)

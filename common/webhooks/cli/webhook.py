@@ -191,7 +191,9 @@ def disable(endpoint_id: UUID) -> None:
 @webhook.command()
 @click.argument("endpoint_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option("--status", type=click.Choice(DeliveryStatus.values), help="Only in this state.")
-@click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True, help="At most."
+)
 @_json
 def deliveries(endpoint_id: UUID | None, status: str | None, limit: int, as_json: bool) -> None:
     """List the newest deliveries, of all endpoints or of one."""

@@ -110,7 +110,9 @@ def start(
 @click.option("--workflow", metavar="SLUG", help="Only of this workflow.")
 @click.option("--file", "file_id", type=click.UUID, help="Only on this file.")
 @click.option("--user", "email", metavar="EMAIL", help="Only on this account's files.")
-@click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True, help="At most."
+)
 @_json
 def list_(
     *,
