@@ -7,14 +7,14 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 # Runs the command, and kills its own process before or after a step.
 KILLED_AT = """
 import os, signal, sys
 from doorito_client import uploading, watching
 from doorito_client.cli.main import main
 from doorito_client.states import States
-
-pytestmark = pytest.mark.long
 
 owner, name, moment = sys.argv[1].split(".")
 owner = {"States": States, "Watch": watching.Watch, "uploading": uploading}[owner]
