@@ -93,7 +93,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
         [
             *(sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"),
             *("--path", "openapi.json", "--config", "config.yml"),
-            *("--output-path", "doorito_client"),
+            *("--output-path", "generated_client"),
         ],
         cwd=folder,
         capture_output=True,
@@ -101,7 +101,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
         check=False,
     )
     assert (made.returncode, "arning" in made.stdout + made.stderr) == (0, False), made.stdout
-    return loaded(folder / "doorito_client")
+    return loaded(folder / "generated_client")
 
 
 def loaded(folder: Path) -> ModuleType:
