@@ -88,6 +88,10 @@ def download(
         except DigestDiffers:
             unfinished.unlink()
             raise
+        except DooritoError:
+            if not taking.size_bytes:  # nothing came that could be carried on
+                unfinished.unlink()
+            raise
         out.flush()
         yield Do(lambda: os.fsync(out.fileno()))
     unfinished.replace(path)

@@ -57,7 +57,9 @@ def test_upload_prints_ids_and_download_brings_the_file_back(place):
     assert (place.folder / "out" / "there and back").read_bytes() == path.read_bytes()
     assert rows(place.run("show", file_id, "--json"))["metadata"] == {"project": "alpha"}
     assert place.run("rm", file_id).returncode == 0
-    assert place.run("download", file_id).returncode == 4
+    (place.folder / "gone").mkdir()
+    assert place.run("download", file_id, "-o", place.folder / "gone").returncode == 4
+    assert list((place.folder / "gone").iterdir()) == []
 
 
 def test_standard_input_and_output(place):
