@@ -20,6 +20,7 @@ from boot.celery import app
 from boot.errors import CannotRunError
 from common.console import print_json
 from common.errors import DooritoError
+from common.ids import uuid7
 from uploads.storage import storage_for_new
 
 ANSWER_SECONDS = 10.0
@@ -104,10 +105,10 @@ def _broker() -> Finding:
 
 
 def _storage() -> Finding:
-    """An upload of one byte, begun and given up."""
+    """An upload of one byte, begun and given up; a sweep finds what a kill leaves of it."""
     try:
         uploads = storage_for_new().uploads
-        uploads.discard(uploads.create("doctor", size_bytes=1))
+        uploads.discard(uploads.create(uuid7().hex, size_bytes=1))
     except (DooritoError, OSError) as exc:
         return Finding("storage", State.PROBLEM, f"It takes no upload: {_first_line(exc)}")
     return Finding("storage", State.OK, f"It takes uploads ({settings.PORTAL_STORAGE}).")
