@@ -4,19 +4,22 @@ from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 from django.contrib.staticfiles.apps import StaticFilesConfig
 
-from boot import celery, checks
+from boot import celery
 
 __all__ = [
     "BootConfig",
     "DooritoAdminConfig",
     "SourcelessStaticFilesConfig",
     "celery",
-    "checks",
 ]
 
 
 class BootConfig(AppConfig):
     name = "boot"
+
+    def ready(self) -> None:
+        # It asks the stores, which know models: they can be imported from here on.
+        from boot import checks  # noqa: F401, PLC0415
 
 
 class DooritoAdminConfig(AdminConfig):

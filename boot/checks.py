@@ -4,6 +4,7 @@ Those of announcing are in `common.webhooks.checks`.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +48,7 @@ _RANGES = {
     "PORTAL_TRANSFER_RATE_SECONDS": (1, _DAY),
     "PORTAL_TRANSFERS_PER_ACCOUNT": (1, MOST_PER_ACCOUNT),
     "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, 365 * 24),
+    "AWS_QUERYSTRING_EXPIRE": (1, 7 * _DAY),  # what S3 signs for
     "EMAIL_PORT": (1, 65535),
     "WORKFLOW_CONCURRENCY": (1, 256),
     "PORTAL_WORKFLOW_MEMORY": (64 * 2**20, _EXBIBYTE),
@@ -55,6 +57,13 @@ _RANGES = {
     "PORTAL_WORKFLOW_RETENTION_DAYS": (1, _YEARS * 365),
     "SECURE_HSTS_SECONDS": (0, _YEARS * 365 * _DAY),
 }
+_CHOICES = {
+    "AWS_S3_ADDRESSING_STYLE": ["", "auto", "path", "virtual"],
+    "PORTAL_S3_ENCRYPTION": ["", "AES256", "aws:kms", "aws:kms:dsse"],
+    "PORTAL_S3_CHECKSUMS": ["when_required", "when_supported"],
+    "PORTAL_DOWNLOADS": ["redirect", "portal"],
+}
+_PREFIX = re.compile(r"(?:[\w-]+/)+", re.ASCII)
 _SECRET_LENGTH = 32  # characters: even if they are hexadecimal digits, 128 bits
 _SECRET_VARIETY = 8  # different ones among them: `aaaa…` is none
 _BROKER = "sqla+postgresql+psycopg"  # the broker is PostgreSQL, by SQLAlchemy and psycopg
@@ -164,6 +173,35 @@ def _storage() -> Iterator[tuple[str, str]]:
             "PORTAL_STORAGE",
             f"PORTAL_STORAGE must be {' or '.join(backends())}, not {settings.PORTAL_STORAGE!r}.",
         )
+    if settings.PORTAL_STORAGE == "s3" and not settings.AWS_STORAGE_BUCKET_NAME:
+        yield (
+            "AWS_STORAGE_BUCKET_NAME",
+            "AWS_STORAGE_BUCKET_NAME must name the bucket, since PORTAL_STORAGE is s3.",
+        )
+    if bool(settings.AWS_ACCESS_KEY_ID) != bool(settings.AWS_SECRET_ACCESS_KEY):
+        yield (
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set both, or neither (then the "
+            "machine's role counts).",
+        )
+    if settings.AWS_S3_ENDPOINT_URL and not _is_endpoint(settings.AWS_S3_ENDPOINT_URL):
+        yield (
+            "AWS_S3_ENDPOINT_URL",
+            "AWS_S3_ENDPOINT_URL must be an address such as https://s3.example.com, without the "
+            f"bucket or anything else behind it, not {settings.AWS_S3_ENDPOINT_URL!r}.",
+        )
+    if settings.AWS_CA_BUNDLE and not settings.AWS_CA_BUNDLE.is_file():
+        yield "AWS_CA_BUNDLE", f"AWS_CA_BUNDLE: there is no file {settings.AWS_CA_BUNDLE}."
+    for name, choices in _CHOICES.items():
+        if getattr(settings, name) not in choices:
+            told = ", ".join(choice or "empty" for choice in choices)
+            yield name, f"{name} must be one of {told}, not {getattr(settings, name)!r}."
+    if settings.PORTAL_S3_PREFIX and not _PREFIX.fullmatch(settings.PORTAL_S3_PREFIX):
+        yield (
+            "PORTAL_S3_PREFIX",
+            "PORTAL_S3_PREFIX must be letters, digits, -, _ and /, and end with /, not "
+            f"{settings.PORTAL_S3_PREFIX!r}.",
+        )
 
 
 def _addresses() -> Iterator[tuple[str, str]]:
@@ -201,6 +239,18 @@ def _is_origin(address: str) -> bool:
         return False
     parts = urlsplit(address)
     return address == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
+
+
+def _is_endpoint(address: str) -> bool:
+    """As `_is_origin`; it may be a name of the internal network, such as http://store:9000."""
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018  (raises ValueError for what is no number)
+    except ValueError:
+        return False
+    origin = f"{parts.scheme}://{parts.netloc}"
+    is_web = parts.scheme in {"http", "https"} and parts.hostname is not None
+    return is_web and address.rstrip("/") == origin and "@" not in parts.netloc
 
 
 def _proxies() -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ details of a failure are in the log only.
 """
 
 import logging
+import time
 from collections.abc import Callable
 
 from django.conf import settings
@@ -17,7 +18,10 @@ from django.views.decorators.http import require_safe
 
 from boot import lifeline, process_report, startup
 from boot.process_report import ProcessState
+from common.errors import DooritoError
 from common.version import VERSION
+from uploads.storage import storage_for_new
+from uploads.storage.base import TellsTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ def readyz(_request: HttpRequest) -> JsonResponse:
     problems = [_DATABASE_PROBLEMS[migrations]] if migrations in _DATABASE_PROBLEMS else []
     if supervisor is not None and not states:
         problems.append("The supervisor does not tell which processes run.")
+    problems += _store.problems()
     problems += [_process_problem(name, state) for name, state in states.items() if not state.is_up]
     return JsonResponse(
         {
@@ -108,6 +113,36 @@ def _database_answers() -> bool:
         logger.error("The database does not answer: %s", exc)
         return False
     return True
+
+
+class _Store:
+    """Asks the store of new uploads, if it can tell, and remembers its answer for a while."""
+
+    _SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._asked_at = -self._SECONDS
+        self._problems: list[str] = []
+
+    def problems(self) -> list[str]:
+        objects = storage_for_new().objects
+        if not isinstance(objects, TellsTrouble):
+            return []
+        if time.monotonic() - self._asked_at >= self._SECONDS:
+            self._problems = _trouble_of(objects)
+            self._asked_at = time.monotonic()
+        return self._problems
+
+
+def _trouble_of(objects: TellsTrouble) -> list[str]:
+    try:
+        objects.check()
+    except DooritoError as exc:
+        return [exc.message]
+    return []
+
+
+_store = _Store()
 
 
 class _Migrations:

@@ -29,6 +29,8 @@ _LIVENESS = {
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 
+_MEDIA_ON_DISK = {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+
 
 class Base(Configuration):
     ENV_FILE = BASE_DIR / ".env"
@@ -73,6 +75,28 @@ class Base(Configuration):
     PORTAL_QUOTA_UPLOADS = values.Integer(0)
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
+
+    # --- S3, for uploads and for Django's media. Empty: boto's own default -----------------------
+    AWS_STORAGE_BUCKET_NAME = values.Text("")
+    AWS_S3_ENDPOINT_URL = values.Text("")
+    AWS_S3_REGION_NAME = values.Text("")
+    AWS_ACCESS_KEY_ID = values.Text("")  # none: the instance's role, or web identity
+    AWS_SECRET_ACCESS_KEY = values.Text("")
+    AWS_SESSION_TOKEN = values.Text("")
+    AWS_S3_ADDRESSING_STYLE = values.Text("")
+    AWS_CA_BUNDLE = values.File(None)
+    AWS_QUERYSTRING_AUTH = values.Boolean(True)
+    AWS_QUERYSTRING_EXPIRE = values.Integer(3600)  # seconds, of signed addresses in the store
+    AWS_S3_FILE_OVERWRITE = values.Boolean(True)
+    PORTAL_S3_PREFIX = values.Text("")  # before the names of all of the uploads' objects
+    PORTAL_S3_ENCRYPTION = values.Text("")
+    PORTAL_S3_KMS_KEY = values.Text("")
+    PORTAL_S3_STORAGE_CLASS = values.Text("")
+    PORTAL_S3_TAGS = values.Text("")
+    PORTAL_S3_CHECKSUMS = values.Text("when_required")
+    # Whether signed links lead to the store (redirect) or the portal sends the bytes (portal).
+    PORTAL_DOWNLOADS = values.Text("redirect")
+    PORTAL_DIRECT_UPLOADS = values.Boolean(True)  # clients may send parts to the store themselves
 
     # --- Announcing ----------------------------------------------------------------------------
     OUTBOX_SWEEP_INTERVAL_MINUTES = values.Integer(5)
@@ -314,8 +338,29 @@ class Base(Configuration):
     @property
     def STORAGES(self) -> dict[str, Any]:
         return {
-            "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+            "default": self._media if self.PORTAL_STORAGE == "s3" else _MEDIA_ON_DISK,
             "staticfiles": {"BACKEND": "boot.static_files.StaticFilesStorage"},
+        }
+
+    @property
+    def _media(self) -> dict[str, Any]:
+        """Django's own files, beside the uploads."""
+        return {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {
+                "bucket_name": self.AWS_STORAGE_BUCKET_NAME,
+                "location": f"{self.PORTAL_S3_PREFIX}media",
+                "endpoint_url": self.AWS_S3_ENDPOINT_URL or None,
+                "region_name": self.AWS_S3_REGION_NAME or None,
+                "access_key": self.AWS_ACCESS_KEY_ID or None,
+                "secret_key": self.AWS_SECRET_ACCESS_KEY or None,
+                "security_token": self.AWS_SESSION_TOKEN or None,
+                "addressing_style": self.AWS_S3_ADDRESSING_STYLE or None,
+                "verify": str(self.AWS_CA_BUNDLE) if self.AWS_CA_BUNDLE else None,
+                "querystring_auth": self.AWS_QUERYSTRING_AUTH,
+                "querystring_expire": self.AWS_QUERYSTRING_EXPIRE,
+                "file_overwrite": self.AWS_S3_FILE_OVERWRITE,
+            },
         }
 
     @property
@@ -369,6 +414,12 @@ class Production(Base):
     @property
     def SECRET_KEY(self) -> str:
         return os.environ.get("DJANGO_SECRET_KEY", "")
+
+    @property
+    def PORTAL_STORAGE(self) -> str:  # type: ignore[override]
+        """A bucket that is named is meant to be used."""
+        default = "s3" if self.AWS_STORAGE_BUCKET_NAME else "local"
+        return os.environ.get("PORTAL_STORAGE") or default
 
 
 class Test(Local):

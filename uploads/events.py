@@ -113,7 +113,8 @@ class BatchEvent(Payload):
     actor: Actor
 
 
-def file_snapshot(file: IngestFile, *, url: str) -> FileSnapshot:
+def file_snapshot(file: IngestFile, *, url: str, object_name: str) -> FileSnapshot:
+    """`object_name` is what its bucket calls it."""
     return FileSnapshot(
         id=file.id,
         original_filename=file.original_filename,
@@ -123,7 +124,7 @@ def file_snapshot(file: IngestFile, *, url: str) -> FileSnapshot:
         size_bytes=file.size_bytes,
         sha256=file.sha256,
         storage=StoragePointer(
-            backend=file.storage_backend, bucket=file.storage_bucket, key=file.storage_key
+            backend=file.storage_backend, bucket=file.storage_bucket, key=object_name
         ),
         url=url,
         expires_at=file.expires_at,

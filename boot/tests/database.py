@@ -6,8 +6,10 @@ what survives a kill run portals of their own, whose servers are configured as t
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
+from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
@@ -30,6 +32,12 @@ def stop_syncing(data_dir: Path) -> None:
         for name in UNSYNCED:
             server.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         server.execute("SELECT pg_reload_conf()")
+
+
+def url_of_the_tests() -> str:
+    """For other processes that take part in a test."""
+    name = connection.settings_dict["NAME"]
+    return str(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}").geturl())
 
 
 def stop_syncing_files() -> None:

@@ -113,7 +113,7 @@ def test_a_table_that_does_not_exist_is_refused(checkout):
 
 def test_every_setting_from_the_environment_is_in_the_table():
     text = (FOLDER / "deployment.md").read_text()
-    named = set(re.findall(r"`([A-Z][A-Z_]+)`", text))
+    named = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", text))
     assert set(settings.KNOWN_NAMES) <= named
 
 

@@ -1,4 +1,5 @@
 import secrets
+from pathlib import Path
 
 import pytest
 
@@ -37,7 +38,14 @@ def test_the_defaults_are_fine():
         ("PORTAL_MAX_TTL_HOURS", 1),
         ("PORTAL_CONSUME_GRACE_SECONDS", -1),
         ("PORTAL_STALL_TIMEOUT_SECONDS", 0),
-        ("PORTAL_STORAGE", "s3"),
+        ("AWS_S3_ENDPOINT_URL", "s3.example.com"),
+        ("AWS_S3_ENDPOINT_URL", "https://s3.example.com/bucket"),
+        ("AWS_S3_ADDRESSING_STYLE", "host"),
+        ("AWS_CA_BUNDLE", Path("/nowhere/ca.pem")),
+        ("PORTAL_S3_PREFIX", "doorito"),
+        ("PORTAL_S3_ENCRYPTION", "rot13"),
+        ("PORTAL_S3_CHECKSUMS", "always"),
+        ("PORTAL_DOWNLOADS", "elsewhere"),
         ("PORTAL_STORAGE", "floppy"),
         ("PORTAL_BASE_URL", "files.example.com"),
         ("PORTAL_BASE_URL", "https://files.example.com/doorito"),
@@ -105,3 +113,12 @@ def test_an_address_that_the_portal_does_not_answer_is_warned_of(production):
     production.PUBLIC_URL = "https://portal.example.org:8443"
     (warning,) = check_host_names()
     assert "Links lead to portal.example.org" in warning.msg
+
+
+def test_s3_needs_a_bucket_and_no_keys_or_both(settings):
+    settings.PORTAL_STORAGE = "s3"
+    assert [message.split()[0] for message in refused()] == ["AWS_STORAGE_BUCKET_NAME"]
+    settings.AWS_STORAGE_BUCKET_NAME = "files"
+    assert refused() == []
+    settings.AWS_ACCESS_KEY_ID = "AKID"
+    assert len(refused()) == 1

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import BinaryIO, Self
 from urllib.parse import quote
 
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.conf import settings
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
@@ -24,7 +31,8 @@ from uploads import selectors
 from uploads.files import lifecycle
 from uploads.files.links import LinkKind, file_id_of
 from uploads.models import IngestFile
-from uploads.storage import open_object
+from uploads.storage import object_of, open_object, storage_for
+from uploads.storage.base import GivesLinks
 
 _BLOCK_BYTES = 256 * 2**10  # of a range
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)  # 64 bits: more is no range
@@ -34,6 +42,11 @@ _NOT_PLAIN = re.compile(r"""[^\x20-\x7e]|["\\/]|%(?=[0-9A-Fa-f]{2})""")
 _PASSIVE = {
     *("text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"),
     *("audio/*", "video/*"),
+}
+
+
+_CONDITIONS = {
+    *("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"),
 }
 
 
@@ -77,13 +90,12 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
     if request.method != "HEAD":
         expect_download(request, size_bytes=end - start)
     with ExitStack() as stack:
-        content = stack.enter_context(open_object(file))
+        content = stack.enter_context(open_object(file, start=start, end=end if span else None))
         if request.method == "HEAD":
             response: HttpResponseBase = HttpResponse()
         elif span is None:
             response = FileResponse(content)
         else:
-            content.seek(start)
             response = StreamingHttpResponse(_limited(content, end - start))
         if request.method != "HEAD":
             stack.pop_all()  # closed when the response is
@@ -101,7 +113,7 @@ def signed_file(request: HttpRequest, token: str) -> HttpResponseBase:
     """The link that events carry: good while the file is stored."""
     file = selectors.get_linked_file(file_id_of(LinkKind.FILE, token))
     lifecycle.require_readable(file)
-    return file_response(request, file)
+    return _linked_response(request, file)
 
 
 @csrf_exempt
@@ -111,7 +123,34 @@ def claimed_file(request: HttpRequest, token: str) -> HttpResponseBase:
     """The consumer's link: good until the bytes are removed."""
     file = selectors.get_linked_file(file_id_of(LinkKind.CLAIM, token))
     lifecycle.require_claimable(file)
-    return file_response(request, file)
+    return _linked_response(request, file)
+
+
+def _linked_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
+    """The file from where it lies, if others can read it there: its bytes need not pass here.
+
+    What a signed address cannot answer (HEAD, conditions) is answered here.
+    """
+    objects = storage_for(file).objects
+    is_plain = request.method == "GET" and not _CONDITIONS & set(request.headers)
+    if (
+        settings.PORTAL_DOWNLOADS != "redirect"
+        or not is_plain
+        or not isinstance(objects, GivesLinks)
+    ):
+        return file_response(request, file)
+    release_connection()
+    headers = _with_headers(HttpResponse(), request, file, _Version.of(file))
+    response = HttpResponseRedirect(
+        objects.url(
+            object_of(file),
+            expires_seconds=settings.AWS_QUERYSTRING_EXPIRE,
+            disposition=headers["Content-Disposition"],
+            content_type=headers["Content-Type"],
+        )
+    )
+    response["Cache-Control"] = "private, no-store"
+    return response
 
 
 def _span(request: HttpRequest, *, size: int, version: _Version) -> tuple[int, int] | None:

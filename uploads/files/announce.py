@@ -6,6 +6,7 @@ from common.outbox.events import Subject, emit_event
 from uploads import events
 from uploads.files.links import LinkKind, link
 from uploads.models import FileStatus, IngestFile, UploadBatch
+from uploads.storage import backends, object_of, storage_for
 
 
 def announce_file(event_type: str, file: IngestFile, *, actor: Actor) -> OutboxEvent | None:
@@ -18,7 +19,9 @@ def announce_file(event_type: str, file: IngestFile, *, actor: Actor) -> OutboxE
         return None
     if event_type == "file.uploaded":
         _require_stored(file)
-    snapshot = events.file_snapshot(file, url=link(LinkKind.FILE, file.id))
+    snapshot = events.file_snapshot(
+        file, url=link(LinkKind.FILE, file.id), object_name=_object_name(file)
+    )
     payload: events.FileEvent
     if file.status == FileStatus.FAILED:
         payload = events.FileFailed(
@@ -51,6 +54,11 @@ def announce_batch_completed(batch: UploadBatch, *, actor: Actor) -> OutboxEvent
         payload=events.batch_event(batch, actor).to_json(),
         subject=Subject(user_id=batch.created_by_id, batch_id=batch.id),
     )
+
+
+def _object_name(file: IngestFile) -> str:
+    stored = file.storage_backend in backends() and file.storage_key
+    return storage_for(file).objects.name_of(object_of(file)) if stored else file.storage_key
 
 
 def _fact(event_type: str, file: IngestFile) -> str:

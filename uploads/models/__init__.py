@@ -3,6 +3,7 @@ from uploads.models.files import FileStatus, IngestFile
 from uploads.models.grants import UploadGrant
 from uploads.models.limits import AccountLimits
 from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
+from uploads.models.stores import RangeLease, StoreUpload
 from uploads.models.usage import UsageShare
 from uploads.models.workflows import (
     AttemptOutcome,
@@ -22,9 +23,11 @@ __all__ = [
     "FileStatus",
     "IngestFile",
     "PartOrder",
+    "RangeLease",
     "RunStatus",
     "RunTrigger",
     "SessionStatus",
+    "StoreUpload",
     "UploadBatch",
     "UploadGrant",
     "UploadPart",

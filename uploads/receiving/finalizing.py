@@ -14,10 +14,15 @@ from uploads.files import grants, states
 from uploads.files.states import Proof
 from uploads.models import IngestFile, PartOrder, SessionStatus, UploadSession
 from uploads.receiving.endings import missing_spool_explained, original_error
-from uploads.receiving.lost_writes import forget_lost_parts, may_have_lost_parts
+from uploads.receiving.lost_writes import (
+    forget_lost_parts,
+    forget_parts_at,
+    may_have_lost_parts,
+)
 from uploads.receiving.proof import Facts, prove_and_finish
 from uploads.receiving.sessions import end_session, remove_spool
 from uploads.storage import handle_of, storage_for
+from uploads.storage.base import PartsLost
 
 
 def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
@@ -44,7 +49,12 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
             session = selectors.get_session(principal=principal, session_id=session_id)
         # The previous holder of the upload may have found lost parts.
         size_bytes = _require_whole(session)
-        return _finalize(session, size_bytes=size_bytes, actor=principal.actor)
+        try:
+            return _finalize(session, size_bytes=size_bytes, actor=principal.actor)
+        except PartsLost as lost:
+            forget_parts_at(session, lost.offsets)
+            _require_whole(selectors.get_session(principal=principal, session_id=session_id))
+            raise
 
 
 def _outcome(session: UploadSession) -> IngestFile:

@@ -41,6 +41,22 @@ def forget_lost_parts(session: UploadSession) -> None:
         lost = [part for part in parts if not _is_intact(part, reader)]
     if lost and session.part_order == PartOrder.APPENDED:
         lost = parts[parts.index(lost[0]) :]
+    _forget(session, lost)
+
+
+def forget_parts_at(session: UploadSession, offsets: list[int]) -> None:
+    """Forget the parts that begin at `offsets`, which the store does not have as they came.
+
+    As `forget_lost_parts`.
+    """
+    parts = UploadPart.objects.filter(session=session)
+    if session.part_order == PartOrder.APPENDED:
+        _forget(session, list(parts.filter(offset_bytes__gte=min(offsets))))
+    else:
+        _forget(session, list(parts.filter(offset_bytes__in=offsets)))
+
+
+def _forget(session: UploadSession, lost: list[UploadPart]) -> None:
     with transaction.atomic():
         UploadPart.objects.filter(id__in=[part.id for part in lost]).delete()
         UploadSession.objects.filter(id=session.id, status__in=UploadSession.OPEN).update(

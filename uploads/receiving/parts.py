@@ -198,7 +198,9 @@ def _take(
     rolling = prefix_digester(prefix, offset=part.offset_bytes)
     digesters: list[Digester] = [digester] if rolling is None else [digester, rolling]
     uploads = named(handle.backend).uploads
-    with uploads.write(handle, offset=part.offset_bytes, size_bytes=part.size_bytes) as writer:
+    with uploads.write(
+        handle, offset=part.offset_bytes, size_bytes=part.size_bytes, number=part.number
+    ) as writer:
         intake = Intake(writer, digesters)
         intake.take(no_more_than(part, blocks))
         require_whole(part, received=intake.size_bytes)

@@ -13,6 +13,7 @@ from django.conf import settings
 
 from uploads.storage.base import Storage, StoredObject, UploadHandle
 from uploads.storage.local import local_storage
+from uploads.storage.s3 import S3Config, s3_storage
 
 __all__ = [
     "Storage",
@@ -109,4 +110,25 @@ def _local_in(root: str, keep_free: int) -> Storage:  # a Path is slow to hash
     return local_storage(Path(root), keep_free=keep_free)
 
 
-_makers: dict[str, Callable[[], Storage]] = {"local": _local}
+def _s3() -> Storage:
+    return s3_storage(
+        S3Config(
+            bucket=settings.AWS_STORAGE_BUCKET_NAME,
+            prefix=settings.PORTAL_S3_PREFIX,
+            endpoint_url=settings.AWS_S3_ENDPOINT_URL,
+            region=settings.AWS_S3_REGION_NAME,
+            access_key=settings.AWS_ACCESS_KEY_ID,
+            secret_key=settings.AWS_SECRET_ACCESS_KEY,
+            session_token=settings.AWS_SESSION_TOKEN,
+            addressing_style=settings.AWS_S3_ADDRESSING_STYLE,
+            ca_bundle=str(settings.AWS_CA_BUNDLE or ""),
+            checksums=settings.PORTAL_S3_CHECKSUMS,
+            encryption=settings.PORTAL_S3_ENCRYPTION,
+            kms_key=settings.PORTAL_S3_KMS_KEY,
+            storage_class=settings.PORTAL_S3_STORAGE_CLASS,
+            tags=settings.PORTAL_S3_TAGS,
+        )
+    )
+
+
+_makers: dict[str, Callable[[], Storage]] = {"local": _local, "s3": _s3}

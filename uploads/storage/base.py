@@ -47,6 +47,24 @@ class Receipt:
     token: str = ""
 
 
+class PartsLost(Exception):
+    """Ranges, by where they begin, are not what their receipts were given for."""
+
+    def __init__(self, offsets: list[int]) -> None:
+        super().__init__(f"{len(offsets)} ranges are lost")
+        self.offsets = offsets
+
+
+@dataclass(frozen=True)
+class PartUrl:
+    """Where a client can PUT a part itself, exactly `size_bytes`, with these headers."""
+
+    number: int
+    size_bytes: int
+    url: str
+    headers: dict[str, str]
+
+
 @dataclass(frozen=True)
 class PartRules:
     """What a store asks of the ranges of one upload; all but the last one are bound by sizes."""
@@ -96,10 +114,17 @@ class UploadStore(Protocol):
         """Make room for `size_bytes`, once they are known. Repeating it is harmless."""
 
     def write(
-        self, handle: UploadHandle, *, offset: int, size_bytes: int | None
+        self,
+        handle: UploadHandle,
+        *,
+        offset: int,
+        size_bytes: int | None,
+        number: int | None = None,
     ) -> AbstractContextManager[RangeWriter]:
         """Write a range, which the caller must hold (`UploadLocks.writing`).
 
+        `number`, from 1, is its place among all ranges of the upload, if that is known. Without a
+        size, the range follows all that were written before it.
         What was received must not be written again: it may be stored already.
         Raises NotFound `upload_missing`.
         """
@@ -109,8 +134,8 @@ class UploadStore(Protocol):
     ) -> StoredObject:
         """Make the ranges, in the order in which the file has them, durable as one object.
 
-        Repeating it is harmless. Raises NotFound `upload_missing`, OSError when the store has
-        another size: what was hashed is not what would be kept.
+        Repeating it is harmless. Raises NotFound `upload_missing`, PartsLost, OSError when the
+        store has another size: what was hashed is not what would be kept.
         """
 
     def put(self, key: str, *, size_bytes: int) -> AbstractContextManager[ObjectWriter]:
@@ -143,9 +168,12 @@ class ObjectStore(Protocol):
     def delete(self, stored: StoredObject) -> None:
         """Remove it. Repeating it is harmless."""
 
+    def name_of(self, stored: StoredObject) -> str:
+        """How others find it in its bucket."""
+
 
 class UploadLocks(Protocol):
-    """Who may do what to an upload. A lock ends with the process that has it."""
+    """Who may do what to an upload. A lock ends with the process that has it, or soon after."""
 
     def writing(
         self, handle: UploadHandle, *, offset: int, size_bytes: int | None
@@ -169,6 +197,39 @@ class UploadLocks(Protocol):
 
     def try_idle(self, handle: UploadHandle) -> AbstractContextManager[bool]:
         """Whether nobody writes, digests or finishes; nobody can begin until the block ends."""
+
+
+@runtime_checkable
+class TakesPartsDirectly(Protocol):
+    """A store that clients can send parts to, past the portal."""
+
+    def part_urls(
+        self, handle: UploadHandle, parts: list[tuple[int, int]], *, expires_seconds: int
+    ) -> list[PartUrl]:
+        """For parts by number and size in bytes."""
+
+    def listed_parts(
+        self, handle: UploadHandle, *, after: int = 0, limit: int | None = None
+    ) -> Iterator[tuple[int, int, str]]:
+        """Numbers, sizes and receipts' tokens of the parts that are there, after a number."""
+
+
+@runtime_checkable
+class GivesLinks(Protocol):
+    """A store that others can read an object from, past the portal."""
+
+    def url(
+        self, stored: StoredObject, *, expires_seconds: int, disposition: str, content_type: str
+    ) -> str:
+        """An address that is good for a time, and answers with these two headers."""
+
+
+@runtime_checkable
+class TellsTrouble(Protocol):
+    """A store that can be unusable for a reason that is worth knowing before an upload meets it."""
+
+    def check(self) -> None:
+        """Raises ServiceUnavailable whose message names the setting to look at."""
 
 
 class UploadReader(Protocol):

@@ -56,7 +56,12 @@ class MultipartUploads:
 
     @contextmanager
     def write(
-        self, handle: UploadHandle, *, offset: int, size_bytes: int | None
+        self,
+        handle: UploadHandle,
+        *,
+        offset: int,
+        size_bytes: int | None,
+        number: int | None = None,  # noqa: ARG002
     ) -> Iterator["PartFile"]:
         folder = self._folder(handle)
         if not folder.is_dir() and not self._object(handle).exists():
@@ -182,6 +187,9 @@ class MultipartObjects:
 
     def delete(self, stored: StoredObject) -> None:
         (self._root / BUCKET / stored.key).unlink(missing_ok=True)
+
+    def name_of(self, stored: StoredObject) -> str:
+        return stored.key
 
 
 class MultipartLocks(LocalLocks):

@@ -36,7 +36,7 @@ from uploads.tests.factories import (
     send_part,
     send_parts,
 )
-from uploads.tests.test_storage_contract import other_process
+from uploads.tests.test_storage_contract import making_local, other_process
 
 pytestmark = pytest.mark.django_db
 DATA = b"0123456789ABCDE"
@@ -216,7 +216,7 @@ def test_a_session_that_is_receiving_is_never_aborted(settings, tmp_path: Path):
     make_idle(session, settings)
     handle = handle_of(session)
     body = f"with storage.locks.writing({handle!r}, offset=10, size_bytes=5):"
-    with other_process("local", tmp_path, body):
+    with other_process(making_local(tmp_path), body):
         assert abandoned.abort_idle_sessions() == 0
     session.refresh_from_db()
     assert session.status == SessionStatus.INIT
@@ -231,7 +231,8 @@ def test_a_session_that_is_being_finalized_is_never_aborted(settings, tmp_path: 
     send_parts(session, DATA)
     make_idle(session, settings)
     handle = handle_of(session)
-    with other_process("local", tmp_path, f"with storage.locks.exclusive({handle!r}):"):
+    body = f"with storage.locks.exclusive({handle!r}):"
+    with other_process(making_local(tmp_path), body):
         assert abandoned.abort_idle_sessions() == 0
 
 

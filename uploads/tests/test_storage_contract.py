@@ -1,24 +1,30 @@
 """What every storage backend does, whichever it is: one suite for all of them.
 
-It is run for the local store and for one that is as unlike it as can be (`multipart_store`).
+It is run for the local store, for one that is as unlike it as can be (`multipart_store`), and for
+S3 on two servers.
 """
 
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from boot.tests.database import url_of_the_tests
 from common.errors import Conflict, Gone, NotFound
 from common.ids import uuid7
+from uploads.storage import leases
 from uploads.storage.base import Receipt, Storage, UploadHandle
 from uploads.storage.local import local_storage, locks
+from uploads.storage.s3 import S3Config
 from uploads.tests.multipart_store import multipart_storage
+from uploads.tests.s3_servers import LEASE_SECONDS, SERVERS, names_in, storage_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKERS = {
@@ -28,14 +34,40 @@ MAKERS = {
 DATA = bytes(range(30))
 
 
-@pytest.fixture(params=MAKERS)
-def name(request) -> str:
+IN_ROWS = [
+    pytest.param(server, marks=pytest.mark.django_db(transaction=True)) for server in SERVERS
+]
+
+
+@pytest.fixture(params=[*MAKERS, *IN_ROWS])
+def kind(request) -> str:
     return request.param
 
 
 @pytest.fixture
-def storage(name, tmp_path: Path) -> Storage:
-    return MAKERS[name][1](tmp_path)
+def name(kind) -> str:
+    """What rows call it."""
+    return kind if kind in MAKERS else "s3"
+
+
+@pytest.fixture
+def config(kind, request) -> S3Config | None:
+    if kind in MAKERS:
+        return None
+    return request.getfixturevalue(kind).config
+
+
+@pytest.fixture
+def storage(kind, config, tmp_path: Path) -> Storage:
+    return storage_of(config) if config else MAKERS[kind][1](tmp_path)
+
+
+@pytest.fixture
+def left(config, tmp_path: Path) -> Callable[[], Sequence[object]]:
+    """What the store has."""
+    if config:
+        return lambda: names_in(config)
+    return lambda: [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.fixture
@@ -49,6 +81,15 @@ def write(storage: Storage, upload: UploadHandle, data: bytes, *, offset: int = 
     with (
         storage.locks.writing(upload, offset=offset, size_bytes=size),
         storage.uploads.write(upload, offset=offset, size_bytes=size) as writer,
+    ):
+        writer.write(memoryview(data))
+        return writer.commit()
+
+
+def append(storage: Storage, upload: UploadHandle, data: bytes, *, offset: int) -> Receipt:
+    with (
+        storage.locks.writing(upload, offset=offset, size_bytes=None),
+        storage.uploads.write(upload, offset=offset, size_bytes=None) as writer,
     ):
         writer.write(memoryview(data))
         return writer.commit()
@@ -70,18 +111,44 @@ def content(storage: Storage, stored, **span: int) -> bytes:
         return opened.read()
 
 
+@pytest.fixture
+def making(kind, config, tmp_path: Path) -> str:
+    """The lines of a program that make the same store."""
+    if kind == "local":
+        return making_local(tmp_path)
+    if config is None:
+        module, make = MAKERS[kind]
+        return _making(module, make.__name__, tmp_path)
+    return (
+        "from uploads.storage.s3 import S3Config, s3_storage\n"
+        f"storage = s3_storage({config!r}, lease_seconds={LEASE_SECONDS})"
+    )
+
+
+def making_local(root: Path) -> str:
+    return _making("uploads.storage.local", "local_storage", root)
+
+
+def _making(module: str, name: str, root: Path) -> str:
+    return f"from {module} import {name}\nstorage = {name}(Path({str(root)!r}))"
+
+
 @contextmanager
-def other_process(name: str, root: Path, body: str) -> Iterator[subprocess.Popen[bytes]]:
+def other_process(making: str, body: str) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that runs `body`, says so, and waits until it is killed."""
-    module, make = MAKERS[name]
     program = (
         "import sys\nfrom pathlib import Path\n"
-        f"from uploads.storage.base import UploadHandle\nfrom {module} import {make.__name__}\n"
-        f"storage = {make.__name__}(Path({str(root)!r}))\n"
+        "import configurations\nconfigurations.setup()\n"
+        f"{making}\n"
+        "from uploads.storage.base import UploadHandle\n"
         f"{body}\n    print('ready', flush=True)\n    sys.stdin.read()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": url_of_the_tests()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     with process:
         try:
@@ -124,22 +191,17 @@ def test_a_range_can_be_written_again_as_long_as_nothing_is_finished(storage, up
 
 def test_a_length_may_be_given_late_and_ranges_too(storage):
     upload = storage.uploads.create(uuid7().hex, size_bytes=None)
-    with (
-        storage.locks.writing(upload, offset=0, size_bytes=None),
-        storage.uploads.write(upload, offset=0, size_bytes=None) as writer,
-    ):
-        writer.write(memoryview(DATA)[:20])
-        first = writer.commit()
+    receipts = [append(storage, upload, DATA[:20], offset=0)]
     storage.uploads.resize(upload, size_bytes=30)
     storage.uploads.resize(upload, size_bytes=30)
-    receipts = [first, write(storage, upload, DATA[20:], offset=20)]
+    receipts.append(append(storage, upload, DATA[20:], offset=20))
     stored = storage.uploads.finish(upload, receipts, size_bytes=30)
     assert content(storage, stored) == DATA
 
 
 def test_what_a_broken_request_wrote_behind_the_end_is_no_part_of_the_object(storage):
     upload = storage.uploads.create(uuid7().hex, size_bytes=None)
-    receipt = write(storage, upload, DATA[:10])
+    receipt = append(storage, upload, DATA[:10], offset=0)
     with storage.uploads.write(upload, offset=10, size_bytes=None) as writer:
         writer.write(memoryview(b"never committed"))
     stored = storage.uploads.finish(upload, [receipt], size_bytes=10)
@@ -164,6 +226,21 @@ def test_an_empty_upload_is_an_empty_object(storage):
     upload = storage.uploads.create(uuid7().hex, size_bytes=0)
     stored = storage.uploads.finish(upload, [], size_bytes=0)
     assert content(storage, stored) == b""
+
+
+def test_numbered_ranges_in_any_order_make_one_object(storage, upload):
+    receipts = []
+    for number in (3, 1, 2):
+        span = slice(10 * (number - 1), 10 * number)
+        with storage.uploads.write(
+            upload, offset=span.start, size_bytes=10, number=number
+        ) as writer:
+            writer.write(memoryview(DATA)[span])
+            receipts.append(writer.commit())
+    receipts.sort(key=lambda receipt: receipt.offset_bytes)
+    for _ in range(2):
+        stored = storage.uploads.finish(upload, receipts, size_bytes=30)
+        assert content(storage, stored) == DATA
 
 
 def test_a_key_is_created_once(storage, upload):
@@ -249,14 +326,14 @@ def test_an_empty_object_is_stored_at_once(storage):
     assert content(storage, stored) == b""
 
 
-def test_an_object_that_is_not_committed_leaves_nothing(storage, tmp_path):
+def test_an_object_that_is_not_committed_leaves_nothing(storage, left):
     key = uuid7().hex
     with pytest.raises(ZeroDivisionError), storage.uploads.put(key, size_bytes=30) as writer:
         writer.write(memoryview(DATA))
         raise ZeroDivisionError
     with storage.uploads.put(uuid7().hex, size_bytes=30) as writer:
         writer.write(memoryview(DATA))
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert left() == []
 
 
 def test_an_object_whose_block_fails_after_the_commit_is_the_callers_to_judge(storage):
@@ -276,7 +353,7 @@ def test_an_object_whose_block_fails_after_the_commit_is_the_callers_to_judge(st
         content(storage, stored)
 
 
-def test_an_object_that_is_discarded_meanwhile_is_not_stored(storage, tmp_path):
+def test_an_object_that_is_discarded_meanwhile_is_not_stored(storage, left):
     key = uuid7().hex
     later = datetime.now(UTC) + timedelta(days=1)
     with pytest.raises(NotFound) as error, storage.uploads.put(key, size_bytes=30) as writer:
@@ -285,7 +362,7 @@ def test_an_object_that_is_discarded_meanwhile_is_not_stored(storage, tmp_path):
         storage.uploads.discard(upload)
         writer.commit()
     assert error.value.code == "upload_missing"
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert left() == []
 
 
 def test_an_object_of_another_size_is_not_stored(storage):
@@ -309,13 +386,13 @@ def test_an_object_that_is_being_put_is_busy(storage):
 
 
 @pytest.mark.process
-def test_a_kill_in_the_midst_of_putting_leaves_what_is_listed(storage, name, tmp_path):
+def test_a_kill_in_the_midst_of_putting_leaves_what_is_listed(storage, making):
     key = uuid7().hex
     body = (
         f"with storage.uploads.put({key!r}, size_bytes=30) as writer:\n"
         "    writer.write(memoryview(bytes(range(30))))\n    stored = writer.commit()"
     )
-    with other_process(name, tmp_path, body) as process:
+    with other_process(making, body) as process:
         process.kill()
         process.wait()
     later = datetime.now(UTC) + timedelta(days=1)
@@ -393,20 +470,31 @@ def test_a_lock_holds_between_threads(storage, upload):
 
 
 @pytest.mark.process
-def test_a_lock_holds_between_processes_and_ends_with_its_process(storage, name, upload, tmp_path):
+def test_a_lock_holds_between_processes_and_ends_with_its_process(storage, making, upload):
     body = (
         f"with storage.locks.writing({upload!r}, offset=0, size_bytes=10), "
         f"storage.uploads.write({upload!r}, offset=0, size_bytes=10) as writer:\n"
         "    writer.write(memoryview(b'half'))"
     )
-    with other_process(name, tmp_path, body) as process:
+    with other_process(making, body) as process:
         with pytest.raises(Conflict):
             write(storage, upload, DATA[:10])
         with storage.locks.try_idle(upload) as idle:
             assert not idle
         process.kill()
         process.wait()
+        wait_until_idle(storage, upload)
         assert content(storage, finished(storage, upload)) == DATA
+
+
+def wait_until_idle(storage: Storage, upload: UploadHandle) -> None:
+    """At once where the system frees a lock, when its lease has run out elsewhere."""
+    for _ in range(1200):
+        with storage.locks.try_idle(upload) as idle:
+            if idle:
+                return
+        time.sleep(0.05)
+    raise AssertionError
 
 
 def test_a_writer_that_fails_frees_its_range(storage, upload):
@@ -479,7 +567,8 @@ def test_who_waits_for_exclusiveness_gets_it_when_it_is_free(storage, upload):
 
 
 def test_nobody_waits_for_exclusiveness_for_ever(storage, upload, monkeypatch):
-    monkeypatch.setattr(locks, "LONGEST_WAIT_SECONDS", 0.05)
+    for kind in (locks, leases):
+        monkeypatch.setattr(kind, "LONGEST_WAIT_SECONDS", 0.05)
     with (
         storage.locks.exclusive(upload),
         pytest.raises(Conflict) as error,

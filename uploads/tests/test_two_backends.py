@@ -1,11 +1,18 @@
 """Two storage backends that serve side by side: each row says which one has its bytes."""
 
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import httpx
 import pytest
+from django.test import Client
 
 from accounts.tests.factories import principal_of
-from uploads import tasks
+from common.models import OutboxEvent
+from uploads import storage, tasks
 from uploads.files import lifecycle, retention
 from uploads.models import IngestFile, UploadSession
+from uploads.storage import UploadHandle
 from uploads.tests.factories import Api, assert_problem, body, sha256, some_bytes
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +64,44 @@ def test_a_store_bounds_the_parts_that_are_smaller_than_it_takes(api, settings, 
     assert session["chunk_size_bytes"] == multipart.uploads.rules.min_bytes
     api.put_all(session, DATA)
     assert api.finalize(session["session_id"]).json()["sha256"] == sha256(DATA)
+
+
+def test_a_part_that_was_overwritten_late_is_missed_when_finalizing(api, s3):
+    session = api.session_of(DATA, chunk=30)
+    api.put_all(session, DATA)
+    handle = UploadHandle("s3", UploadSession.objects.get().spool_key)
+    with storage.named("s3").uploads.write(handle, offset=30, size_bytes=30, number=2) as late:
+        late.write(memoryview(b"x" * 30))
+        late.commit()
+    reply = api.finalize(session["session_id"])
+    assert_problem(reply, 400, "parts_missing")
+    assert reply.json()["missing_parts"] == "2"
+    api.put_part(session["session_id"], 2, DATA[30:60])
+    assert api.finalize(session["session_id"]).json()["sha256"] == sha256(DATA)
+
+
+def test_the_event_says_where_in_the_bucket_a_file_is(api, s3):
+    file = api.upload(DATA)
+    pointer = OutboxEvent.objects.get(event_type="file.uploaded").payload["file"]["storage"]
+    key = UUID(file["id"]).hex
+    assert pointer == {"backend": "s3", "bucket": s3.bucket, "key": f"{s3.prefix}files/{key}"}
+
+
+@pytest.mark.parametrize("downloads", ["redirect", "portal"])
+def test_a_signed_link_leads_to_the_bytes(api, s3, settings, downloads):
+    settings.PORTAL_DOWNLOADS = downloads
+    file = api.upload(DATA, filename='"näme".bin')
+    url = OutboxEvent.objects.get(event_type="file.uploaded").payload["file"]["url"]
+    reply = Client().get(urlsplit(url).path)
+    if downloads == "portal":
+        assert (reply.status_code, body(reply)) == (200, DATA)
+        return
+    assert (reply.status_code, reply["Cache-Control"]) == (302, "private, no-store")
+    assert httpx.get(reply["Location"]).content == DATA
+    asked = parse_qs(urlsplit(reply["Location"]).query)
+    here = api.get(f"/api/v1/files/{file['id']}/content")
+    assert asked["response-content-disposition"] == [here["Content-Disposition"]]
+    assert Client().get(urlsplit(url).path, headers={"If-None-Match": "x"}).status_code == 200
 
 
 @pytest.mark.usefixtures("multipart")

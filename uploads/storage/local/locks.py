@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from common.errors import Conflict, NotFound
+from common.errors import NotFound
 from uploads.storage.base import UploadHandle
 from uploads.storage.local.places import Places
+from uploads.storage.refusals import finalize_in_progress, part_in_progress
 
 WHOLE = 2**62  # no file reaches this offset: its lock stands for the upload as a whole
 LONGEST_WAIT_SECONDS = 20.0
-_RETRY_SECONDS = 2
 _POLL_SECONDS = 0.01
 
 
@@ -29,11 +29,7 @@ class LocalLocks:
         length = WHOLE - offset if size_bytes is None else size_bytes
         with self._places.opened(handle.key, os.O_RDWR) as descriptor:
             if not try_lock(descriptor, start=offset, length=length):
-                raise Conflict(
-                    "part_in_progress",
-                    "Another request is sending this part. Wait, then ask which parts are there.",
-                    retry_after=_RETRY_SECONDS,
-                )
+                raise part_in_progress()
             yield
 
     @contextmanager
@@ -83,11 +79,7 @@ def _wait_for_lock(descriptor: int, *, start: int, length: int) -> None:
     deadline = time.monotonic() + LONGEST_WAIT_SECONDS
     while not try_lock(descriptor, start=start, length=length):
         if time.monotonic() > deadline:
-            raise Conflict(
-                "finalize_in_progress",
-                "Another request is checking this upload. Ask again, or look at the session.",
-                retry_after=_RETRY_SECONDS,
-            )
+            raise finalize_in_progress()
         time.sleep(_POLL_SECONDS)
 
 

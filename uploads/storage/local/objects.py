@@ -4,9 +4,9 @@ import io
 from typing import BinaryIO, cast
 
 from common.disk import disk_errors_explained
-from common.errors import Gone
 from uploads.storage.base import StoredObject
 from uploads.storage.local.places import Places
+from uploads.storage.refusals import file_purged
 
 
 class LocalObjects:
@@ -18,13 +18,16 @@ class LocalObjects:
             with disk_errors_explained():
                 content = self._places.file_path(stored.key).open("rb")
         except FileNotFoundError as exc:
-            raise Gone("file_purged", "The file's bytes have been removed.") from exc
+            raise file_purged() from exc
         if start:
             content.seek(start)
         return content if end is None else cast(BinaryIO, _Limited(content, end - start))
 
     def delete(self, stored: StoredObject) -> None:
         self._places.file_path(stored.key).unlink(missing_ok=True)
+
+    def name_of(self, stored: StoredObject) -> str:
+        return stored.key
 
 
 class _Limited(io.RawIOBase):

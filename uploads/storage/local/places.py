@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.disk import disk_errors_explained
-from common.errors import NotFound
 from uploads.storage.base import StoredObject, UploadHandle
+from uploads.storage.refusals import upload_missing
 
 BACKEND = "local"
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -64,7 +64,3 @@ def handle_of(key: str) -> UploadHandle:
 
 def object_of(key: str) -> StoredObject:
     return StoredObject(BACKEND, "", key)
-
-
-def upload_missing() -> NotFound:
-    return NotFound("upload_missing", "The upload's bytes are not there.")

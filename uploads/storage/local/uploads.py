@@ -19,7 +19,8 @@ from uploads.storage.local.disk import (
     write_all,
 )
 from uploads.storage.local.locks import WHOLE, try_lock
-from uploads.storage.local.places import KEY, Places, handle_of, object_of, upload_missing
+from uploads.storage.local.places import KEY, Places, handle_of, object_of
+from uploads.storage.refusals import upload_missing
 
 _WRITE_BACK_BYTES = 2**20
 _COPY_BYTES = 2**26
@@ -63,7 +64,8 @@ class LocalUploads:
         handle: UploadHandle,
         *,
         offset: int,
-        size_bytes: int | None,  # noqa: ARG002  (a file takes ranges of any size)
+        size_bytes: int | None,  # noqa: ARG002  (a file takes ranges of any size ...)
+        number: int | None = None,  # noqa: ARG002  (... at the place of their offset)
     ) -> Iterator["LocalRangeWriter"]:
         with self._places.opened(handle.key, os.O_RDWR) as descriptor:
             yield LocalRangeWriter(descriptor, offset)

@@ -1,0 +1,76 @@
+"""Which bucket, where, and how it is asked."""
+
+from dataclasses import dataclass, field
+
+from botocore.config import Config
+
+# What S3 itself sets: every part but the last, the number of parts, one PUT.
+MIN_PART_BYTES = 5 * 2**20
+MAX_PART_BYTES = 5 * 2**30
+MAX_PARTS = 10_000
+ATTEMPTS = 5  # of a request that can be repeated, with growing waits between them
+
+
+@dataclass(frozen=True)
+class S3Config:
+    """Empty values are boto's own defaults: instance roles, web identity, AWS's endpoints."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint_url: str = ""
+    region: str = ""
+    access_key: str = ""
+    secret_key: str = ""
+    session_token: str = ""
+    addressing_style: str = ""  # path, virtual, auto
+    ca_bundle: str = ""  # a file of PEM
+    checksums: str = "when_required"  # or when_supported
+    encryption: str = ""  # AES256, aws:kms
+    kms_key: str = ""
+    storage_class: str = ""
+    tags: str = ""  # name=value&name=value
+    min_part_bytes: int = MIN_PART_BYTES
+    append_part_bytes: int = 8 * 2**20
+    timeout_seconds: float = 60
+    attempts: int = ATTEMPTS
+
+    def botocore(self) -> Config:
+        return Config(
+            region_name=self.region or None,
+            signature_version="s3v4",
+            s3={"addressing_style": self.addressing_style or "auto"},  # type: ignore[arg-type]
+            request_checksum_calculation=self.checksums,  # type: ignore[arg-type]
+            response_checksum_validation=self.checksums,  # type: ignore[arg-type]
+            retries={"mode": "standard", "total_max_attempts": self.attempts},
+            connect_timeout=10,
+            read_timeout=self.timeout_seconds,
+            max_pool_connections=64,
+        )
+
+    @property
+    def of_objects(self) -> dict[str, str]:
+        """What every new object is made with, as boto names it."""
+        given = {
+            "ServerSideEncryption": self.encryption,
+            "SSEKMSKeyId": self.kms_key,
+            "StorageClass": self.storage_class,
+            "Tagging": self.tags,
+        }
+        return {name: value for name, value in given.items() if value}
+
+
+@dataclass(frozen=True)
+class Names:
+    """Where in the bucket something lies. Keys are random at their end, which spreads the load."""
+
+    config: S3Config = field(repr=False)
+
+    def object(self, key: str) -> str:
+        return f"{self.config.prefix}files/{key}"
+
+    def piece(self, key: str, name: str) -> str:
+        """Of what is there for a time only."""
+        return f"{self.pieces(key)}{name}"
+
+    def pieces(self, key: str) -> str:
+        return f"{self.config.prefix}incoming/{key}/"
