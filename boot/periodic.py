@@ -32,6 +32,10 @@ def schedule(*, outbox_sweep_minutes: int, cleanup_hours: int) -> dict[str, Any]
             "task": "uploads.tasks.abort_idle_sessions",
             "schedule": 900.0,
         },
+        "finalize-uploads": {
+            "task": "uploads.tasks.finalize_uploads",
+            "schedule": 30.0,
+        },
         "close-idle-batches": {
             "task": "uploads.tasks.close_idle_batches",
             "schedule": 300.0,

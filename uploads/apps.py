@@ -11,7 +11,7 @@ class UploadsConfig(AppConfig):
         from uploads import event_examples, selectors, tasks  # noqa: PLC0415
         from uploads.files import grants, hooks, owners  # noqa: PLC0415
         from uploads.models import RunStatus, WorkflowRun  # noqa: PLC0415
-        from uploads.receiving import sessions  # noqa: PLC0415
+        from uploads.receiving import reading_queue, sessions  # noqa: PLC0415
         from uploads.workflows import (  # noqa: PLC0415
             checks,  # noqa: F401
             input_files,
@@ -27,6 +27,7 @@ class UploadsConfig(AppConfig):
             EventKind("workflow_run", "Workflow runs", run_examples.OF_RUNS, may_read),
         )
         queue.install(tasks.kick)
+        reading_queue.install(tasks.kick_finalizing)
         departures.obstacles.append(owners.require_no_files)
         departures.let_go.append(owners.let_go)
         bearers.register(grants.PREFIX, grants.guest_of)

@@ -8,7 +8,7 @@ from celery.signals import worker_ready, worker_shutting_down
 
 from common.drain import drain
 from uploads.files import retention
-from uploads.receiving import abandoned
+from uploads.receiving import abandoned, reading
 from uploads.workflows import claims, engine, leftovers, queue
 
 # Seconds. The sweep has sent others long before; workers' clocks may differ by hours.
@@ -49,6 +49,16 @@ def clean_up_uploads() -> int:
         + drain(leftovers.remove_leftover_results)
         + engine.remove_leftover_folders()
     )
+
+
+@shared_task
+def finalize_uploads() -> int:
+    """Read through what was uploaded in another order than the file's, and store it."""
+    return drain(reading.finalize_next)
+
+
+def kick_finalizing() -> None:
+    finalize_uploads.apply_async(expires=_KICK_EXPIRES)
 
 
 def kick(delay: float) -> None:

@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from doorito_client.errors import (
     Conflict,
@@ -21,6 +23,7 @@ from doorito_client.flows import (
     Core,
     Do,
     Flow,
+    Pause,
     Request,
     Together,
     address,
@@ -28,12 +31,14 @@ from doorito_client.flows import (
     call,
     order,
 )
-from doorito_client.results import File, Session
+from doorito_client.results import File, Session, from_json
 from doorito_client.sources import Part, PartReader, Source, numbers
 from doorito_client.states import Entry
 
 SESSIONS = "uploads/sessions"
 MEMORY = 256 * 2**20  # bytes that parts under way may take together
+ACCEPTED = 202
+READING_SECONDS = 2.0  # between questions whether it is stored by now
 ROUNDS = 5  # of parts that the portal lost after it had taken them
 
 
@@ -188,9 +193,7 @@ def _finalize(
     path = f"{SESSIONS}/{session.session_id}"
     for _ in range(ROUNDS):
         try:
-            return (
-                yield from ask(core, File, "POST", f"{path}/finalize", timeout=FINALIZE_SECONDS)
-            )
+            return (yield from _finalized(core, path))
         except InvalidRequest as error:
             if error.code != "parts_missing":
                 raise
@@ -199,6 +202,14 @@ def _finalize(
         yield from _send_parts(core, source, now, on_progress, is_hashed=False)
         source.require_unchanged()
     raise missing
+
+
+def _finalized(core: Core, path: str) -> Flow[File]:
+    """The stored file, once the portal has read through what did not come in the file's order."""
+    request = Request("POST", address(f"{path}/finalize"), timeout=FINALIZE_SECONDS)
+    while (response := (yield from call(core, request))).status == ACCEPTED:
+        yield Pause(READING_SECONDS)
+    return cast(File, from_json(File, json.loads(response.body)))
 
 
 def _give_up(core: Core, session: Session, *, is_replaced: bool) -> Flow[None]:

@@ -33,8 +33,18 @@ class SessionIn(BodyWithNulls):
         return UploadRequest(**dict(self))
 
 
+class ReadingOut(Schema):
+    """How much of a finished upload was read through, of `size_bytes`."""
+
+    hashed_bytes: int
+    size_bytes: int
+    since: datetime
+
+
 class SessionOut(Schema):
-    """`received_parts` are ranges of part numbers, `1-50,52`."""
+    """`received_parts` are ranges of part numbers, `1-50,52`. The status is `finalizing`, with how
+    far that is, while a worker reads the upload through.
+    """
 
     session_id: UUID
     file_id: UUID
@@ -51,18 +61,20 @@ class SessionOut(Schema):
     created_at: datetime
     expires_at: datetime
     error: ErrorOut | None
+    finalizing: ReadingOut | None
 
     @classmethod
     def of(cls, session: UploadSession) -> "SessionOut":
         file = session.file
         grid = grid_of(session)
+        reading = _reading(session)
         return cls(
             session_id=session.id,
             file_id=file.id,
             batch_id=file.batch_id,
             filename=file.original_filename,
             relative_path=file.relative_path,
-            status=session.status,
+            status="finalizing" if reading else session.status,
             size_bytes=file.size_bytes,
             chunk_size_bytes=grid.chunk_size_bytes,
             total_parts=grid.total_parts,
@@ -72,6 +84,7 @@ class SessionOut(Schema):
             created_at=session.created_at,
             expires_at=session_expiry(session.last_activity_at),
             error=_error(session.error_code, session.error_message),
+            finalizing=reading,
         )
 
 
@@ -164,6 +177,16 @@ class BatchList(Schema):
         return cls(
             items=[BatchOut.from_orm(batch) for batch in page.items], next_cursor=page.next_cursor
         )
+
+
+def _reading(session: UploadSession) -> ReadingOut | None:
+    if session.finalizing_at is None or session.status not in UploadSession.OPEN:
+        return None
+    return ReadingOut(
+        hashed_bytes=session.hashed_bytes,
+        size_bytes=session.length_bytes or 0,
+        since=session.finalizing_at,
+    )
 
 
 def _error(code: str, message: str) -> ErrorOut | None:

@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from uuid import UUID
 
+from django.http import HttpResponse
+from django.urls import reverse
 from ninja import Router, Status
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
@@ -64,12 +66,22 @@ def put_part(
     return asdict(receipt)
 
 
-@router.post("/{uuid:session_id}/finalize", response={200: FileOut} | PROBLEMS)
-def finalize_session(request: AuthenticatedRequest, session_id: UUID) -> FileOut:
-    """Prove and store the file. Safe to repeat."""
-    return FileOut.of(
-        finalizing.finalize_session(principal=request.principal, session_id=session_id)
-    )
+@router.post("/{uuid:session_id}/finalize", response={200: FileOut, 202: SessionOut} | PROBLEMS)
+def finalize_session(
+    request: AuthenticatedRequest, response: HttpResponse, session_id: UUID
+) -> Status:
+    """Prove and store the file. Safe to repeat.
+
+    202 while it has to be read through first: the session (Location) says how far that is; then
+    finalize again.
+    """
+    try:
+        file = finalizing.finalize_session(principal=request.principal, session_id=session_id)
+    except finalizing.FinalizeUnderWay as under_way:
+        response["Location"] = reverse("api-1:get_session", args=[session_id])
+        response["Retry-After"] = str(under_way.retry_after)
+        return Status(202, SessionOut.of(under_way.session))
+    return Status(200, FileOut.of(file))
 
 
 @router.delete("/{uuid:session_id}", response={204: None} | PROBLEMS)

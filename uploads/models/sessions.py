@@ -72,6 +72,11 @@ class UploadSession(TimeStampedModel):
     storage_token = models.CharField(max_length=1024, blank=True, default="", db_default="")
     hash_state = models.BinaryField(null=True, blank=True)
     hashed_bytes = models.PositiveBigIntegerField(default=0)
+    # Since when a worker reads the finished object through, and who asked (kind, id, label); the
+    # worker that does has it until `finalizing_until`.
+    finalizing_at = models.DateTimeField(null=True, blank=True)
+    finalizing_until = models.DateTimeField(null=True, blank=True)
+    finalizing_for = models.JSONField(null=True, blank=True)
     last_activity_at = models.DateTimeField()
     # The store's epoch in which the parts were received (`MayLoseWrites`).
     storage_epoch = models.CharField(max_length=36, blank=True, db_column="boot_id")
@@ -124,6 +129,12 @@ class UploadSession(TimeStampedModel):
                 fields=["last_activity_at"],
                 condition=models.Q(status__in=["init", "in_progress"]),
                 name="upload_session_idle",
+            ),
+            # What workers have to read through.
+            models.Index(
+                fields=["finalizing_at"],
+                condition=models.Q(status__in=["init", "in_progress"], finalizing_at__isnull=False),
+                name="upload_session_finalizing",
             ),
             # Sweep: spools of ended sessions that are still there.
             models.Index(

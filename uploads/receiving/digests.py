@@ -9,9 +9,9 @@ Saving is one conditional update: a second roller could at most waste work.
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from blake3 import blake3
@@ -20,7 +20,7 @@ from django.db import connection
 from common.db import release_connection
 from common.sha256 import ResumableSha256, can_save_state
 from uploads.models import UploadSession
-from uploads.storage import UploadHandle, handle_of, named
+from uploads.storage import StoredObject, UploadHandle, handle_of, named
 from uploads.storage.base import ReadsBack, UploadReader
 
 BLOCK_BYTES = 2**20
@@ -109,6 +109,51 @@ def digest_of(handle: UploadHandle, spans: list[Span]) -> str:
             for block in upload_blocks(reader, start=offset, end=offset + size):
                 digest.update(block)
     return digest.hexdigest()
+
+
+class MoreToRead(Exception):
+    """The time was up. What was read is hashed and kept; nothing is read twice."""
+
+
+def hash_object(
+    session: UploadSession,
+    stored: StoredObject,
+    *,
+    length: int,
+    on_round: Callable[[], bool] = lambda: True,
+) -> str:
+    """SHA-256 of a finished object, in hex: what was hashed on its way in is not read again.
+
+    After each round, whose state is saved, `on_round` says whether to go on.
+    Raises MoreToRead, Gone `file_purged`, ServiceUnavailable.
+    """
+    prefix = Prefix(session.hashed_bytes, session.hash_state)
+    if not can_save_state():
+        prefix = Prefix(0, None)
+    digest: Any = prefix.digest() if can_save_state() else hashlib.sha256()
+    objects = named(stored.backend).objects
+    start = prefix.hashed_bytes
+    with objects.open(stored, start=start, end=length) as content:
+        while start < length:
+            release_connection()
+            end = min(start + _ROUND_BYTES, length)
+            _hash_from(content, digest, end - start)
+            if can_save_state():
+                if _save(session.id, Prefix(start, None), digest, end=end) is None:
+                    raise MoreToRead  # another worker is at it
+                if end < length and not on_round():
+                    raise MoreToRead
+            start = end
+    return str(digest.hexdigest())
+
+
+def _hash_from(content: BinaryIO, digest: Any, size_bytes: int) -> None:
+    while size_bytes:
+        block = content.read(min(BLOCK_BYTES, size_bytes))
+        if not block:
+            raise OSError(f"the object ends {size_bytes} bytes early")
+        digest.update(block)
+        size_bytes -= len(block)
 
 
 def reader_of(handle: UploadHandle) -> Any:

@@ -1,5 +1,11 @@
-"""The end of an upload: its bytes are checked and finished, and the file is stored."""
+"""The end of an upload: its bytes are checked and finished, and the file is stored.
 
+Where a store gives nothing back before an upload is finished, what was not hashed on its way in is
+read once from the object. A little is read at once; for more, a worker does it, and the session
+says how far it is (`uploads.receiving.reading`).
+"""
+
+from collections.abc import Callable
 from uuid import UUID
 
 from django.db import transaction
@@ -8,21 +14,42 @@ from django.db.models.functions import Now
 
 from accounts.principals import Actor, Principal
 from common.db import release_connection
-from common.errors import DooritoError, InvalidInput, UnprocessableContent, UnsupportedType
+from common.errors import (
+    Conflict,
+    DooritoError,
+    InvalidInput,
+    UnprocessableContent,
+    UnsupportedType,
+)
 from uploads import selectors
 from uploads.files import grants, states
 from uploads.files.states import Proof
 from uploads.models import IngestFile, PartOrder, SessionStatus, UploadSession
+from uploads.receiving import reading_queue
 from uploads.receiving.endings import missing_spool_explained, original_error
 from uploads.receiving.lost_writes import (
     forget_lost_parts,
     forget_parts_at,
     may_have_lost_parts,
 )
-from uploads.receiving.proof import Facts, prove_and_finish
+from uploads.receiving.proof import Facts, bytes_to_read, prove_and_finish
 from uploads.receiving.sessions import end_session, remove_spool
 from uploads.storage import handle_of, storage_for
 from uploads.storage.base import PartsLost
+
+AT_ONCE_BYTES = 64 * 2**20  # that a request reads itself, rather than a worker
+
+
+class FinalizeUnderWay(Conflict):
+    """A worker reads the upload through. `session` says how far it is."""
+
+    def __init__(self, session: UploadSession) -> None:
+        super().__init__(
+            "finalize_in_progress",
+            "The upload is being read through. Look at its session, and finalize again.",
+            retry_after=2,
+        )
+        self.session = session
 
 
 def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
@@ -30,11 +57,12 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
 
     Raises NotFound, Gone `session_aborted`, InvalidInput `parts_missing` or `upload_incomplete`,
     UnprocessableContent `sha256_mismatch`, UnsupportedType `type_not_allowed`, Conflict
-    `finalize_in_progress`.
+    `finalize_in_progress`: FinalizeUnderWay once a worker has taken it over.
     """
     session = selectors.get_session(principal=principal, session_id=session_id)
     if session.status not in UploadSession.OPEN:
         return _outcome(session)
+    _require_not_under_way(session)
     _require_whole(session)
     release_connection()  # those who wait must leave one to the caller they wait for
     with (
@@ -44,17 +72,28 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
         session = selectors.get_session(principal=principal, session_id=session_id)
         if session.status not in UploadSession.OPEN:
             return _outcome(session)
+        _require_not_under_way(session)
         if may_have_lost_parts(session):
             forget_lost_parts(session)
             session = selectors.get_session(principal=principal, session_id=session_id)
         # The previous holder of the upload may have found lost parts.
         size_bytes = _require_whole(session)
+        if bytes_to_read(session, size_bytes=size_bytes) > AT_ONCE_BYTES:
+            reading_queue.put(session, actor=principal.actor)
+            raise FinalizeUnderWay(
+                selectors.get_session(principal=principal, session_id=session_id)
+            )
         try:
-            return _finalize(session, size_bytes=size_bytes, actor=principal.actor)
+            return finish_session(session, size_bytes=size_bytes, actor=principal.actor)
         except PartsLost as lost:
             forget_parts_at(session, lost.offsets)
             _require_whole(selectors.get_session(principal=principal, session_id=session_id))
             raise
+
+
+def _require_not_under_way(session: UploadSession) -> None:
+    if session.finalizing_at is not None:
+        raise FinalizeUnderWay(session)
 
 
 def _outcome(session: UploadSession) -> IngestFile:
@@ -64,13 +103,26 @@ def _outcome(session: UploadSession) -> IngestFile:
     raise original_error(session)
 
 
-def _finalize(session: UploadSession, *, size_bytes: int, actor: Actor) -> IngestFile:
+def finish_session(
+    session: UploadSession,
+    *,
+    size_bytes: int,
+    actor: Actor,
+    on_round: Callable[[], bool] = lambda: True,
+) -> IngestFile:
+    """Prove, finish and store an upload that the caller holds exclusively, and that is whole.
+
+    Raises as `finalize_session`, PartsLost, MoreToRead where `on_round` ends it.
+    """
+
     def check(facts: Facts) -> None:
         _require_declared_sha256(session, facts.sha256)
         grants.check_detected_type(facts.detected_type, grant_id=session.grant_id)
 
     try:
-        facts, stored = prove_and_finish(session, size_bytes=size_bytes, check=check)
+        facts, stored = prove_and_finish(
+            session, size_bytes=size_bytes, check=check, on_round=on_round
+        )
     except (UnprocessableContent, UnsupportedType) as error:  # what `check` raises
         end_session(session, status=SessionStatus.FAILED, error=error, actor=actor)
         raise _why_ended(session) from error

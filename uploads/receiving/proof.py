@@ -5,14 +5,13 @@ digest has rolled along and the proof comes before finishing: what does not pass
 object. Elsewhere the object is read after finishing, once at most, and removed if it does not pass.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.db import release_connection
 from uploads.files.content_types import HEAD_BYTES, detect_type
 from uploads.models import PartOrder, UploadPart, UploadSession
-from uploads.receiving.digests import BLOCK_BYTES, complete_digest, digest_of, reader_of
+from uploads.receiving.digests import complete_digest, digest_of, hash_object, reader_of
 from uploads.storage import Storage, StoredObject, handle_of, storage_for
 from uploads.storage.base import ReadsBack, Receipt
 
@@ -25,13 +24,26 @@ class Facts:
     detected_type: str
 
 
+def bytes_to_read(session: UploadSession, *, size_bytes: int) -> int:
+    """How much of the finished object has to be read for its digest: none that was hashed before,
+    and none where the upload can be read back.
+    """
+    if isinstance(storage_for(session).uploads, ReadsBack):
+        return 0
+    return size_bytes - session.hashed_bytes
+
+
 def prove_and_finish(
-    session: UploadSession, *, size_bytes: int, check: Callable[[Facts], None]
+    session: UploadSession,
+    *,
+    size_bytes: int,
+    check: Callable[[Facts], None],
+    on_round: Callable[[], bool] = lambda: True,
 ) -> tuple[Facts, StoredObject]:
     """Finish a whole upload that passes `check`; what it is, and where it lies now.
 
     The caller must hold the upload exclusively. Repeating it is harmless.
-    Raises what `check` raises; then there is no object.
+    Raises what `check` raises; then there is no object. MoreToRead where `on_round` ends it.
     """
     store = storage_for(session)
     receipts = _receipts(session, store, size_bytes=size_bytes)
@@ -40,7 +52,7 @@ def prove_and_finish(
         check(facts)
         return facts, _finish(session, store, receipts, size_bytes=size_bytes)
     stored = _finish(session, store, receipts, size_bytes=size_bytes)
-    facts = _facts_of_object(session, store, stored, size_bytes=size_bytes)
+    facts = _facts_of_object(session, store, stored, size_bytes=size_bytes, on_round=on_round)
     try:
         check(facts)
     except Exception:
@@ -81,26 +93,17 @@ def _facts_of_upload(session: UploadSession, receipts: list[Receipt], *, size_by
 
 
 def _facts_of_object(
-    session: UploadSession, store: Storage, stored: StoredObject, *, size_bytes: int
+    session: UploadSession,
+    store: Storage,
+    stored: StoredObject,
+    *,
+    size_bytes: int,
+    on_round: Callable[[], bool],
 ) -> Facts:
-    sha256 = None
-    if session.part_order != PartOrder.TOLD_LAST:
-        sha256 = complete_digest(session, length=size_bytes)
+    sha256 = hash_object(session, stored, length=size_bytes, on_round=on_round)
     release_connection()
-    if sha256 is None:
-        return _read_through(store, stored)
     with store.objects.open(stored, end=min(HEAD_BYTES, size_bytes)) as content:
         return Facts(sha256, detect_type(content.read()))
-
-
-def _read_through(store: Storage, stored: StoredObject) -> Facts:
-    digest = hashlib.sha256()
-    head = b""
-    with store.objects.open(stored) as content:
-        while block := content.read(BLOCK_BYTES):
-            head = head or block[:HEAD_BYTES]
-            digest.update(block)
-    return Facts(digest.hexdigest(), detect_type(head))
 
 
 def _finish(

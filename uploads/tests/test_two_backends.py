@@ -12,8 +12,10 @@ from common.models import OutboxEvent
 from uploads import storage, tasks
 from uploads.files import lifecycle, retention
 from uploads.models import IngestFile, UploadSession
+from uploads.receiving import digests, finalizing, reading, reading_queue
 from uploads.storage import UploadHandle
 from uploads.tests.factories import Api, assert_problem, body, sha256, some_bytes
+from uploads.tests.s3_servers import names_in
 
 pytestmark = pytest.mark.django_db
 DATA = some_bytes(95)
@@ -80,6 +82,73 @@ def test_a_part_that_was_overwritten_late_is_missed_when_finalizing(api, s3):
     assert api.finalize(session["session_id"]).json()["sha256"] == sha256(DATA)
 
 
+@pytest.mark.parametrize(("order", "hashed"), [([3, 1, 2, 4], 60), ([4, 3, 2, 1], 30)])
+def test_what_came_out_of_order_is_read_once_by_a_worker(api, s3, monkeypatch, order, hashed):
+    monkeypatch.setattr(finalizing, "AT_ONCE_BYTES", 10)
+    kicks: list[bool] = []
+    monkeypatch.setattr(reading_queue, "_senders", [lambda: kicks.append(True)])
+    read: list[int] = []
+    watch_reads(monkeypatch, read)
+    session = api.session_of(DATA, chunk=30)
+    for number in order:
+        api.put_part(session["session_id"], number, DATA[(number - 1) * 30 : number * 30])
+    for _ in range(2):
+        reply = api.finalize(session["session_id"])
+        assert (reply.status_code, reply.json()["status"]) == (202, "finalizing")
+        assert reply["Location"] == f"/api/v1/uploads/sessions/{session['session_id']}"
+    assert api.get_session(session["session_id"]).json()["finalizing"]["hashed_bytes"] == hashed
+    assert OutboxEvent.objects.count() == 0
+    assert tasks.finalize_uploads() == 1
+    file = api.finalize(session["session_id"]).json()
+    assert (file["sha256"], file["status"]) == (sha256(DATA), "stored")
+    assert sum(read) == len(DATA) - hashed
+    event = OutboxEvent.objects.get()
+    assert (event.event_type, event.payload["actor"]["kind"]) == ("file.uploaded", "token")
+    assert api.get_session(session["session_id"]).json()["finalizing"] is None
+
+
+def test_a_worker_that_is_killed_reads_on_from_where_it_was(api, s3, monkeypatch):
+    monkeypatch.setattr(finalizing, "AT_ONCE_BYTES", 0)
+    monkeypatch.setattr(digests, "_ROUND_BYTES", 20)
+    monkeypatch.setattr(reading_queue, "_senders", [lambda: None])
+    read: list[int] = []
+    watch_reads(monkeypatch, read)
+    session = api.session_of(DATA, chunk=30)
+    for number in (4, 3, 2, 1):
+        api.put_part(session["session_id"], number, DATA[(number - 1) * 30 : number * 30])
+    assert api.finalize(session["session_id"]).status_code == 202
+    monkeypatch.setattr(reading, "LONGEST_SECONDS", 0)
+    for turn in (1, 2, 3):
+        assert reading.finalize_next() == 1
+        told = api.get_session(session["session_id"]).json()
+        assert told["finalizing"]["hashed_bytes"] == 30 + 20 * turn
+    assert reading.finalize_next() == 1
+    assert api.finalize(session["session_id"]).json()["sha256"] == sha256(DATA)
+    assert (sum(read), reading.finalize_next()) == (65, 0)
+
+
+def test_what_a_worker_finds_is_refused_as_ever(api, s3, monkeypatch):
+    monkeypatch.setattr(finalizing, "AT_ONCE_BYTES", 0)
+    session = api.session_of(DATA, chunk=30, sha256="0" * 64)
+    for number in (4, 3, 2, 1):
+        api.put_part(session["session_id"], number, DATA[(number - 1) * 30 : number * 30])
+    api.finalize(session["session_id"])
+    tasks.finalize_uploads()
+    assert_problem(api.finalize(session["session_id"]), 422, "sha256_mismatch")
+    assert names_in(s3) == []
+
+
+def watch_reads(monkeypatch, read: list[int]) -> None:
+    """Note how many bytes of objects are hashed after they were finished."""
+    hash_from = digests._hash_from
+
+    def noted(content, digest, size_bytes: int) -> None:
+        read.append(size_bytes)
+        hash_from(content, digest, size_bytes)
+
+    monkeypatch.setattr(digests, "_hash_from", noted)
+
+
 def test_the_event_says_where_in_the_bucket_a_file_is(api, s3):
     file = api.upload(DATA)
     pointer = OutboxEvent.objects.get(event_type="file.uploaded").payload["file"]["storage"]
@@ -101,7 +170,8 @@ def test_a_signed_link_leads_to_the_bytes(api, s3, settings, downloads):
     asked = parse_qs(urlsplit(reply["Location"]).query)
     here = api.get(f"/api/v1/files/{file['id']}/content")
     assert asked["response-content-disposition"] == [here["Content-Disposition"]]
-    assert Client().get(urlsplit(url).path, headers={"If-None-Match": "x"}).status_code == 200
+    conditional = Client().get(urlsplit(url).path, headers={"If-None-Match": "x"})
+    assert (conditional.status_code, body(conditional)) == (200, DATA)
 
 
 @pytest.mark.usefixtures("multipart")

@@ -27,6 +27,7 @@ export function getSession(id, signal) {
   return json("GET", `${API}/uploads/sessions/${id}`, { signal });
 }
 
+// The file; or the session, with the status "finalizing", while the portal reads it through first.
 export function finalizeSession(id, signal) {
   return json("POST", `${API}/uploads/sessions/${id}/finalize`, { signal, patienceMs: FINALIZE_MS });
 }

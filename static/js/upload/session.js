@@ -8,9 +8,11 @@ import {
   putPart,
   replaceSession,
 } from "./api.js";
+import { sleep } from "./backoff.js";
 import { missingParts, parseRanges } from "./ranges.js";
 import { Outcome, claim, unlessAborted } from "./route.js";
 
+const READING_MS = 2_000; // between questions
 const PARTS_AT_ONCE = 3; // of the page's slots: a small file does not wait behind a large one
 
 export class InParts {
@@ -38,7 +40,16 @@ export class InParts {
     await this.#sendParts(signal).catch(unlessComplete);
     this.#job.check();
     await source.requireUnchanged();
-    return persistence.run((s) => finalizeSession(id, s), signal);
+    return this.#finalized(id, signal);
+  }
+
+  /** The stored file, once the portal has read through what did not come in the file's order. */
+  async #finalized(id, signal) {
+    for (;;) {
+      const reply = await this.#job.persistence.run((s) => finalizeSession(id, s), signal);
+      if (reply.status !== "finalizing") return reply;
+      await sleep(READING_MS, signal);
+    }
   }
 
   /** Gives up this session because another one replaces it. */
