@@ -31,7 +31,7 @@ def test_every_make_target_is_named():
 
 def test_every_command_named_exists():
     context = doorito.make_context("doorito", [], resilient_parsing=True)
-    named = set(re.findall(r"\./doorito ([a-z-]+)(?: ([a-z][a-z-]*))?", TEXT))
+    named = set(re.findall(r"\./doorito ([a-z-]+)(?: ([a-z][a-z0-9-]*))?", TEXT))
     assert named
     for group, command in named:
         found = doorito.get_command(context, group)

@@ -1,7 +1,7 @@
 """What the API takes and gives, as JSON."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from django.urls import reverse
@@ -14,6 +14,7 @@ from uploads import selectors
 from uploads.files.expiry import session_expiry
 from uploads.files.lifecycle import Consumption
 from uploads.models import IngestFile, UploadBatch, UploadSession
+from uploads.receiving.direct import DirectPage, DirectPart
 from uploads.receiving.layout import grid_of
 from uploads.receiving.requests import UploadRequest
 
@@ -28,6 +29,7 @@ class SessionIn(BodyWithNulls):
     metadata: dict[str, Any] = Field(default_factory=dict)
     idempotency_key: str | None = None
     chunk_size_bytes: StrictInt | None = None
+    transfer: Literal["portal", "direct"] = "portal"
 
     def to_request(self) -> UploadRequest:
         return UploadRequest(**dict(self))
@@ -52,6 +54,7 @@ class SessionOut(Schema):
     filename: str
     relative_path: str
     status: str
+    transfer: Literal["portal", "direct"]
     size_bytes: int
     chunk_size_bytes: int
     total_parts: int
@@ -75,6 +78,7 @@ class SessionOut(Schema):
             filename=file.original_filename,
             relative_path=file.relative_path,
             status="finalizing" if reading else session.status,
+            transfer=cast(Any, session.transfer),
             size_bytes=file.size_bytes,
             chunk_size_bytes=grid.chunk_size_bytes,
             total_parts=grid.total_parts,
@@ -97,6 +101,42 @@ class PartOut(Schema):
     digest: str
     received_parts_count: int
     total_parts: int
+
+
+class DirectPartOut(Schema):
+    """PUT exactly `size_bytes` to `url` with `headers`; no url: the store has the part."""
+
+    part_number: int
+    offset_bytes: int
+    size_bytes: int
+    received: bool
+    url: str | None
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, part: DirectPart) -> "DirectPartOut":
+        return cls(
+            part_number=part.number,
+            offset_bytes=part.offset_bytes,
+            size_bytes=part.size_bytes,
+            received=part.url is None,
+            url=part.url.url if part.url else None,
+            headers=part.url.headers if part.url else {},
+        )
+
+
+class DirectPartList(Schema):
+    items: list[DirectPartOut]
+    next_part: int | None
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, page: DirectPage) -> "DirectPartList":
+        return cls(
+            items=[DirectPartOut.of(part) for part in page.parts],
+            next_part=page.next_part,
+            expires_at=page.expires_at,
+        )
 
 
 class FileOut(Schema):

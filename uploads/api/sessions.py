@@ -1,11 +1,12 @@
 """/api/v1/uploads/sessions: resumable uploads."""
 
 from dataclasses import asdict
+from typing import Annotated
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.urls import reverse
-from ninja import Router, Status
+from ninja import Query, Router, Status
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
@@ -15,8 +16,8 @@ from common.http.headers import content_range
 from common.http.problems import PROBLEMS
 from common.http.schemas import BINARY
 from uploads import selectors
-from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut
-from uploads.receiving import finalizing, sessions
+from uploads.api.schemas import DirectPartList, FileOut, PartOut, SessionIn, SessionOut
+from uploads.receiving import direct, finalizing, sessions
 from uploads.receiving.parts import receive_part
 
 router = Router(tags=["Upload sessions"], auth=Authenticator(TokenScope.UPLOAD))
@@ -64,6 +65,24 @@ def put_part(
         blocks=body_blocks(request),
     )
     return asdict(receipt)
+
+
+@router.get("/{uuid:session_id}/part-urls", response={200: DirectPartList} | PROBLEMS)
+def list_part_urls(
+    request: AuthenticatedRequest,
+    session_id: UUID,
+    first: Annotated[int, Query(ge=1)] = 1,
+    limit: Annotated[int, Query(ge=1, le=direct.MOST_URLS)] = 100,
+) -> DirectPartList:
+    """Where to send the parts of an upload whose transfer is `direct`, and which are there.
+
+    Ask late, a page at a time: the addresses are good for some minutes. PUT each part to its own,
+    without the portal's token, then finalize.
+    """
+    page = direct.part_urls(
+        principal=request.principal, session_id=session_id, first=first, limit=limit
+    )
+    return DirectPartList.of(page)
 
 
 @router.post("/{uuid:session_id}/finalize", response={200: FileOut, 202: SessionOut} | PROBLEMS)

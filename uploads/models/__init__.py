@@ -2,8 +2,8 @@ from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
 from uploads.models.grants import UploadGrant
 from uploads.models.limits import AccountLimits
-from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
-from uploads.models.stores import RangeLease, StoreUpload
+from uploads.models.sessions import PartOrder, SessionStatus, Transfer, UploadPart, UploadSession
+from uploads.models.stores import LeftObject, RangeLease, StoreUpload
 from uploads.models.usage import UsageShare
 from uploads.models.workflows import (
     AttemptOutcome,
@@ -22,12 +22,14 @@ __all__ = [
     "BatchStatus",
     "FileStatus",
     "IngestFile",
+    "LeftObject",
     "PartOrder",
     "RangeLease",
     "RunStatus",
     "RunTrigger",
     "SessionStatus",
     "StoreUpload",
+    "Transfer",
     "UploadBatch",
     "UploadGrant",
     "UploadPart",

@@ -27,6 +27,13 @@ class PartOrder(models.TextChoices):
     TOLD_LAST = "told_last"  # by a list of all parts, once all are there
 
 
+class Transfer(models.TextChoices):
+    """Which way a session's parts come."""
+
+    PORTAL = "portal"
+    DIRECT = "direct"  # to the store, at addresses that the portal signs
+
+
 class UploadSession(TimeStampedModel):
     """One resumable upload of one file.
 
@@ -52,6 +59,9 @@ class UploadSession(TimeStampedModel):
     status = models.CharField(max_length=16, choices=SessionStatus, default=SessionStatus.INIT)
     part_order = models.CharField(
         max_length=16, choices=PartOrder, default=PartOrder.NUMBERED, db_default=PartOrder.NUMBERED
+    )
+    transfer = models.CharField(
+        max_length=16, choices=Transfer, default=Transfer.PORTAL, db_default=Transfer.PORTAL
     )
     length_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     chunk_size_bytes = models.PositiveBigIntegerField(null=True, blank=True)

@@ -38,6 +38,21 @@ class StoreUpload(TimeStampedModel):
         return f"upload {self.key}"
 
 
+class LeftObject(TimeStampedModel):
+    """Where a file lay before it was moved to another backend, until those bytes are gone."""
+
+    file_id = models.UUIDField(db_index=True)
+    storage_backend = models.CharField(max_length=16)
+    storage_bucket = models.CharField(max_length=255, blank=True)
+    storage_key = models.CharField(max_length=255)
+
+    class Meta:
+        db_table = "left_object"
+
+    def __str__(self) -> str:
+        return f"{self.storage_backend} {self.storage_key}"
+
+
 class RangeLease(models.Model):
     """The sole right to bytes `start_bytes` to `end_bytes` (exclusive) of an upload, for a time."""
 

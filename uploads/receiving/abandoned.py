@@ -111,7 +111,7 @@ def _remove_unowned(store: Storage, handles: tuple[UploadHandle, ...]) -> int:
     removed = 0
     for handle in handles:
         file = files.get(UUID(handle.key))
-        if file is None or file.status == FileStatus.DELETED or file.purged_at is not None:
+        if file is None or file.status == FileStatus.DELETED or file.purged_at is not None or file.storage_backend not in {"", store.name}:
             removed += _discard(store, handle)
         elif file.status in IngestFile.WITH_POINTER:
             store.uploads.settle(handle)

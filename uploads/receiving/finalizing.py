@@ -24,8 +24,9 @@ from common.errors import (
 from uploads import selectors
 from uploads.files import grants, states
 from uploads.files.states import Proof
-from uploads.models import IngestFile, PartOrder, SessionStatus, UploadSession
+from uploads.models import IngestFile, PartOrder, SessionStatus, Transfer, UploadSession
 from uploads.receiving import reading_queue
+from uploads.receiving.direct import adopt_parts
 from uploads.receiving.endings import missing_spool_explained, original_error
 from uploads.receiving.lost_writes import (
     forget_lost_parts,
@@ -63,7 +64,8 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
     if session.status not in UploadSession.OPEN:
         return _outcome(session)
     _require_not_under_way(session)
-    _require_whole(session)
+    if session.transfer != Transfer.DIRECT:
+        _require_whole(session)
     release_connection()  # those who wait must leave one to the caller they wait for
     with (
         missing_spool_explained(session.id),
@@ -73,6 +75,9 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
         if session.status not in UploadSession.OPEN:
             return _outcome(session)
         _require_not_under_way(session)
+        if session.transfer == Transfer.DIRECT:
+            adopt_parts(session)
+            session = selectors.get_session(principal=principal, session_id=session_id)
         if may_have_lost_parts(session):
             forget_lost_parts(session)
             session = selectors.get_session(principal=principal, session_id=session_id)

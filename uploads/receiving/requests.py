@@ -11,7 +11,7 @@ from common.errors import InvalidInput
 from uploads import policy
 from uploads.files import grants
 from uploads.files.states import NewFile
-from uploads.models import PartOrder
+from uploads.models import PartOrder, Transfer
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class UploadRequest:
     idempotency_key: str | None = None
     chunk_size_bytes: int | None = None
     part_order: PartOrder = PartOrder.NUMBERED
+    transfer: Transfer = Transfer.PORTAL  # where it can be; see `direct.transfer_for`
 
     def checked(self) -> "UploadRequest":
         """The request in normal form.
@@ -54,6 +55,7 @@ class UploadRequest:
             idempotency_key=policy.check_idempotency_key(self.idempotency_key),
             chunk_size_bytes=self.chunk_size_bytes,
             part_order=self.part_order,
+            transfer=Transfer(self.transfer),
         )
 
     def new_file(self, principal: Principal, file_id: UUID) -> NewFile:
@@ -91,5 +93,7 @@ class UploadRequest:
         told = asdict(self)
         if self.part_order == PartOrder.NUMBERED:
             del told["part_order"]  # as it was before there were others: keys are kept for long
+        if self.transfer == Transfer.PORTAL:
+            del told["transfer"]
         values = json.dumps(told, sort_keys=True, default=str, ensure_ascii=True)
         return hashlib.sha256(values.encode()).hexdigest()

@@ -13,6 +13,7 @@ from common.ids import uuid7
 from uploads import policy, selectors
 from uploads.files import grants, limits, states
 from uploads.models import PartOrder, SessionStatus, UploadSession
+from uploads.receiving.direct import transfer_for
 from uploads.receiving.lost_writes import epoch_of
 from uploads.receiving.requests import UploadRequest
 from uploads.storage import Storage, UploadHandle, handle_of, storage_for, storage_for_new
@@ -170,13 +171,15 @@ def _insert_session(
 ) -> UploadSession:
     # First, as in every change: a repeated key may have to wait for the session that had it, and
     # that one's end for the grant, the batch and the usage that come with the file.
+    grid = _grid(request, store)
     session = UploadSession.objects.create(
         file_id=file_id,
         created_by=principal.owner,
         grant_id=principal.grant_id,
         part_order=request.part_order,
         length_bytes=request.size_bytes,
-        **_grid(request, store),
+        **grid,
+        transfer=transfer_for(store, request.transfer, total_parts=grid.get("total_parts")),
         declared_sha256=request.sha256,
         idempotency_key=request.idempotency_key,
         request_digest=request.digest(),

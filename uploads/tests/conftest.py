@@ -1,7 +1,6 @@
 """What every test of uploads has: its own data directory, small parts, two users."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from uploads.storage import Storage
 from uploads.storage.s3 import S3Config
 from uploads.tests.factories import Api
 from uploads.tests.multipart_store import multipart_storage
-from uploads.tests.s3_servers import SERVERS, S3Server, running, storage_of
+from uploads.tests.s3_servers import SERVERS, S3Server, running, to_s3
 from uploads.tests.wire import Door
 from uploads.workflows import queue
 
@@ -91,23 +90,10 @@ def nanio() -> Iterator[S3Server]:
         yield server
 
 
-@contextmanager
-def new_uploads_go_to(server: S3Server, settings) -> Iterator[S3Config]:
-    """A corner of the server's bucket, with parts as small as tests have them."""
-    config = server.config
-    configured = storage._makers["s3"]
-    storage.register("s3", lambda: storage_of(config))
-    settings.PORTAL_STORAGE = "s3"
-    try:
-        yield config
-    finally:
-        storage.register("s3", configured)
-
-
 @pytest.fixture(params=SERVERS)
 def s3(request, settings) -> Iterator[S3Config]:
     """New uploads go to S3; the test runs once for each server."""
-    with new_uploads_go_to(request.getfixturevalue(request.param), settings) as config:
+    with to_s3(request.getfixturevalue(request.param), settings) as config:
         yield config
 
 
@@ -115,7 +101,7 @@ def s3(request, settings) -> Iterator[S3Config]:
 def each_store(request, settings, multipart) -> Iterator[str]:
     """The test runs once for every kind of store; the name that rows have for it."""
     if request.param in SERVERS:
-        with new_uploads_go_to(request.getfixturevalue(request.param), settings):
+        with to_s3(request.getfixturevalue(request.param), settings):
             yield "s3"
         return
     settings.PORTAL_STORAGE = request.param

@@ -20,6 +20,7 @@ from nanio.auth.credentials import StaticCredentialResolver
 from nanio.config import Settings
 
 from common.ids import uuid7
+from uploads import storage
 from uploads.storage import Storage
 from uploads.storage.s3 import S3Config, s3_storage
 from uploads.storage.s3.client import client_of
@@ -69,6 +70,19 @@ def names_in(config: S3Config) -> list[str]:
         for found in uploads.get("Uploads", [])
         if found["Key"].startswith(prefix)
     ]
+
+
+@contextmanager
+def to_s3(server: S3Server, settings) -> Iterator[S3Config]:
+    """A corner of the server's bucket, with parts as small as tests have them."""
+    config = server.config
+    configured = storage._makers["s3"]
+    storage.register("s3", lambda: storage_of(config))
+    settings.PORTAL_STORAGE = "s3"
+    try:
+        yield config
+    finally:
+        storage.register("s3", configured)
 
 
 @contextmanager
