@@ -111,9 +111,12 @@ def _remove_unowned(store: Storage, handles: tuple[UploadHandle, ...]) -> int:
     removed = 0
     for handle in handles:
         file = files.get(UUID(handle.key))
-        if file is None or file.status == FileStatus.DELETED or file.purged_at is not None or file.storage_backend not in {"", store.name}:
+        # One that lies elsewhere is on its way here; a move that was killed does it again.
+        is_elsewhere = file is not None and file.storage_backend not in {"", store.name}
+        is_gone = file is None or file.status == FileStatus.DELETED or file.purged_at is not None
+        if is_gone or is_elsewhere:
             removed += _discard(store, handle)
-        elif file.status in IngestFile.WITH_POINTER:
+        elif file is not None and file.status in IngestFile.WITH_POINTER:
             store.uploads.settle(handle)
     return removed
 
