@@ -15,6 +15,7 @@ from doorito_client.cli import main as client
 
 # Each needs Django set up before it can be imported, and a database when it is run.
 APP_COMMANDS = {
+    "backup": "boot.backup.cli:backup",
     "token": "accounts.cli:token",
     "user": "accounts.cli:user",
     "webhook": "common.webhooks.cli.webhook:webhook",

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
-from uploads.files import hooks, states
+from uploads.files import holds, hooks, states
 from uploads.files.batches import close_if_idle, idle_batches
 from uploads.files.expiry import expiry_notice_from
 from uploads.models import FileStatus, IngestFile
@@ -41,13 +41,15 @@ def expire_files() -> int:
 
 
 def purge_files() -> int:
-    """Remove the bytes of deleted and consumed files whose time has come; none is being read.
+    """Remove the bytes of deleted and consumed files whose time has come.
 
-    Files whose bytes cannot be removed do not keep all others: they are passed over.
+    None is being read or held. Files whose bytes cannot be removed do not keep all others: they are
+    passed over.
     """
     unread = (~condition for condition in hooks.keeps_bytes)
     due = IngestFile.objects.filter(
         *unread,
+        ~holds.held(),
         purge_at__lte=Now(),
         purge_at__isnull=False,
         purged_at__isnull=True,

@@ -190,6 +190,13 @@ def extend(file_id: UUID, *, expires_at: datetime) -> bool:
     )
 
 
+def extend_all(*, until: Combinable) -> int:
+    """Keep all stored files at least until then, those that have expired meanwhile, too."""
+    return IngestFile.objects.filter(status=FileStatus.STORED, expires_at__lt=until).update(
+        expires_at=until, expiry_notified_at=None
+    )
+
+
 def announce_expiring(*, before: Combinable, limit: int) -> int:
     """Emit `file.expiring`, once each, for up to `limit` files that expire until then."""
     with _one_transaction():

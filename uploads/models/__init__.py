@@ -1,6 +1,7 @@
 from uploads.models.batches import BatchStatus, UploadBatch
 from uploads.models.files import FileStatus, IngestFile
 from uploads.models.grants import UploadGrant
+from uploads.models.holds import BytesHold
 from uploads.models.limits import AccountLimits
 from uploads.models.sessions import PartOrder, SessionStatus, UploadPart, UploadSession
 from uploads.models.usage import UsageShare
@@ -19,6 +20,7 @@ __all__ = [
     "AccountLimits",
     "AttemptOutcome",
     "BatchStatus",
+    "BytesHold",
     "FileStatus",
     "IngestFile",
     "PartOrder",
