@@ -55,6 +55,26 @@ def _end_with_supervisor(**_: Any) -> None:
     lifeline.end_with_supervisor()
 
 
+_pulse: Any = None  # of this worker, from when it takes messages
+
+
+@signals.worker_ready.connect
+def _begin_heartbeat(sender: Any, **_: Any) -> None:
+    """Once: a worker that found its broker again is ready once more."""
+    global _pulse  # noqa: PLW0603
+    if _pulse is None:
+        queues = sorted(sender.app.amqp.queues.consume_from)
+        name = f"{sender.hostname} {','.join(queues)}"
+        _pulse = import_module("boot.heartbeats").Pulse(name, queues)
+        _pulse.start()
+
+
+@signals.worker_shutdown.connect
+def _end_heartbeat(**_: Any) -> None:
+    if _pulse is not None:
+        _pulse.stop()
+
+
 @signals.worker_process_init.connect
 def _end_with_worker(**_: Any) -> None:
     end_with_parent()

@@ -219,6 +219,7 @@ class Base(Configuration):
     DEFAULT_FROM_EMAIL = values.Text("doorito@localhost")
 
     # --- Celery: messages are hints, durable work stands in rows ---------------------------------
+    CELERY_TASK_ALWAYS_EAGER = False
     CELERY_TASK_DEFAULT_QUEUE = "default"
     # Runs take long: they have a queue, and workers, of their own.
     CELERY_TASK_ROUTES = {"uploads.tasks.run_workflows": {"queue": "workflows"}}

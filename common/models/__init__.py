@@ -1,4 +1,5 @@
 from common.models.base import TimeStampedModel, TimeStampedQuerySet
+from common.models.heartbeats import Heartbeat
 from common.models.outbox import DeliveryStatus, KickLane, OutboxEvent, OutboxKick
 from common.models.webhooks import (
     DisabledReason,
@@ -13,6 +14,7 @@ __all__ = [
     "DeliveryStatus",
     "DisabledReason",
     "HealthNotice",
+    "Heartbeat",
     "KickLane",
     "OutboxEvent",
     "OutboxKick",
