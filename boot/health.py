@@ -1,7 +1,7 @@
 """Whether the portal works, for load balancers, monitors and people.
 
 `/healthz/` asks whether requests can be served, `/readyz/` whether everything does its work. The
-details of a failure are in the log only.
+details of a failure are in the log only. `/metrics` (`boot.metrics`) is answered here too.
 """
 
 import logging
@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from boot import lifeline, process_report, readiness
+from boot.metrics import metrics
 from boot.process_report import ProcessState
 from boot.readiness import Outcome, Watched, look
 from common.version import VERSION
@@ -109,6 +110,8 @@ def _process_problem(name: str, state: ProcessState) -> str:
 
 
 _VIEWS: dict[str, Callable[[HttpRequest], HttpResponseBase]] = {
+    "/metrics": metrics,
+    "/metrics/": metrics,
     "/healthz/": healthz,
     "/healthz": healthz,
     "/readyz/": readyz,

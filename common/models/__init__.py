@@ -1,6 +1,7 @@
 from common.models.base import TimeStampedModel, TimeStampedQuerySet
 from common.models.heartbeats import Heartbeat
 from common.models.outbox import DeliveryStatus, KickLane, OutboxEvent, OutboxKick
+from common.models.tallies import Tally, TallyChange
 from common.models.webhooks import (
     DisabledReason,
     HealthNotice,
@@ -19,6 +20,8 @@ __all__ = [
     "OutboxEvent",
     "OutboxKick",
     "RetiredSecret",
+    "Tally",
+    "TallyChange",
     "TimeStampedModel",
     "TimeStampedQuerySet",
     "WebhookAttempt",
