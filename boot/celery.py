@@ -1,8 +1,10 @@
 """The Celery application: `celery -A boot.celery worker`, `celery -A boot.celery beat`."""
 
 import gc
+import logging
 import os
 from importlib import import_module
+from time import monotonic
 from typing import Any
 
 import django
@@ -14,7 +16,10 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from boot import configuration, lifeline
 from boot.errors import told_in_one_line
+from common.db import DATABASE_GONE
 from common.processes import end_with_parent
+
+logger = logging.getLogger(__name__)
 
 configuration.choose("Production")
 with told_in_one_line():
@@ -55,6 +60,26 @@ def _end_with_supervisor(**_: Any) -> None:
     lifeline.end_with_supervisor()
 
 
+_pulse: Any = None  # of this worker, from when it takes messages
+
+
+@signals.worker_ready.connect
+def _begin_heartbeat(sender: Any, **_: Any) -> None:
+    """Once: a worker that found its broker again is ready once more."""
+    global _pulse  # noqa: PLW0603
+    if _pulse is None:
+        queues = sorted(sender.app.amqp.queues.consume_from)
+        name = f"{sender.hostname} {','.join(queues)}"
+        _pulse = import_module("boot.heartbeats").Pulse(name, queues)
+        _pulse.start()
+
+
+@signals.worker_shutdown.connect
+def _end_heartbeat(**_: Any) -> None:
+    if _pulse is not None:
+        _pulse.stop()
+
+
 @signals.worker_process_init.connect
 def _end_with_worker(**_: Any) -> None:
     end_with_parent()
@@ -65,3 +90,26 @@ def _spare_the_garbage_collector(**_: Any) -> None:
     """Exempt loaded objects from collection: scanning them costs the dispatcher a third."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+_started: dict[str, float] = {}  # monotonic, by the task's id
+
+
+@signals.task_prerun.connect
+def _note_start(task_id: str, **_: Any) -> None:
+    _started[task_id] = monotonic()
+
+
+@signals.task_postrun.connect
+def _count_task(task_id: str, task: Any, state: str | None = None, **_: Any) -> None:
+    """For `/metrics`: also when each sweep was last done."""
+    seconds = monotonic() - _started.pop(task_id, monotonic())
+    if task.request.is_eager:
+        return
+    tallies = import_module("common.tallies")
+    try:
+        tallies.note_task(
+            task.name, succeeded=state == "SUCCESS", milliseconds=round(seconds * 1e3)
+        )
+    except DATABASE_GONE as exc:
+        logger.warning("The task %s was not counted: %s", task.name, exc)

@@ -71,7 +71,7 @@ def check_settings(**_: Any) -> list[Error]:
         *_storage(),
         *_web_host(),
         *_addresses(),
-        *_proxies(),
+        *_networks(),
         *_administrator(),
         *_production(),
     ]
@@ -203,15 +203,13 @@ def _is_origin(address: str) -> bool:
     return address == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
 
 
-def _proxies() -> Iterator[tuple[str, str]]:
-    for block in settings.PORTAL_TRUSTED_PROXIES:
-        try:
-            ipaddress.ip_network(block)
-        except ValueError:
-            yield (
-                "PORTAL_TRUSTED_PROXIES",
-                f"PORTAL_TRUSTED_PROXIES: {block!r} is not a network such as 10.1.0.0/16.",
-            )
+def _networks() -> Iterator[tuple[str, str]]:
+    for name in ("PORTAL_TRUSTED_PROXIES", "PORTAL_METRICS_NETWORKS"):
+        for block in getattr(settings, name):
+            try:
+                ipaddress.ip_network(block)
+            except ValueError:
+                yield name, f"{name}: {block!r} is not a network such as 10.1.0.0/16."
 
 
 def _administrator() -> Iterator[tuple[str, str]]:

@@ -16,6 +16,10 @@ def schedule(*, outbox_sweep_minutes: int, cleanup_hours: int) -> dict[str, Any]
             "task": "common.tasks.renew_kicks",
             "schedule": 15.0,
         },
+        "fold-tallies": {
+            "task": "common.tasks.fold_tallies",
+            "schedule": 30.0,
+        },
         "purge-outbox": {
             "task": "common.tasks.purge_outbox",
             "schedule": crontab(minute=20),

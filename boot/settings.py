@@ -109,6 +109,11 @@ class Base(Configuration):
     # Further Django apps, by module; their AppConfig registers workflow tasks of their own.
     PORTAL_EXTRA_APPS = values.TextList([])
 
+    # --- Sight -----------------------------------------------------------------------------------
+    # Who may read /metrics: clients of these networks, and whoever has the token (empty: nobody).
+    PORTAL_METRICS_NETWORKS = values.TextList(["127.0.0.1/32", "::1/128"])
+    PORTAL_METRICS_TOKEN = values.Text("")
+
     # --- Django --------------------------------------------------------------------------------
     ROOT_URLCONF = "boot.urls"
     WSGI_APPLICATION = "boot.wsgi.application"
@@ -146,6 +151,7 @@ class Base(Configuration):
         "frontend",
     ]
     MIDDLEWARE = [
+        "boot.requests.RequestMiddleware",
         "common.middleware.DatabaseProblemMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "boot.health.HealthMiddleware",
@@ -219,6 +225,7 @@ class Base(Configuration):
     DEFAULT_FROM_EMAIL = values.Text("doorito@localhost")
 
     # --- Celery: messages are hints, durable work stands in rows ---------------------------------
+    CELERY_TASK_ALWAYS_EAGER = False
     CELERY_TASK_DEFAULT_QUEUE = "default"
     # Runs take long: they have a queue, and workers, of their own.
     CELERY_TASK_ROUTES = {"uploads.tasks.run_workflows": {"queue": "workflows"}}
@@ -362,7 +369,7 @@ class Production(Base):
     SECURE_HSTS_SECONDS = values.Integer(31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = values.Boolean(False)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)/?$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)/?$"]
     # What holds for other hosts of the domain, and for browsers' lists, is its owner's decision.
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 

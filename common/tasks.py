@@ -7,7 +7,8 @@ from typing import Any
 from celery import current_app, shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
-from common import broker
+from common import broker, tallies
+from common.drain import drain
 from common.models import KickLane
 from common.outbox import events, kicks
 from common.webhooks import dispatch, endpoints, health
@@ -40,6 +41,11 @@ def sweep_outbox() -> None:
 @shared_task(name="common.tasks.renew_kicks")
 def renew_kicks() -> None:
     kicks.renew_lost()
+
+
+@shared_task(name="common.tasks.fold_tallies")
+def fold_tallies() -> int:
+    return drain(tallies.fold)
 
 
 @worker_shutting_down.connect

@@ -1,5 +1,7 @@
 from common.models.base import TimeStampedModel, TimeStampedQuerySet
+from common.models.heartbeats import Heartbeat
 from common.models.outbox import DeliveryStatus, KickLane, OutboxEvent, OutboxKick
+from common.models.tallies import Tally, TallyChange
 from common.models.webhooks import (
     DisabledReason,
     HealthNotice,
@@ -13,10 +15,13 @@ __all__ = [
     "DeliveryStatus",
     "DisabledReason",
     "HealthNotice",
+    "Heartbeat",
     "KickLane",
     "OutboxEvent",
     "OutboxKick",
     "RetiredSecret",
+    "Tally",
+    "TallyChange",
     "TimeStampedModel",
     "TimeStampedQuerySet",
     "WebhookAttempt",
