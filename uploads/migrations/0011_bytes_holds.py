@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('uploads', '0009_limits_of_accounts'),
+        ('uploads', '0010_tallies'),
     ]
 
     operations = [
