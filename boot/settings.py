@@ -71,6 +71,9 @@ class Base(Configuration):
     PORTAL_QUOTA_BYTES = values.Size(0)
     PORTAL_QUOTA_FILES = values.Integer(0)
     PORTAL_QUOTA_UPLOADS = values.Integer(0)
+    PORTAL_STORAGE_CHECK_HOURS = values.Integer(
+        24
+    )  # between comparisons of rows and bytes; 0: none
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
 
