@@ -1,4 +1,4 @@
-"""Sets the status of pages whose form was refused."""
+"""Statuses and headers that tell how often something may be done."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 
+from accounts import rates
 from accounts.forms import ThrottledForm
 
 
@@ -28,4 +29,17 @@ class RefusedFormMiddleware:
         if isinstance(form, ThrottledForm) and form.refusal is not None:
             response.status_code = form.refusal.status
             response.headers["Retry-After"] = str(form.refusal.retry_after)
+        return response
+
+
+class RateHeadersMiddleware:
+    """Tells how much is left of a limit that a request was counted for (see `accounts.rates`)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._get_response(request)
+        for name, value in rates.headers_of(request).items():
+            response.headers[name] = value
         return response

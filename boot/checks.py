@@ -22,6 +22,7 @@ from uploads.storage import backends
 _DAY = 86_400  # seconds
 _YEARS = 10  # beyond it dates overflow, sooner or later, and nobody waits
 _EXBIBYTE = 2**60  # more does not fit in the database's whole numbers
+_RATE = 10**9  # requests a minute
 _RANGES = {
     # name: (lowest, highest)
     "WEB_PORT": (1, 65535),
@@ -37,6 +38,12 @@ _RANGES = {
     "PORTAL_QUOTA_BYTES": (0, _EXBIBYTE),
     "PORTAL_QUOTA_FILES": (0, _EXBIBYTE),
     "PORTAL_QUOTA_UPLOADS": (0, _EXBIBYTE),
+    "PORTAL_RATE_SESSIONS": (0, _RATE),
+    "PORTAL_RATE_FILES": (0, _RATE),
+    "PORTAL_RATE_RUNS": (0, _RATE),
+    "PORTAL_RATE_LINKS": (0, _RATE),
+    "PORTAL_RATE_TOKEN_FAILURES": (0, _RATE),
+    "PORTAL_STORAGE_CHECK_HOURS": (0, _YEARS * 365 * 24),
     "PORTAL_DISK_RESERVE": (0, _EXBIBYTE),
     "PORTAL_SESSION_TTL_HOURS": (1, _YEARS * 365 * 24),
     "PORTAL_BATCH_IDLE_HOURS": (1, _YEARS * 365 * 24),

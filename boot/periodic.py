@@ -40,6 +40,10 @@ def schedule(*, outbox_sweep_minutes: int, cleanup_hours: int) -> dict[str, Any]
             "task": "uploads.tasks.close_idle_batches",
             "schedule": 300.0,
         },
+        "check-storage": {
+            "task": "uploads.tasks.check_storage",
+            "schedule": 300.0,
+        },
         "sweep-runs": {
             "task": "uploads.tasks.sweep_runs",
             "schedule": 15.0,

@@ -71,6 +71,15 @@ class Base(Configuration):
     PORTAL_QUOTA_BYTES = values.Size(0)
     PORTAL_QUOTA_FILES = values.Integer(0)
     PORTAL_QUOTA_UPLOADS = values.Integer(0)
+    # How often in a minute an account may do it, as each web process counts; 0: any number. From
+    # one client address five times as much.
+    PORTAL_RATE_SESSIONS = values.Integer(12_000)
+    PORTAL_RATE_FILES = values.Integer(60_000)  # small ones, each in one request
+    PORTAL_RATE_RUNS = values.Integer(6_000)
+    # The same for one client address: signed links, and tokens that are not valid.
+    PORTAL_RATE_LINKS = values.Integer(60_000)
+    PORTAL_RATE_TOKEN_FAILURES = values.Integer(600)
+    PORTAL_STORAGE_CHECK_HOURS = values.Integer(24)  # rows and bytes are compared; 0: never
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
 
@@ -165,6 +174,7 @@ class Base(Configuration):
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "accounts.middleware.RefusedFormMiddleware",
+        "accounts.middleware.RateHeadersMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
         "common.http.middleware.ApiMethodNotAllowedMiddleware",
@@ -362,6 +372,7 @@ class Production(Base):
     """A server behind TLS. Secrets come from the environment, never from a generated file."""
 
     IS_PRODUCTION = True
+    PORTAL_REGISTRATION_OPEN = values.Boolean(False)
     ALLOWED_HOSTS = values.TextList([], environ_name="DJANGO_ALLOWED_HOSTS")
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True

@@ -16,6 +16,7 @@ from accounts.models import User
 from accounts.principals import Actor
 from common.admin_records import ListsNamesOnly
 from uploads.admin_records import UploadRecordAdmin
+from uploads.checking import admin as checking_admin  # noqa: F401  # Django looks for this module only
 from uploads.files import grants, lifecycle
 from uploads.files.usage import usage_of
 from uploads.models import AccountLimits, IngestFile, UploadBatch, UploadGrant, UploadSession

@@ -7,6 +7,7 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
 from common.drain import drain
+from uploads.checking import rounds
 from uploads.files import retention
 from uploads.receiving import abandoned
 from uploads.workflows import claims, engine, leftovers, queue
@@ -49,6 +50,12 @@ def clean_up_uploads() -> int:
         + drain(leftovers.remove_leftover_results)
         + engine.remove_leftover_folders()
     )
+
+
+@shared_task
+def check_storage() -> int:
+    """One slice: the next comes in a few minutes."""
+    return rounds.check_slice()
 
 
 def kick(delay: float) -> None:

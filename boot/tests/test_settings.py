@@ -278,3 +278,12 @@ def test_production_needs_a_secret_key_host_names_and_an_address():
     assert "DJANGO_SECRET_KEY must be set" in refused.stderr
     assert "DJANGO_ALLOWED_HOSTS must list" in refused.stderr
     assert "PORTAL_BASE_URL must be set" in refused.stderr
+
+
+@pytest.mark.process
+def test_nobody_registers_by_themselves_in_production_unless_it_is_opened(clone):
+    as_production = {"DJANGO_CONFIGURATION": "Production", **PRODUCTION}
+    name = "PORTAL_REGISTRATION_OPEN"
+    assert "False" in shown(clone, name, **as_production)
+    assert "True" in shown(clone, name, **as_production, PORTAL_REGISTRATION_OPEN="true")
+    assert "True" in shown(clone, name)

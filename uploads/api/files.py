@@ -8,6 +8,7 @@ from django.http.response import HttpResponseBase
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, ValidationError
 
+from accounts import rates
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
@@ -26,6 +27,7 @@ from uploads.receiving.requests import UploadRequest
 
 router = Router(tags=["Files"])
 may_upload = Authenticator(TokenScope.UPLOAD)
+may_store = Authenticator(TokenScope.UPLOAD, rate=rates.SMALL_FILES)
 may_read = Authenticator(TokenScope.READ)
 may_consume = Authenticator(TokenScope.CONSUME)
 
@@ -84,7 +86,7 @@ _CONTENT = {
 }
 
 
-@router.post("", response={201: FileOut} | PROBLEMS, auth=may_upload, openapi_extra=_BODY)
+@router.post("", response={201: FileOut} | PROBLEMS, auth=may_store, openapi_extra=_BODY)
 def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> Status:
     """Send a small file in one request: the field `file` of a form, or the raw body."""
     refuse_content_range(

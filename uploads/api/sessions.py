@@ -5,6 +5,7 @@ from uuid import UUID
 
 from ninja import Router, Status
 
+from accounts import rates
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.http.bodies import body_blocks, body_length
@@ -17,10 +18,11 @@ from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut
 from uploads.receiving import finalizing, sessions
 from uploads.receiving.parts import receive_part
 
+may_begin = Authenticator(TokenScope.UPLOAD, rate=rates.SESSIONS)
 router = Router(tags=["Upload sessions"], auth=Authenticator(TokenScope.UPLOAD))
 
 
-@router.post("", response={201: SessionOut, 200: SessionOut} | PROBLEMS)
+@router.post("", response={201: SessionOut, 200: SessionOut} | PROBLEMS, auth=may_begin)
 def create_session(request: AuthenticatedRequest, body: SessionIn) -> Status:
     """Begin an upload. A repeated `idempotency_key` answers 200 with the session it made."""
     session, created = sessions.create_session(

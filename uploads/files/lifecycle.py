@@ -118,7 +118,7 @@ def _not_available(file: IngestFile) -> DooritoError:
     if file.status == FileStatus.DELETED or _expired(file):
         return Gone("file_deleted", "The file has expired or was deleted.")
     if file.status == FileStatus.FAILED:
-        return Gone("file_failed", f"The upload failed: {file.error_message}")
+        return Gone("file_failed", f"The file is not there: {file.error_message}")
     return Conflict("file_not_stored", "The file is still being uploaded.")
 
 

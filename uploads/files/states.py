@@ -140,6 +140,25 @@ def fail(file_id: UUID, error: DooritoError, *, actor: Actor) -> bool:
     return failed
 
 
+def lose(file_id: UUID, error: DooritoError) -> bool:
+    """The bytes of a stored file are gone, and nobody removed them."""
+    with _one_transaction():
+        lost = _stored(file_id).change(
+            status=FileStatus.FAILED,
+            error_code=error.code,
+            error_message=error.message[: lengths.ERROR_MESSAGE],
+            purge_at=Now(),
+            purged_at=Now(),
+        )
+        if lost:
+            file = _changed(file_id)
+            for call in hooks.on_deleted:
+                call(file)
+            announce_file("file.failed", file, actor=PORTAL)
+            usage.charge(file, was=FileStatus.STORED)
+    return lost
+
+
 def leave_batch(file_id: UUID, *, batch_id: UUID, actor: Actor) -> None:
     """Another upload of the same file takes this one's place: its batch forgets it."""
     uploading = IngestFile.objects.filter(

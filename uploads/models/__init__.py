@@ -1,4 +1,5 @@
 from uploads.models.batches import BatchStatus, UploadBatch
+from uploads.models.checks import StorageCheck
 from uploads.models.files import FileStatus, IngestFile
 from uploads.models.grants import UploadGrant
 from uploads.models.holds import BytesHold
@@ -27,6 +28,7 @@ __all__ = [
     "RunStatus",
     "RunTrigger",
     "SessionStatus",
+    "StorageCheck",
     "UploadBatch",
     "UploadGrant",
     "UploadPart",

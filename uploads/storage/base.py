@@ -4,9 +4,10 @@ An `UploadStore` takes the bytes of an upload: `create` gives a handle, each ran
 a receipt, and `finish` takes both and gives a stored object. An `ObjectStore` has what is stored.
 `UploadLocks` say who may write a range, and who alone may read an upload through and finish it.
 
-What only some backends can do is an interface of its own (`ReadsBack`, `MayLoseWrites`): callers
-ask with isinstance. Keys are made by the caller and hold no user text; a stored object keeps the
-key of its upload. Backends raise errors of `common.errors`, never their own.
+What only some backends can do is an interface of its own (`ReadsBack`, `MayLoseWrites`,
+`ListsObjects`): callers ask with isinstance. Keys are made by the caller and hold no user text; a
+stored object keeps the key of its upload. Backends raise errors of `common.errors`, never their
+own.
 """
 
 from collections.abc import Iterator
@@ -36,6 +37,15 @@ class StoredObject:
     backend: str
     bucket: str
     key: str
+
+
+@dataclass(frozen=True)
+class HeldObject:
+    """An object as its store lists it. `changed_at` is by the store's own clock."""
+
+    stored: StoredObject
+    size_bytes: int
+    changed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -192,6 +202,17 @@ class MayLoseWrites(Protocol):
 
     def epoch(self) -> str:
         """Names the time since the last such loss could have been; "" where that is not known."""
+
+
+@runtime_checkable
+class ListsObjects(Protocol):
+    """An object store that lists what it has."""
+
+    def held(self, *, after: str = "") -> Iterator[HeldObject]:
+        """Every object with a key behind `after`, in the order of keys, in flat memory.
+
+        What is stored or removed meanwhile may be listed or not.
+        """
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from common.errors import Gone, InvalidInput, NotFound
 from common.ids import uuid7
 from uploads.storage.base import (
+    HeldObject,
     PartRules,
     Receipt,
     Storage,
@@ -182,6 +183,14 @@ class MultipartObjects:
 
     def delete(self, stored: StoredObject) -> None:
         (self._root / BUCKET / stored.key).unlink(missing_ok=True)
+
+    def held(self, *, after: str = "") -> Iterator[HeldObject]:
+        for path in sorted((self._root / BUCKET).glob("*")):
+            if path.name > after:
+                found = path.stat()
+                changed_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                stored = StoredObject(BACKEND, BUCKET, path.name)
+                yield HeldObject(stored, found.st_size, changed_at)
 
 
 class MultipartLocks(LocalLocks):
