@@ -7,7 +7,7 @@ import common.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("uploads", "0009_limits_of_accounts"),
+        ("uploads", "0011_bytes_holds"),
     ]
 
     operations = [
