@@ -22,6 +22,7 @@ from common.processes import allow_descriptors, end_with_parent  # noqa: E402
 with told_in_one_line():  # here, before gunicorn loads what may complain at length
     startup.refuse_bad_settings()
     startup.refuse_unprepared()
+    startup.refuse_uncollected()
 
 bind = startup.listening_address()
 worker_class = "boot.gunicorn_worker.ThreadWorker"
