@@ -10,12 +10,12 @@
 #   doorito ...               ./doorito with these arguments
 #   healthy                   0 if the web server of this container serves
 #
-# Roles wait WAIT_SECONDS (60) for files that hold the database's address and the secret key (DATABASE_URL_FILE,
+# Roles wait WAIT_SECONDS (120) for files that hold the database's address and the secret key (DATABASE_URL_FILE,
 # DJANGO_SECRET_KEY_FILE), for the database, and, all but `web` and `dev`, for the portal to be prepared.
 set -eu
 cd "$(dirname "$0")"
 
-wait=${WAIT_SECONDS:-60}
+wait=${WAIT_SECONDS:-120}
 
 # Of a secret: until its value is set or the file that has it is there. What is missing then is told by the program.
 wait_for() {

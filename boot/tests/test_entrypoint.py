@@ -125,7 +125,9 @@ def client(roles, receiver):
     )
     assert made.returncode == 0, made.stderr
     bearer = {"Authorization": f"Bearer {made.stdout.strip()}"}
-    with httpx.Client(base_url=roles.url("web"), headers=bearer, trust_env=False) as client:
+    with httpx.Client(
+        base_url=roles.url("web"), headers=bearer, timeout=60, trust_env=False
+    ) as client:
         yield client
 
 
@@ -163,7 +165,7 @@ def test_web_is_healthy_and_its_own_check_says_so(roles):
 
 
 def test_dev_serves_with_debug_pages_and_reloads(roles):
-    page = httpx.get(f"{roles.url('dev')}/no-such-page", trust_env=False)
+    page = httpx.get(f"{roles.url('dev')}/no-such-page", timeout=60, trust_env=False)
     assert page.status_code == 404
     assert "DEBUG = True" in page.text
     assert "Watching for file changes" in (roles.folder / "dev.log").read_text()
