@@ -4,7 +4,8 @@ MANAGE := $(BIN)/python manage.py
 PYTEST_ARGS ?= -n 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help install install-dev migrate makemigrations run server shell test test-fast test-long lint client format \
-	check check-types check-lint check-settings superuser clean css css-watch lock
+	check check-types check-lint check-settings superuser clean css css-watch lock \
+	docker-up docker-down docker-logs docker-shell
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +81,25 @@ lock: install-dev  ## Lock requirements*.in, with hashes
 client: install-dev  ## Build the client's package and wheel into client/dist
 	@rm -rf client/dist
 	@cd client && ../$(BIN)/hatchling build
+
+# --- Containers (docs/deploy.md). COMPOSE=podman-compose for Podman ----------------------------
+
+COMPOSE ?= docker compose
+DEV_COMPOSE := $(COMPOSE) -f docker-compose.yml -f docker-compose.dev.yml
+
+docker-up:  ## Build and start the containers for development: web (runserver), db
+	$(DEV_COMPOSE) up --build --detach
+
+docker-down:  ## Stop and remove them; data stays
+	$(DEV_COMPOSE) --profile celery down
+
+docker-logs:  ## Follow what they print
+	$(DEV_COMPOSE) logs --follow
+
+docker-shell:  ## Open a shell in the web server's container
+	$(DEV_COMPOSE) exec web bash
+
+# -----------------------------------------------------------------------------------------------
 
 clean:  ## Remove .venv and caches; data stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache node_modules

@@ -79,9 +79,7 @@ def check() -> None:
     """Check the settings and the database."""
     configurations.setup()
     startup = _startup()
-    startup.refuse_bad_settings()
-    for warning in startup.warnings():
-        click.echo(f"Warning: {warning}", err=True)
+    _check_settings(startup)
     with startup.database():
         if pending := startup.pending_migrations():
             raise CannotRunError(f"The database lacks {pending} migrations: {startup.PREPARE}.")
@@ -110,22 +108,61 @@ def hello() -> None:
     click.echo("`./doorito doctor` says what is wrong; `./doorito upload` sends files to it.")
 
 
+_wait = click.option(
+    "--wait",
+    "seconds",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="How long to wait for the database, and for others to prepare the portal.",
+)
+
+
 @doorito.command()
-def prepare() -> None:
+@_wait
+@click.option("--static-only", is_flag=True, help="Collect the static files, without a database.")
+def prepare(seconds: int, *, static_only: bool) -> None:
     """Prepare the database and static files, for processes that are started one by one.
 
     (`up` does so by itself.) Creates the built-in workflows and the first administrator, too. Safe
-    to repeat, and to be done after each upgrade, while nothing else of the portal runs.
+    to repeat, and to be done after each upgrade.
     """
     configurations.setup()
     startup = _startup()
+    if static_only:
+        startup.collect_static()
+        return
+    _check_settings(startup)
+    _starting().wait_for_database(seconds)
+    with startup.database():
+        startup.prepare()
+    click.echo("The portal is prepared.")
+
+
+@doorito.command()
+@click.argument("process", type=click.Choice(["web", "worker", "workflows", "beat"]))
+@_wait
+@click.option("--prepare", is_flag=True, help="Prepare the portal first, as `prepare` does.")
+def start(process: str, seconds: int, *, prepare: bool) -> None:
+    """Run one of the processes that `up` runs, once the portal is prepared.
+
+    Needs a DATABASE_URL. There may be several of each, but only one `beat`.
+    """
+    configurations.setup()
+    startup = _startup()
+    _check_settings(startup)
+    startup.refuse_embedded_database()
+    starting = _starting()
+    starting.wait_for_database(seconds)
+    if prepare:
+        startup.prepare()
+    starting.become(process, seconds=seconds)
+
+
+def _check_settings(startup: Any) -> None:
     startup.refuse_bad_settings()
     for warning in startup.warnings():
         click.echo(f"Warning: {warning}", err=True)
-    with startup.database(), startup.only_preparer():
-        for step in startup.PREPARATIONS:
-            step()
-    click.echo("The portal is prepared.")
 
 
 @doorito.command()
@@ -149,6 +186,10 @@ def version() -> None:
 def _startup() -> Any:
     """boot.startup, whose imports need Django set up."""
     return import_module("boot.startup")
+
+
+def _starting() -> Any:
+    return import_module("boot.starting")
 
 
 def main() -> None:

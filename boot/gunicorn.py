@@ -25,6 +25,7 @@ from prometheus_client import multiprocess  # noqa: E402  isort:skip
 with told_in_one_line():  # here, before gunicorn loads what may complain at length
     startup.refuse_bad_settings()
     startup.refuse_unprepared()
+    startup.refuse_uncollected()
 
 bind = startup.listening_address()
 worker_class = "boot.gunicorn_worker.ThreadWorker"

@@ -15,7 +15,7 @@ from configurations import Configuration
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-from boot import embedded_postgres, env_file, logs, outage, periodic, values
+from boot import embedded_postgres, env_file, logs, outage, periodic, secret_files, values
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -36,6 +36,8 @@ class Base(Configuration):
     IS_PRODUCTION = False
     BASE_DIR = BASE_DIR
     DOORITO_DATA_DIR = values.Directory(BASE_DIR / ".doorito")
+    # Static files as they are served; none: the data directory has them.
+    DOORITO_STATIC_DIR = values.Directory(None)
     WEB_HOST = values.Text("127.0.0.1")
     WEB_PORT = values.Integer(8000)
     WEB_WORKERS = values.Integer(2)
@@ -255,11 +257,13 @@ class Base(Configuration):
     @classmethod
     def pre_setup(cls) -> None:
         env_file.load(cls.ENV_FILE)
+        secret_files.load()
 
     @property
     def KNOWN_NAMES(self) -> list[str]:
         """The environment variables that are settings, those of other configurations too."""
-        return [*values.NAMES, "DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SECRET_KEY"]
+        computed = ("DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SECRET_KEY")
+        return [*values.NAMES, *computed, *secret_files.NAMES]
 
     @property
     def INSTALLED_APPS(self) -> list[str]:
@@ -317,7 +321,7 @@ class Base(Configuration):
 
     @property
     def STATIC_ROOT(self) -> Path:
-        return self.DOORITO_DATA_DIR / "static"
+        return self.DOORITO_STATIC_DIR or self.DOORITO_DATA_DIR / "static"
 
     @property
     def SECRET_KEY(self) -> str:
@@ -350,7 +354,7 @@ class Dev(Base):
 
     DEBUG = True
     EMAIL_BACKEND = "boot.mail.ConsoleBackend"
-    CELERY_TASK_ALWAYS_EAGER = True
+    CELERY_TASK_ALWAYS_EAGER = values.Boolean(True)  # false: there is a worker
     CELERY_TASK_EAGER_PROPAGATES = True
     PORTAL_WEBHOOK_ALLOW_LOOPBACK = True
 
