@@ -328,6 +328,12 @@ class Base(Configuration):
         return os.environ.get("DJANGO_SECRET_KEY") or _generated_secret(self.DOORITO_DATA_DIR)
 
     @property
+    def GENERATED_SECRET_KEY_FILE(self) -> Path | None:
+        """Where the secret key is that the portal made for itself; None where it was given one."""
+        given = os.environ.get("DJANGO_SECRET_KEY")
+        return None if given else _secret_file(self.DOORITO_DATA_DIR)
+
+    @property
     def PUBLIC_URL(self) -> str:
         """Scheme, host and port of the portal as others see it, without a trailing slash."""
         return (self.PORTAL_BASE_URL or f"http://localhost:{self.WEB_PORT}").rstrip("/")
@@ -424,8 +430,12 @@ def _generated_secret(data_dir: Path) -> str:
         ) from exc
 
 
+def _secret_file(data_dir: Path) -> Path:
+    return data_dir / "secret_key"
+
+
 def _secret_in(data_dir: Path) -> str:
-    path = data_dir / "secret_key"
+    path = _secret_file(data_dir)
     try:
         return path.read_text()
     except FileNotFoundError:

@@ -3,12 +3,10 @@
 A restore that was cut short leaves an empty database, and can be done again.
 """
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
@@ -69,7 +67,7 @@ def restore(backup: Backup, *, keep_for: timedelta, begin: Callable[[int], Progr
 
 
 def _require_same_key(backup: Backup, manifest: Manifest) -> None:
-    if backup.secret_key.exists() and not os.environ.get("DJANGO_SECRET_KEY"):
+    if backup.secret_key.exists() and settings.GENERATED_SECRET_KEY_FILE:
         return
     if not constant_time_compare(key_check(), manifest.key_check):
         raise CannotRunError(
@@ -80,9 +78,9 @@ def _require_same_key(backup: Backup, manifest: Manifest) -> None:
 
 def _use_key(backup: Backup) -> None:
     """Take the backup's secret key in place of the one that this data directory began with."""
-    if os.environ.get("DJANGO_SECRET_KEY"):
+    path = settings.GENERATED_SECRET_KEY_FILE
+    if path is None:
         return
-    path = Path(settings.DOORITO_DATA_DIR) / "secret_key"
     candidate = path.with_name(f".secret_key.{secrets.token_hex(4)}")
     candidate.touch(mode=0o600)
     candidate.write_text(backup.secret_key.read_text())

@@ -86,7 +86,7 @@ def _take(backup: Backup, *, earlier: Backup | None, begin: Callable[[int], Prog
             for entry in backup.entries()
             if not _keep(entry, backup, earlier=earlier, progress=progress)
         ]
-    if not os.environ.get("DJANGO_SECRET_KEY"):
+    if settings.GENERATED_SECRET_KEY_FILE:
         write_synced(backup.secret_key, str(settings.SECRET_KEY).encode())
     manifest = Manifest(
         format=FORMAT,

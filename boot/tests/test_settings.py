@@ -68,13 +68,16 @@ def test_env_example_lists_exactly_what_the_settings_read():
 
 def test_nothing_but_the_settings_reads_configuration_from_the_environment():
     # What chooses the configuration, or hands one on, is no reader of it.
-<<<<<<< HEAD
-    handlers = ("configuration", "errors", "lifeline", "metrics_files", "supervisor")
-    allowed = {"boot/settings.py", *(f"boot/{name}.py" for name in handlers)}
-=======
-    handlers = {"configuration", "errors", "lifeline", "secret_files", "supervisor"}
+    handlers = {
+        "backup/postgres",
+        "configuration",
+        "errors",
+        "lifeline",
+        "metrics_files",
+        "secret_files",
+        "supervisor",
+    }
     allowed = {f"boot/{module}.py" for module in ("settings", *handlers)}
->>>>>>> containers
     readers = {
         str(path.relative_to(ROOT))
         for app in ("boot", "common", "accounts", "uploads", "frontend")
