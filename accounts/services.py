@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
@@ -63,6 +64,14 @@ def create_user(*, email: str, password: str, is_staff: bool = False) -> User:
         raise Conflict(
             "email_taken", "An account with this e-mail address exists already."
         ) from exc
+
+
+def check_password(password: str, *, email: str) -> None:
+    """Raises InvalidInput `password_weak` for what the registration form refuses, too."""
+    try:
+        validate_password(password, user=User(email=email.strip()))
+    except ValidationError as exc:
+        raise InvalidInput("password_weak", " ".join(exc.messages)) from exc
 
 
 def get_user(*, email: str) -> User:
