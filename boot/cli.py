@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -194,7 +195,7 @@ def _starting() -> Any:
 
 def main() -> None:
     """`./doorito`, configured as Local unless DJANGO_CONFIGURATION says otherwise."""
-    run(doorito, default="Local")
+    run(partial(doorito, prog_name="doorito"), default="Local")
 
 
 def run(command: Callable[[], Any], *, default: str) -> None:
