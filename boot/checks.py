@@ -17,6 +17,7 @@ from django.http.request import split_domain_port, validate_host
 from boot import env_file, values
 from boot.places import MOST_PER_ACCOUNT
 from common import content_types
+from uploads.doors import DOORS, NONE
 from uploads.storage import backends
 
 _DAY = 86_400  # seconds
@@ -76,6 +77,7 @@ def check_settings(**_: Any) -> list[Error]:
         *_workflows(),
         *_types(),
         *_storage(),
+        *_doors(),
         *_web_host(),
         *_addresses(),
         *_networks(),
@@ -171,6 +173,23 @@ def _storage() -> Iterator[tuple[str, str]]:
             "PORTAL_STORAGE",
             f"PORTAL_STORAGE must be {' or '.join(backends())}, not {settings.PORTAL_STORAGE!r}.",
         )
+
+
+def _doors() -> Iterator[tuple[str, str]]:
+    for name in settings.PORTAL_DOORS:
+        if name not in DOORS and settings.PORTAL_DOORS != [NONE]:
+            yield (
+                "PORTAL_DOORS",
+                f"PORTAL_DOORS: {name!r} is no door; there are: {', '.join(DOORS)}, or {NONE} "
+                "alone.",
+            )
+    for origin in settings.PORTAL_CORS_ORIGINS:
+        if origin != "*" and not _is_origin(origin):
+            yield (
+                "PORTAL_CORS_ORIGINS",
+                f"PORTAL_CORS_ORIGINS: {origin!r} is no origin such as https://app.example.com, "
+                "without a path or a slash behind it.",
+            )
 
 
 def _addresses() -> Iterator[tuple[str, str]]:

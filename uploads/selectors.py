@@ -6,6 +6,7 @@ single files of others by id.
 """
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -58,11 +59,11 @@ def files_page(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[IngestFile]:
-    """A user's files, without what workflows made of them.
+    """A user's files, without what workflows made of them, and without pieces.
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    files = _own_files(principal).filter(is_result=False)
+    files = _listed_files(principal)
     if status:
         if status not in FileStatus.values:
             raise InvalidInput("invalid_status", f"status is one of {', '.join(FileStatus.values)}")
@@ -139,6 +140,11 @@ def get_session(*, principal: Principal, session_id: UUID) -> UploadSession:
     return session
 
 
+def get_sessions(*, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, UploadSession]:
+    """Those of the sessions that the principal has, by id."""
+    return _own_sessions(principal).select_related("file").in_bulk(ids)
+
+
 def received_ranges(session: UploadSession) -> str:
     """Received part numbers as ranges, `1-50,52,55-100`; "" for none."""
     if session.status == SessionStatus.COMPLETE:  # their rows go soon after
@@ -158,7 +164,7 @@ def missing_ranges(session: UploadSession) -> str:
 
 def dashboard(*, principal: Principal) -> Dashboard:
     """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
-    files = _own_files(principal).filter(is_result=False)
+    files = _listed_files(principal)
     stored = files.filter(status=FileStatus.STORED)
     soon = Now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
     newest_stored = stored.order_by("-id")[:COUNT_CAP]
@@ -182,6 +188,10 @@ def _own_files(principal: Principal) -> TimeStampedQuerySet:
     if principal.is_guest:  # all of one owner: asking for that too misleads the planner
         return IngestFile.objects.filter(grant=principal.grant_id)
     return IngestFile.objects.filter(uploaded_by=principal.owner)
+
+
+def _listed_files(principal: Principal) -> TimeStampedQuerySet:
+    return _own_files(principal).filter(is_result=False, is_piece=False)
 
 
 def _own_batches(principal: Principal) -> QuerySet[UploadBatch]:

@@ -1,4 +1,4 @@
-"""Addresses of uploads: the API, the signed links to files, the schemas of events."""
+"""Addresses of uploads: the doors, the signed links to files, the schemas of events."""
 
 from django.urls import path, re_path
 
@@ -6,10 +6,14 @@ from common.http.problems import endpoint_not_found
 from uploads.api import api
 from uploads.api.content import claimed_file, signed_file
 from uploads.api.event_schemas import event_schema
+from uploads.tus.views import tus
 
 urlpatterns = [
     path("api/v1/", endpoint_not_found),
     path("api/v1/", api.urls),
+    path("api/tus", tus),
+    path("api/tus/", tus, name="tus"),
+    path("api/tus/<str:upload>", tus),
     re_path(r"^api/", endpoint_not_found),
     path("schemas/<str:event_type>.v1.json", event_schema, name="event-schema"),
     path("f/<str:token>", signed_file, name="signed-file"),

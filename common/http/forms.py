@@ -16,7 +16,7 @@ from django.http.multipartparser import MultiPartParserError
 
 from common.errors import InvalidInput, PayloadTooLarge
 from common.http.aside import Aside, set_aside
-from common.http.bodies import body_blocks, body_length
+from common.http.bodies import body_length, whole_body_blocks
 from common.http.multipart import Part, invalid_form, read_parts
 
 _OVERHEAD_BYTES = 64 * 1024  # boundaries and the other fields
@@ -63,7 +63,7 @@ def read_form(request: HttpRequest, *, check_size: Callable[[int], object]) -> I
     boundary = (request.content_params or {}).get("boundary", "").encode()
     with set_aside(expected_bytes=length or 0) as aside:
         form = _FormSoFar(aside, check_size=check_size)
-        for part in read_parts(_whole(body_blocks(request), length=length), boundary=boundary):
+        for part in read_parts(whole_body_blocks(request), boundary=boundary):
             form.add(part)
         yield form.finished()
 
@@ -146,13 +146,3 @@ class _FormSoFar:
             content_type=part.content_type,
             content=self._aside,
         )
-
-
-def _whole(blocks: Iterable[memoryview], *, length: int | None) -> Iterator[memoryview]:
-    """Pass the blocks on. Raises InvalidInput `body_incomplete` if the connection ended early."""
-    received = 0
-    for block in blocks:
-        received += block.nbytes
-        yield block
-    if length is not None and received < length:
-        raise InvalidInput("body_incomplete", "The connection ended early; send it again.")

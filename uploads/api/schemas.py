@@ -14,7 +14,6 @@ from uploads import selectors
 from uploads.files.expiry import session_expiry
 from uploads.files.lifecycle import Consumption
 from uploads.models import IngestFile, UploadBatch, UploadSession
-from uploads.receiving.layout import grid_of
 from uploads.receiving.requests import UploadRequest
 
 
@@ -34,7 +33,11 @@ class SessionIn(BodyWithNulls):
 
 
 class SessionOut(Schema):
-    """`received_parts` are ranges of part numbers, `1-50,52`."""
+    """`received_parts` are ranges of part numbers, `1-50,52`.
+
+    An upload that came through another door than this API (`door`) has no numbered parts: its
+    `chunk_size_bytes` and `total_parts` are null.
+    """
 
     session_id: UUID
     file_id: UUID
@@ -42,9 +45,10 @@ class SessionOut(Schema):
     filename: str
     relative_path: str
     status: str
+    door: str
     size_bytes: int
-    chunk_size_bytes: int
-    total_parts: int
+    chunk_size_bytes: int | None
+    total_parts: int | None
     received_parts: str
     received_parts_count: int
     received_bytes: int
@@ -55,7 +59,6 @@ class SessionOut(Schema):
     @classmethod
     def of(cls, session: UploadSession) -> "SessionOut":
         file = session.file
-        grid = grid_of(session)
         return cls(
             session_id=session.id,
             file_id=file.id,
@@ -63,9 +66,10 @@ class SessionOut(Schema):
             filename=file.original_filename,
             relative_path=file.relative_path,
             status=session.status,
+            door=session.door,
             size_bytes=file.size_bytes,
-            chunk_size_bytes=grid.chunk_size_bytes,
-            total_parts=grid.total_parts,
+            chunk_size_bytes=session.chunk_size_bytes,
+            total_parts=session.total_parts,
             received_parts=selectors.received_ranges(session),
             received_parts_count=session.received_parts_count,
             received_bytes=session.received_bytes,

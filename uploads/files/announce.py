@@ -11,10 +11,10 @@ from uploads.models import FileStatus, IngestFile, UploadBatch
 def announce_file(event_type: str, file: IngestFile, *, actor: Actor) -> OutboxEvent | None:
     """One event per file and type (and expiry, for `file.expiring`), however often asked for.
 
-    None of a workflow's result: its run tells of it. Raises ValueError for `file.uploaded` of a
-    file that is not stored and whole.
+    None of a workflow's result, which its run tells of, nor of a piece of a file. Raises
+    ValueError for `file.uploaded` of a file that is not stored and whole.
     """
-    if file.is_result:
+    if file.is_result or file.is_piece:
         return None
     if event_type == "file.uploaded":
         _require_stored(file)

@@ -159,6 +159,19 @@ def check_file(
     )
 
 
+def require_pieces(grant: UploadGrant) -> None:
+    """Refuse to take a file in pieces that are put together later where all that comes is counted.
+
+    Pieces and the whole would count twice. Raises Forbidden `pieces_not_granted`.
+    """
+    if grant.max_files is not None or grant.max_bytes is not None:
+        raise Forbidden(
+            "pieces_not_granted",
+            "This upload grant counts files or bytes: send the file as one upload, without "
+            "parallel parts.",
+        )
+
+
 def check_detected_type(detected: str, *, grant_id: UUID | None) -> None:
     """Refuse a content that the portal or, from a guest, the grant does not take.
 

@@ -50,6 +50,7 @@ class NewFile:
     grant_id: UUID | None = None  # under which a guest sends it
     metadata: dict[str, Any] = field(default_factory=dict)
     is_result: bool = False  # made by a workflow
+    is_piece: bool = False  # to be put together with others
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,7 @@ def _insert(new: NewFile, **state: Any) -> IngestFile:
         batch_id=new.batch_id,
         grant_id=new.grant_id,
         is_result=new.is_result,
+        is_piece=new.is_piece,
         original_filename=new.filename,
         relative_path=new.relative_path,
         content_type=new.content_type,

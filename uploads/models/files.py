@@ -52,6 +52,9 @@ class IngestFile(TimeStampedModel):
     # What a workflow made: reached through its run, not listed among what was uploaded, and
     # announced with the run.
     is_result = models.BooleanField(default=False)
+    # Sent to be put together with others to one file (`receiving/concatenating.py`): never stored,
+    # listed or announced itself.
+    is_piece = models.BooleanField(default=False, db_default=False)
     original_filename = models.CharField(max_length=lengths.FILE_NAME)
     relative_path = models.CharField(max_length=lengths.FILE_PATH, blank=True)
     # As the client declared it, and as the bytes say.

@@ -53,6 +53,9 @@ class UploadSession(TimeStampedModel):
     part_order = models.CharField(
         max_length=16, choices=PartOrder, default=PartOrder.NUMBERED, db_default=PartOrder.NUMBERED
     )
+    # Which protocol it began with (the name of its room), and what that has to tell again.
+    door = models.CharField(max_length=16, default="api", db_default="api")
+    door_data = models.JSONField(default=dict, blank=True, db_default={})
     length_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     chunk_size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     total_parts = models.PositiveIntegerField(null=True, blank=True)
@@ -73,6 +76,8 @@ class UploadSession(TimeStampedModel):
     hash_state = models.BinaryField(null=True, blank=True)
     hashed_bytes = models.PositiveBigIntegerField(default=0)
     last_activity_at = models.DateTimeField()
+    # The latest request that found another one appending: see `receiving/turns.py`.
+    wanted_by = models.UUIDField(null=True, blank=True)
     # The store's epoch in which the parts were received (`MayLoseWrites`).
     storage_epoch = models.CharField(max_length=36, blank=True, db_column="boot_id")
     # Why the session ended badly; a repeated finalize answers the same.

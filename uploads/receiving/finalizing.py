@@ -1,5 +1,6 @@
 """The end of an upload: its bytes are checked and finished, and the file is stored."""
 
+import hashlib
 from uuid import UUID
 
 from django.db import transaction
@@ -8,7 +9,13 @@ from django.db.models.functions import Now
 
 from accounts.principals import Actor, Principal
 from common.db import release_connection
-from common.errors import DooritoError, InvalidInput, UnprocessableContent, UnsupportedType
+from common.errors import (
+    Conflict,
+    DooritoError,
+    InvalidInput,
+    UnprocessableContent,
+    UnsupportedType,
+)
 from uploads import selectors
 from uploads.files import grants, states
 from uploads.files.states import Proof
@@ -20,16 +27,20 @@ from uploads.receiving.sessions import end_session, remove_spool
 from uploads.storage import handle_of, storage_for
 
 
-def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
+def finalize_session(*, principal: Principal, session_id: UUID, md5: str = "") -> IngestFile:
     """Prove and store the file; the same answer when repeated.
 
+    `md5`, in hex, is checked besides, of an upload whose parts' order was told last.
+
     Raises NotFound, Gone `session_aborted`, InvalidInput `parts_missing` or `upload_incomplete`,
-    UnprocessableContent `sha256_mismatch`, UnsupportedType `type_not_allowed`, Conflict
-    `finalize_in_progress`.
+    UnprocessableContent `sha256_mismatch` or `md5_mismatch`, UnsupportedType `type_not_allowed`,
+    Conflict `finalize_in_progress`, or `is_piece` for what is only a piece of a file.
     """
     session = selectors.get_session(principal=principal, session_id=session_id)
     if session.status not in UploadSession.OPEN:
         return _outcome(session)
+    if session.file.is_piece:
+        raise Conflict("is_piece", "This is a piece of a file; put it together with the others.")
     _require_whole(session)
     release_connection()  # those who wait must leave one to the caller they wait for
     with (
@@ -44,7 +55,7 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
             session = selectors.get_session(principal=principal, session_id=session_id)
         # The previous holder of the upload may have found lost parts.
         size_bytes = _require_whole(session)
-        return _finalize(session, size_bytes=size_bytes, actor=principal.actor)
+        return _finalize(session, size_bytes=size_bytes, md5=md5, actor=principal.actor)
 
 
 def _outcome(session: UploadSession) -> IngestFile:
@@ -54,13 +65,17 @@ def _outcome(session: UploadSession) -> IngestFile:
     raise original_error(session)
 
 
-def _finalize(session: UploadSession, *, size_bytes: int, actor: Actor) -> IngestFile:
+def _finalize(session: UploadSession, *, size_bytes: int, md5: str, actor: Actor) -> IngestFile:
+    digest = hashlib.md5(usedforsecurity=False) if md5 else None
+
     def check(facts: Facts) -> None:
+        if digest is not None:
+            _require_md5(digest.hexdigest(), declared=md5)
         _require_declared_sha256(session, facts.sha256)
         grants.check_detected_type(facts.detected_type, grant_id=session.grant_id)
 
     try:
-        facts, stored = prove_and_finish(session, size_bytes=size_bytes, check=check)
+        facts, stored = prove_and_finish(session, size_bytes=size_bytes, check=check, also=digest)
     except (UnprocessableContent, UnsupportedType) as error:  # what `check` raises
         end_session(session, status=SessionStatus.FAILED, error=error, actor=actor)
         raise _why_ended(session) from error
@@ -106,6 +121,15 @@ def _require_whole(session: UploadSession) -> int:
             length_bytes=length,
         )
     return length
+
+
+def _require_md5(md5: str, *, declared: str) -> None:
+    if md5 != declared:
+        raise UnprocessableContent(
+            "md5_mismatch",
+            f"The file's MD5 is {md5}, not the declared {declared}. It was not kept; upload it "
+            "again.",
+        )
 
 
 def _require_declared_sha256(session: UploadSession, sha256: str) -> None:

@@ -13,6 +13,7 @@ from common.db import release_connection
 from uploads.files.content_types import HEAD_BYTES, detect_type
 from uploads.models import PartOrder, UploadPart, UploadSession
 from uploads.receiving.digests import BLOCK_BYTES, complete_digest, digest_of, reader_of
+from uploads.receiving.intake import Digester
 from uploads.storage import Storage, StoredObject, handle_of, storage_for
 from uploads.storage.base import ReadsBack, Receipt
 
@@ -26,21 +27,27 @@ class Facts:
 
 
 def prove_and_finish(
-    session: UploadSession, *, size_bytes: int, check: Callable[[Facts], None]
+    session: UploadSession,
+    *,
+    size_bytes: int,
+    check: Callable[[Facts], None],
+    also: Digester | None = None,
 ) -> tuple[Facts, StoredObject]:
     """Finish a whole upload that passes `check`; what it is, and where it lies now.
+
+    `also` is fed with its bytes, if their order was told last: only then they are read anyway.
 
     The caller must hold the upload exclusively. Repeating it is harmless.
     Raises what `check` raises; then there is no object.
     """
     store = storage_for(session)
-    receipts = _receipts(session, store, size_bytes=size_bytes)
+    receipts = receipts_of(session, store, size_bytes=size_bytes)
     if isinstance(store.uploads, ReadsBack):
-        facts = _facts_of_upload(session, receipts, size_bytes=size_bytes)
+        facts = _facts_of_upload(session, receipts, size_bytes=size_bytes, also=also)
         check(facts)
         return facts, _finish(session, store, receipts, size_bytes=size_bytes)
     stored = _finish(session, store, receipts, size_bytes=size_bytes)
-    facts = _facts_of_object(session, store, stored, size_bytes=size_bytes)
+    facts = _facts_of_object(session, store, stored, size_bytes=size_bytes, also=also)
     try:
         check(facts)
     except Exception:
@@ -49,8 +56,8 @@ def prove_and_finish(
     return facts, stored
 
 
-def _receipts(session: UploadSession, store: Storage, *, size_bytes: int) -> list[Receipt]:
-    """The ranges in the file's order.
+def receipts_of(session: UploadSession, store: Storage, *, size_bytes: int) -> list[Receipt]:
+    """The ranges of a whole upload in the file's order.
 
     A store that writes in place needs no more than one for all, of which there may be very many,
     unless their order was told last.
@@ -62,11 +69,13 @@ def _receipts(session: UploadSession, store: Storage, *, size_bytes: int) -> lis
     return [Receipt(*row) for row in parts.values_list("offset_bytes", "size_bytes", "receipt")]
 
 
-def _facts_of_upload(session: UploadSession, receipts: list[Receipt], *, size_bytes: int) -> Facts:
+def _facts_of_upload(
+    session: UploadSession, receipts: list[Receipt], *, size_bytes: int, also: Digester | None
+) -> Facts:
     handle = handle_of(session)
     if session.part_order == PartOrder.TOLD_LAST:
         spans = [(receipt.offset_bytes, receipt.size_bytes) for receipt in receipts]
-        sha256 = digest_of(handle, spans)
+        sha256 = digest_of(handle, spans, also=also)
     else:
         sha256 = complete_digest(session, length=size_bytes) or ""
     release_connection()
@@ -81,25 +90,32 @@ def _facts_of_upload(session: UploadSession, receipts: list[Receipt], *, size_by
 
 
 def _facts_of_object(
-    session: UploadSession, store: Storage, stored: StoredObject, *, size_bytes: int
+    session: UploadSession,
+    store: Storage,
+    stored: StoredObject,
+    *,
+    size_bytes: int,
+    also: Digester | None,
 ) -> Facts:
     sha256 = None
     if session.part_order != PartOrder.TOLD_LAST:
         sha256 = complete_digest(session, length=size_bytes)
     release_connection()
     if sha256 is None:
-        return _read_through(store, stored)
+        return _read_through(store, stored, also=also)
     with store.objects.open(stored, end=min(HEAD_BYTES, size_bytes)) as content:
         return Facts(sha256, detect_type(content.read()))
 
 
-def _read_through(store: Storage, stored: StoredObject) -> Facts:
+def _read_through(store: Storage, stored: StoredObject, *, also: Digester | None) -> Facts:
     digest = hashlib.sha256()
     head = b""
     with store.objects.open(stored) as content:
         while block := content.read(BLOCK_BYTES):
             head = head or block[:HEAD_BYTES]
             digest.update(block)
+            if also is not None:
+                also.update(memoryview(block))
     return Facts(digest.hexdigest(), detect_type(head))
 
 

@@ -175,6 +175,8 @@ def _insert_session(
         created_by=principal.owner,
         grant_id=principal.grant_id,
         part_order=request.part_order,
+        door=request.door,
+        door_data=request.door_data,
         length_bytes=request.size_bytes,
         **_grid(request, store),
         declared_sha256=request.sha256,

@@ -31,6 +31,7 @@ def test_a_new_session_says_what_to_send(api):
         "filename": "Bericht.pdf",
         "relative_path": "2026/März/Bericht.pdf",
         "status": "init",
+        "door": "api",
         "size_bytes": 2500,
         "chunk_size_bytes": 1024,
         "total_parts": 3,
