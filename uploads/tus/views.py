@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 
+from accounts import rates
 from accounts.authentication import Authenticator
 from accounts.models import TokenScope
 from accounts.principals import Principal
@@ -30,7 +31,8 @@ from uploads.receiving.concatenating import concatenate
 from uploads.receiving.sessions import replace_session
 from uploads.tus import answers, headers
 
-_authenticate = Authenticator(TokenScope.UPLOAD)
+_may_begin = Authenticator(TokenScope.UPLOAD, rate=rates.SESSIONS)
+_may_go_on = Authenticator(TokenScope.UPLOAD)
 
 
 @door("tus")
@@ -49,7 +51,8 @@ def _answer(request: HttpRequest, upload: str | None) -> HttpResponse:
     _require_version(request)
     call = _call(request.method or "", upload)
     check_content_encoding(request.headers.get("Content-Encoding"))
-    return call(request, _authenticate(request))
+    authenticate = _may_begin if request.method == "POST" else _may_go_on
+    return call(request, authenticate(request))
 
 
 def _call(method: str, upload: str | None) -> Callable[[HttpRequest, Principal], HttpResponse]:
