@@ -377,7 +377,7 @@ class Production(Base):
     SECURE_HSTS_SECONDS = values.Integer(31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = values.Boolean(False)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)/?$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics|probe)/?$"]
     # What holds for other hosts of the domain, and for browsers' lists, is its owner's decision.
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
