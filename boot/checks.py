@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import URLValidator, validate_email
 from django.http.request import split_domain_port, validate_host
 
-from boot import env_file, values
+from boot import env_file, logs, values
 from boot.places import MOST_PER_ACCOUNT
 from common import content_types
 from uploads.doors import DOORS, NONE
@@ -81,6 +81,7 @@ def check_settings(**_: Any) -> list[Error]:
         *_web_host(),
         *_addresses(),
         *_networks(),
+        *_logs(),
         *_administrator(),
         *_production(),
     ]
@@ -227,6 +228,20 @@ def _is_origin(address: str) -> bool:
         return False
     parts = urlsplit(address)
     return address == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
+
+
+def _logs() -> Iterator[tuple[str, str]]:
+    if settings.LOG_FORMAT not in logs.FORMATS:
+        yield (
+            "PORTAL_LOG_FORMAT",
+            f"PORTAL_LOG_FORMAT must be json or text, not {settings.PORTAL_LOG_FORMAT!r}.",
+        )
+    if settings.PORTAL_LOG_LEVEL not in logs.LEVELS:
+        yield (
+            "PORTAL_LOG_LEVEL",
+            f"PORTAL_LOG_LEVEL must be {', '.join(logs.LEVELS[:-1])} or {logs.LEVELS[-1]}, "
+            f"not {settings.PORTAL_LOG_LEVEL!r}.",
+        )
 
 
 def _networks() -> Iterator[tuple[str, str]]:

@@ -90,15 +90,23 @@ def check() -> None:
 
 
 @doorito.command()
+@click.option("--url", default="", help="Try the way from this public address to the portal, too.")
+@click.option(
+    "--patience", default=10.0, metavar="SECONDS", help="Silence that a proxy has to bear."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(as_json: bool) -> None:
+def doctor(url: str, patience: float, as_json: bool) -> None:
     """Look at everything that a portal needs, and say what is wrong and what to do.
 
     Settings, database, migrations, storage, free disk, broker, processes. Ends with 1 if something
     is wrong. Of a portal that does not run, its database is started for the time.
+
+    With --url, what proxies do to requests: limits of bodies, buffering, timeouts, methods,
+    headers, ranges, and what to change in nginx, Caddy, Traefik and Apache.
     """
     configurations.setup()
-    if not import_module("boot.doctor").examine(as_json=as_json):
+    doctor = import_module("boot.doctor")
+    if not doctor.examine(as_json=as_json, url=url, patience=patience):
         sys.exit(1)
 
 

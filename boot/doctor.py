@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import chain
 
 import click
 import httpx
 from django.conf import settings
 
-from boot import readiness, startup
+from boot import public_path, readiness, startup
 from boot.errors import CannotRunError
 from boot.readiness import Check, look
 from common.console import print_json
@@ -37,13 +38,16 @@ class Finding:
     said: str
 
 
-def examine(*, as_json: bool) -> bool:
-    """Print what was found, as it is found; whether there is no problem."""
+def examine(*, as_json: bool, url: str = "", patience: float = public_path.PATIENCE) -> bool:
+    """Print what was found, as it is found; whether there is no problem.
+
+    With a `url`, the way from there to the portal is tried, too.
+    """
     found = []
-    for finding in _findings():
+    for finding in chain(_findings(), _path(url, patience) if url else ()):
         found.append(finding)
         if not as_json:
-            click.echo(f"{_MARKS[finding.state]}  {finding.subject:<10}  {finding.said}")
+            click.echo(f"{_MARKS[finding.state]}  {finding.subject:<17}  {finding.said}")
     if as_json:
         print_json([asdict(finding) for finding in found])
     return all(finding.state != State.PROBLEM for finding in found)
@@ -64,6 +68,12 @@ def _findings() -> Iterator[Finding]:
     yield _checked("storage", readiness.storage, well=well)
     yield _checked("disk", readiness.disk, well=_room())
     yield from processes
+
+
+def _path(url: str, patience: float) -> Iterator[Finding]:
+    for seen in public_path.probe(url, patience=patience):
+        state = State.PROBLEM if seen.is_wrong else State.OK
+        yield Finding(seen.subject, state, seen.said)
 
 
 def _settings() -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """Whether the portal works, for load balancers, monitors and people.
 
 `/healthz/` asks whether requests can be served, `/readyz/` whether everything does its work. The
-details of a failure are in the log only. `/metrics` (`boot.metrics`) is answered here too.
+details of a failure are in the log only. `/metrics` (`boot.metrics`) and `/probe/`
+(`boot.reflection`) are answered here too.
 """
 
 import logging
@@ -17,6 +18,7 @@ from boot import lifeline, process_report, readiness
 from boot.metrics import metrics
 from boot.process_report import ProcessState
 from boot.readiness import Outcome, Watched, look
+from boot.reflection import PATH, reflect
 from common.version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -110,6 +112,7 @@ def _process_problem(name: str, state: ProcessState) -> str:
 
 
 _VIEWS: dict[str, Callable[[HttpRequest], HttpResponseBase]] = {
+    PATH: reflect,
     "/metrics": metrics,
     "/metrics/": metrics,
     "/healthz/": healthz,

@@ -127,6 +127,8 @@ class Base(Configuration):
     # Who may read /metrics: clients of these networks, and whoever has the token (empty: nobody).
     PORTAL_METRICS_NETWORKS = values.TextList(["127.0.0.1/32", "::1/128"])
     PORTAL_METRICS_TOKEN = values.Text("")
+    PORTAL_LOG_FORMAT = values.Text("")  # json or text; empty: json in Production, else text
+    PORTAL_LOG_LEVEL = values.Text("INFO")  # of the journal
 
     # --- Django --------------------------------------------------------------------------------
     ROOT_URLCONF = "boot.urls"
@@ -355,7 +357,13 @@ class Base(Configuration):
             cleanup_hours=self.CLEANUP_UPLOADS_INTERVAL_HOURS,
         )
 
-    LOGGING = logs.LOGGING
+    @property
+    def LOG_FORMAT(self) -> str:
+        return self.PORTAL_LOG_FORMAT or ("json" if self.IS_PRODUCTION else "text")
+
+    @property
+    def LOGGING(self) -> dict[str, Any]:
+        return logs.config(form=self.LOG_FORMAT, level=self.PORTAL_LOG_LEVEL)
 
 
 class Dev(Base):
@@ -393,7 +401,7 @@ class Production(Base):
     SECURE_HSTS_SECONDS = values.Integer(31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = values.Boolean(False)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)/?$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics|probe)/?$"]
     # What holds for other hosts of the domain, and for browsers' lists, is its owner's decision.
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 

@@ -23,7 +23,7 @@ from django.db.transaction import Atomic
 
 from accounts.models import User
 from accounts.principals import PORTAL, Actor
-from common import lengths
+from common import journal, lengths
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
 from uploads.files import batches, grants, hooks, limits, usage
@@ -133,6 +133,7 @@ def fail(file_id: UUID, error: DooritoError, *, actor: Actor) -> bool:
         )
         if failed:
             file = _changed(file_id)
+            _note("file_failed", file, actor, code=error.code)
             announce_file("file.failed", file, actor=actor)
             if file.grant_id:
                 grants.give_back(file.grant_id, size_bytes=file.size_bytes)
@@ -298,6 +299,7 @@ def _stored_values(proof: Proof) -> dict[str, Any]:
 
 
 def _tell_stored(file: IngestFile, actor: Actor) -> None:
+    _note("file_stored", file, actor)
     announce_file("file.uploaded", file, actor=actor)
     for call in hooks.on_stored:
         call(file)
@@ -311,6 +313,7 @@ def _consume(
         if not consumed:
             return None
         file = _changed(file_id)
+        _note("file_consumed", file, actor)
         announce_file("file.processed", file, actor=actor)
         usage.charge(file, was=FileStatus.STORED)
     return file
@@ -326,9 +329,22 @@ def _delete(file_id: UUID, condition: Q = ALWAYS, *, was: FileStatus, actor: Act
             file = _changed(file_id)
             for call in hooks.on_deleted:
                 call(file)
+            _note("file_deleted", file, actor)
             announce_file("file.deleted", file, actor=actor)
             usage.charge(file, was=was)
     return deleted
+
+
+def _note(event: str, file: IngestFile, actor: Actor, **facts: str) -> None:
+    """In the journal, once it is true. Names are the user's, and stay out."""
+    journal.tell_after_commit(
+        event,
+        file_id=file.id,
+        user=file.uploaded_by_id,
+        actor=f"{actor.kind}:{actor.id}" if actor.id else actor.kind,
+        size_bytes=file.size_bytes,
+        **facts,
+    )
 
 
 def _stored(file_id: UUID) -> TimeStampedQuerySet:

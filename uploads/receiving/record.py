@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from common import journal
 from common.http.digests import Digest
 from common.ids import uuid7
 from common.sha256 import ResumableSha256
@@ -119,4 +120,12 @@ def _record(
     if row is None:
         return None
     count, received, unhashed, is_whole, at = row
+    journal.tell(
+        "part_received",
+        session_id=session_id,
+        part_id=part_id,
+        number=number or count,
+        offset_bytes=receipt.offset_bytes,
+        size_bytes=receipt.size_bytes,
+    )
     return Recorded(part_id, count, received, Backlog(unhashed, is_whole=bool(is_whole)), at)
