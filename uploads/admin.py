@@ -17,7 +17,7 @@ from accounts.principals import Actor
 from common.admin_records import ListsNamesOnly
 from uploads.admin_records import UploadRecordAdmin
 from uploads.checking import admin as checking_admin  # noqa: F401  # Django looks for this module only
-from uploads.files import grants, lifecycle
+from uploads.files import grants, lifecycle, states
 from uploads.files.usage import usage_of
 from uploads.models import AccountLimits, IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.workflows import admin_runs, admin_workflows  # noqa: F401  # Django looks for this module only
@@ -71,7 +71,21 @@ class IngestFileAdmin(ListsNamesOnly, UploadRecordAdmin):
         "purge_at",
         "purged_at",
     ]
-    actions = ["delete_selected"]
+    actions = ["delete_selected", "restore_selected"]
+
+    def has_restore_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("uploads.change_ingestfile")
+
+    @admin.action(description="Undo the consumption of files", permissions=["restore"])
+    def restore_selected(self, request: HttpRequest, queryset: QuerySet[IngestFile]) -> None:
+        chosen = list(queryset.values_list("id", flat=True)[:_MOST_AT_ONCE])
+        restored = [each for each in chosen if states.give_back(each, actor=_acting(request))]
+        self.message_user(
+            request,
+            f"{len(restored)} of {len(chosen)} file(s) are stored again. "
+            "Others were not consumed, or their bytes are gone.",
+            messages.SUCCESS if restored else messages.WARNING,
+        )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         removable = obj is None or obj.status in lifecycle.REMOVABLE

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from accounts.principals import Actor, Principal
-from common.errors import Conflict, DooritoError, Gone, InvalidInput
+from common.errors import Conflict, DooritoError, Gone, InvalidInput, NotFound
 from uploads import selectors
 from uploads.files import states
 from uploads.files.expiry import latest_expiry, purge_after_consumption
@@ -42,6 +42,22 @@ def consume_file(*, principal: Principal, file_id: UUID) -> Consumption:
     return Consumption(
         file=file, claim_url=link(LinkKind.CLAIM, file.id), claim_expires_at=file.purge_at
     )
+
+
+def restore_file(*, file_id: UUID, actor: Actor) -> IngestFile:
+    """Undo the consumption of anybody's file while its bytes are there: for administrators.
+
+    The consumer's private link ends. Raises NotFound, Conflict `not_consumed`, Gone `file_purged`.
+    """
+    restored = states.give_back(file_id, actor=actor)
+    if restored:
+        return restored
+    file = IngestFile.objects.filter(id=file_id).first()
+    if file is None:
+        raise NotFound("file_not_found", "There is no such file.")
+    if file.status != FileStatus.PROCESSED:
+        raise Conflict("not_consumed", "The file is not consumed: there is nothing to undo.")
+    raise Gone("file_purged", "The file's bytes have been removed.")
 
 
 def extend_file(*, principal: Principal, file_id: UUID, expires_at: datetime) -> IngestFile:
