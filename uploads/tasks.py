@@ -70,7 +70,7 @@ def run_workflows() -> int:
 
 @shared_task
 def sweep_runs() -> None:
-    """Take up what a killed worker, a silent runner or a lost kick left; end what waits too long."""
+    """Take up what a killed worker, a silent runner or a lost kick left; end what waits long."""
     drain(claims.sweep)
     drain(waiting.give_up_waiting)
     if claims.is_any_due():
