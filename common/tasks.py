@@ -7,7 +7,7 @@ from typing import Any
 from celery import current_app, shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
-from common import broker
+from common import audit, broker
 from common.models import KickLane
 from common.outbox import events, kicks
 from common.webhooks import dispatch, endpoints, health
@@ -63,6 +63,7 @@ def purge_outbox() -> None:
     _purge(events.purge_details)
     _purge(events.purge_events)
     _purge(broker.purge_consumed)
+    _purge(audit.purge)
 
 
 def _purge(purge: Callable[[int], int]) -> None:

@@ -1,3 +1,4 @@
+from common.models.audit import AuditEntry
 from common.models.base import TimeStampedModel, TimeStampedQuerySet
 from common.models.outbox import DeliveryStatus, KickLane, OutboxEvent, OutboxKick
 from common.models.webhooks import (
@@ -10,6 +11,7 @@ from common.models.webhooks import (
 )
 
 __all__ = [
+    "AuditEntry",
     "DeliveryStatus",
     "DisabledReason",
     "HealthNotice",
