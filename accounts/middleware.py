@@ -7,7 +7,12 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 
 from accounts import rates
+from accounts.client_address import client_address
 from accounts.forms import ThrottledForm
+from accounts.models import User
+from accounts.principals import ActorKind, Principal
+from common import audit
+from common.audit import Acting
 
 
 class RefusedFormMiddleware:
@@ -30,6 +35,28 @@ class RefusedFormMiddleware:
             response.status_code = form.refusal.status
             response.headers["Retry-After"] = str(form.refusal.retry_after)
         return response
+
+
+class ActingMiddleware:
+    """Lets the audit trail know who acts: whom the request was authenticated as."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        with audit.acting(lambda: _acting_in(request)):
+            return self._get_response(request)
+
+
+def _acting_in(request: HttpRequest) -> Acting:
+    address = client_address(request)
+    principal: Principal | None = getattr(request, "principal", None)
+    if principal is not None:
+        actor = principal.actor
+        return Acting(actor.kind, actor.id, actor.label, address)
+    if isinstance(request.user, User):
+        return Acting(ActorKind.USER, request.user.pk, request.user.email, address)
+    return Acting("anonymous", None, "somebody not logged in", address)
 
 
 class RateHeadersMiddleware:

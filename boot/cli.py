@@ -52,6 +52,7 @@ class Root(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         if name in APP_COMMANDS and not {"-h", "--help"}.intersection(rest):
             ctx.with_resource(_startup().database())
+            ctx.with_resource(_startup().acting_at_the_shell())
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:

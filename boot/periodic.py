@@ -52,6 +52,10 @@ def schedule(*, outbox_sweep_minutes: int, cleanup_hours: int) -> dict[str, Any]
             "task": "uploads.tasks.purge_runs",
             "schedule": crontab(minute=40),
         },
+        "purge-tombstones": {
+            "task": "uploads.tasks.purge_tombstones",
+            "schedule": crontab(minute=50),
+        },
         "purge-throttle": {
             "task": "accounts.tasks.purge_throttle",
             "schedule": crontab(minute=10),

@@ -64,6 +64,9 @@ class Base(Configuration):
     PORTAL_SESSION_TTL_HOURS = values.Integer(24)  # of inactivity
     PORTAL_BATCH_IDLE_HOURS = values.Integer(24)  # an open batch is closed after so long
     PORTAL_MAX_TTL_HOURS = values.Integer(24 * 30)  # how far a file's expiry can be extended
+    PORTAL_WAIT_PAST_EXPIRY_HOURS = values.Integer(72)  # so long a waiting run keeps its file
+    PORTAL_AUDIT_DAYS = values.Integer(365)  # the audit trail goes back so far
+    PORTAL_TOMBSTONE_DAYS = values.Integer(90)  # records of files that are gone are kept
     PORTAL_CONSUME_GRACE_SECONDS = values.Integer(300)  # how long the consumer may still read
     PORTAL_STALL_TIMEOUT_SECONDS = values.Integer(30)  # a client that is silent for so long is cut
     PORTAL_TRANSFER_MIN_RATE = values.Size(2**10)  # bytes a second of bodies and answers; 0: any
@@ -180,6 +183,7 @@ class Base(Configuration):
         "common.http.middleware.ContentEncodingMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "accounts.middleware.ActingMiddleware",
         "accounts.middleware.RefusedFormMiddleware",
         "accounts.middleware.RateHeadersMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",

@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import click
@@ -23,9 +23,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from accounts.models import User
+from accounts.principals import AT_THE_SHELL
 from accounts.services import create_user
 from boot import embedded_postgres, lifeline
 from boot.errors import CannotRunError, NotYetError
+from common import audit
+from common.audit import Acting
 from common.db import DATABASE_GONE
 from common.version import VERSION
 from uploads.workflows.builtin import install_builtin
@@ -275,3 +278,8 @@ def prepare() -> None:
 
 
 PREPARATIONS = (migrate, collect_static, offer_workflows, create_first_admin)  # in this order
+
+
+def acting_at_the_shell() -> AbstractContextManager[None]:
+    """What commands do is told so in the audit trail."""
+    return audit.acting(lambda: Acting("staff", None, AT_THE_SHELL))

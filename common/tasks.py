@@ -7,7 +7,7 @@ from typing import Any
 from celery import current_app, shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
-from common import broker, tallies
+from common import audit, broker, tallies
 from common.drain import drain
 from common.models import KickLane
 from common.outbox import events, kicks
@@ -70,6 +70,7 @@ def purge_outbox() -> None:
     _purge(events.purge_details)
     _purge(events.purge_events)
     _purge(broker.purge_consumed)
+    _purge(audit.purge)
 
 
 def _purge(purge: Callable[[int], int]) -> None:

@@ -10,7 +10,7 @@ from common.drain import drain
 from uploads.checking import rounds
 from uploads.files import retention
 from uploads.receiving import abandoned
-from uploads.workflows import claims, engine, leftovers, queue
+from uploads.workflows import claims, engine, leftovers, queue, waiting
 
 # Seconds. The sweep has sent others long before; workers' clocks may differ by hours.
 _KICK_EXPIRES = 24 * 3600
@@ -70,8 +70,9 @@ def run_workflows() -> int:
 
 @shared_task
 def sweep_runs() -> None:
-    """Take up what a killed worker, a silent runner or a lost kick left."""
+    """Take up what a killed worker, a silent runner or a lost kick left; end what waits long."""
     drain(claims.sweep)
+    drain(waiting.give_up_waiting)
     if claims.is_any_due():
         queue.kick()
 
@@ -79,6 +80,11 @@ def sweep_runs() -> None:
 @shared_task
 def purge_runs() -> int:
     return drain(leftovers.purge_runs)
+
+
+@shared_task
+def purge_tombstones() -> int:
+    return drain(retention.purge_tombstones)
 
 
 @worker_shutting_down.connect

@@ -35,7 +35,7 @@ from django_celery_beat.models import (
 
 from accounts.models import ApiToken, User
 from accounts.tests.factories import make_token, make_user, principal_of
-from common.models import OutboxEvent, WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from common.models import AuditEntry, OutboxEvent, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from common.tests.factories import make_attempt, make_delivery, make_endpoint, make_event
 from uploads.files import batches
 from uploads.files.links import LinkKind, link
@@ -305,6 +305,7 @@ class _Address:
             OutboxEvent: make_event,
             WebhookDelivery: make_delivery,
             WebhookAttempt: make_attempt,
+            AuditEntry: lambda: AuditEntry.objects.create(actor_label="x", action="x"),
             IngestFile: lambda: self._file,
             UploadBatch: lambda: batches.create_batch(principal=principal_of(self.owner)),
             UploadSession: lambda: make_session(_DATA, user=self.owner),

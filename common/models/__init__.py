@@ -1,3 +1,4 @@
+from common.models.audit import AuditEntry
 from common.models.base import TimeStampedModel, TimeStampedQuerySet
 from common.models.heartbeats import Heartbeat
 from common.models.outbox import DeliveryStatus, KickLane, OutboxEvent, OutboxKick
@@ -12,6 +13,7 @@ from common.models.webhooks import (
 )
 
 __all__ = [
+    "AuditEntry",
     "DeliveryStatus",
     "DisabledReason",
     "HealthNotice",

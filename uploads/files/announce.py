@@ -55,6 +55,9 @@ def announce_batch_completed(batch: UploadBatch, *, actor: Actor) -> OutboxEvent
 
 def _fact(event_type: str, file: IngestFile) -> str:
     """What happens once: an extended file expires again, everything else is once for all."""
+    moments = {"file.processed": file.processed_at, "file.restored": file.updated_at}
+    if moment := moments.get(event_type):  # a consumption that was undone may be repeated
+        return f"{file.id}@{moment.isoformat()}"
     if event_type == "file.expiring" and file.expires_at:
         return f"{file.id}@{file.expires_at.isoformat()}"
     return str(file.id)

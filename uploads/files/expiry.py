@@ -46,5 +46,10 @@ def batch_idle_before() -> Combinable:
     return Now() - timedelta(hours=settings.PORTAL_BATCH_IDLE_HOURS)
 
 
+def tombstone_before() -> Combinable:
+    """Records of files that are gone since are deleted."""
+    return Now() - timedelta(days=settings.PORTAL_TOMBSTONE_DAYS)
+
+
 def session_expiry(last_activity_at: datetime) -> datetime:
     return last_activity_at + timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS)

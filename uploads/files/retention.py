@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from uploads.files import holds, hooks, states
 from uploads.files.batches import close_if_idle, idle_batches
-from uploads.files.expiry import expiry_notice_from
+from uploads.files.expiry import expiry_notice_from, tombstone_before
 from uploads.models import FileStatus, IngestFile
 from uploads.storage import object_of, storage_for
 
@@ -67,6 +67,13 @@ def close_idle_batches() -> int:
     """Close batches that were left open; `batch.completed` then tells of what is in them."""
     idle = idle_batches().order_by("updated_at").values_list("id", flat=True)
     return sum(close_if_idle(batch_id) for batch_id in list(idle[:BATCH]))
+
+
+def purge_tombstones() -> int:
+    """Delete the records of files that are long gone, with their sessions; not while runs tell of
+    them, whose own retention comes first.
+    """
+    return states.forget_gone(before=tombstone_before(), limit=BATCH)
 
 
 def _purge(file: IngestFile) -> bool:

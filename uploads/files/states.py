@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.db.transaction import Atomic
@@ -180,6 +180,30 @@ def consume(file_id: UUID, *, purge_at: Combinable, actor: Actor) -> IngestFile 
     return _consume(unexpired, file_id, purge_at=purge_at, actor=actor)
 
 
+def give_back(file_id: UUID, *, actor: Actor) -> IngestFile | None:
+    """Undo a consumption whose bytes are still there. The file is kept as long as a new one would
+    be where its own expiry has passed.
+    """
+    kept = IngestFile.objects.filter(
+        id=file_id, status=FileStatus.PROCESSED, purge_at__gt=Now(), purged_at__isnull=True
+    )
+    with _one_transaction():
+        given_back = kept.change(
+            status=FileStatus.STORED,
+            processed_at=None,
+            purge_at=None,
+            expires_at=Case(
+                When(expires_at__gt=Now(), then=F("expires_at")), default=first_expiry()
+            ),
+        )
+        if not given_back:
+            return None
+        file = _changed(file_id)
+        announce_file("file.restored", file, actor=actor)
+        usage.charge(file, was=FileStatus.PROCESSED)
+    return file
+
+
 def consume_after_runs(file_id: UUID, *, purge_at: Combinable) -> IngestFile | None:
     """For runs that are done with a file, which may have expired while they kept it."""
     return _consume(_stored(file_id), file_id, purge_at=purge_at, actor=PORTAL)
@@ -241,6 +265,19 @@ def announce_expiring(*, before: Combinable, limit: int) -> int:
 def disown(owner_id: UUID) -> None:
     """The files of an account that is deleted belong to nobody; see `uploads.files.owners`."""
     IngestFile.objects.filter(uploaded_by=owner_id).update(uploaded_by=None)
+
+
+def forget_gone(*, before: Combinable, limit: int) -> int:
+    """Delete the rows of up to `limit` files that are gone since then, bytes and all."""
+    gone = IngestFile.objects.filter(
+        Q(status=FileStatus.FAILED) | Q(purged_at__isnull=False),
+        status__in=IngestFile.GONE,
+        updated_at__lt=before,
+        runs__isnull=True,
+    ).order_by("updated_at")
+    ids = list(gone.values_list("id", flat=True)[:limit])
+    IngestFile.objects.filter(id__in=ids).delete()
+    return len(ids)
 
 
 def mark_purged(file_id: UUID) -> bool:

@@ -24,6 +24,7 @@ class IngestFile(TimeStampedModel):
     """
 
     WITH_POINTER = (FileStatus.STORED, FileStatus.PROCESSED)
+    GONE = (FileStatus.PROCESSED, FileStatus.DELETED, FileStatus.FAILED)
 
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -128,6 +129,12 @@ class IngestFile(TimeStampedModel):
                 fields=["expires_at"],
                 condition=models.Q(status="stored", expiry_notified_at__isnull=True),
                 name="ingest_file_expiry_unnotified",
+            ),
+            # Sweep: records of files that are gone.
+            models.Index(
+                fields=["updated_at"],
+                condition=models.Q(status__in=["processed", "deleted", "failed"]),
+                name="ingest_file_gone",
             ),
             # Sweep: bytes still to be removed.
             models.Index(
