@@ -73,7 +73,7 @@ class Base(Configuration):
     PORTAL_QUOTA_UPLOADS = values.Integer(0)
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
-    PORTAL_DOORS = values.TextList(["tus"])  # beside the JSON API; "none": no other
+    PORTAL_DOORS = values.TextList(["tus", "openai"])  # beside the JSON API; "none": no other
     # Origins whose pages may use them, with a token, such as https://app.example.com; *: any.
     PORTAL_CORS_ORIGINS = values.TextList([])
 
