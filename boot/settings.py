@@ -87,7 +87,7 @@ class Base(Configuration):
     PORTAL_STORAGE_CHECK_HOURS = values.Integer(24)  # rows and bytes are compared; 0: never
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
-    PORTAL_DOORS = values.TextList(["tus"])  # beside the JSON API; "none": no other
+    PORTAL_DOORS = values.TextList(["tus", "openai"])  # beside the JSON API; "none": no other
     # Origins whose pages may use them, with a token, such as https://app.example.com; *: any.
     PORTAL_CORS_ORIGINS = values.TextList([])
 

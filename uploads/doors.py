@@ -11,7 +11,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from common.http.problems import endpoint_not_found
 
-DOORS = ("tus",)
+DOORS = ("tus", "openai")
 NONE = "none"  # what PORTAL_DOORS says where all are off
 
 type View = Callable[..., HttpResponseBase]

@@ -31,6 +31,7 @@ from uploads.models import (
 
 SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that its cost is bounded
 COUNT_CAP = 10_000
+MAX_STORED_FILES = 1000
 ACCESS_ALL = "uploads.access_all_files"
 _FILE_SCOPES = {TokenScope.READ, TokenScope.CONSUME, TokenScope.WORKFLOWS}
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
@@ -78,6 +79,32 @@ def files_page(
         for oldest in window_end[:1]:
             files = files.filter(id__gte=oldest)
     return paginate(files, cursor=cursor, limit=limit)
+
+
+def stored_files(
+    *,
+    principal: Principal,
+    after: UUID | None,
+    limit: int,
+    is_ascending: bool,
+    purpose: str | None,
+) -> tuple[list[IngestFile], bool]:
+    """Stored files in order of arrival, beyond `after`, and whether there are more.
+
+    At most MAX_STORED_FILES. With a `purpose` (of the metadata) it looks at SEARCH_WINDOW files.
+    """
+    size = min(limit, MAX_STORED_FILES)
+    order = "id" if is_ascending else "-id"
+    files = _listed_files(principal).filter(status=FileStatus.STORED)
+    if after is not None:
+        files = files.filter(id__gt=after) if is_ascending else files.filter(id__lt=after)
+    files = files.order_by(order)
+    if purpose is not None:
+        for last in files.values_list("id", flat=True)[SEARCH_WINDOW - 1 :][:1]:
+            files = files.filter(id__lte=last) if is_ascending else files.filter(id__gte=last)
+        files = files.filter(metadata__purpose=purpose)
+    found = list(files[: size + 1])
+    return found[:size], len(found) > size
 
 
 def get_file(*, principal: Principal, file_id: UUID) -> IngestFile:

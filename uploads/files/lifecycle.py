@@ -92,6 +92,16 @@ def extend_file(*, principal: Principal, file_id: UUID, expires_at: datetime) ->
     return file
 
 
+def keep_at_least(file: IngestFile, *, seconds: int | None) -> IngestFile:
+    """Keep a file that was just stored so long, within the maximum; never shorter than others."""
+    if seconds is None or file.stored_at is None or file.expires_at is None:
+        return file
+    wanted = min(file.stored_at + timedelta(seconds=seconds), latest_expiry(file.stored_at))
+    if wanted > file.expires_at and states.extend(file.id, expires_at=wanted):
+        return selectors.get_linked_file(file.id)
+    return file
+
+
 def delete_file(*, principal: Principal, file_id: UUID) -> None:
     """Remove a stored or processed file before its time; an upload under way is aborted.
 
