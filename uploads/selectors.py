@@ -23,6 +23,7 @@ from common.pagination import Page, decode_cursor, paginate
 from uploads.models import (
     FileStatus,
     IngestFile,
+    PartOrder,
     SessionStatus,
     UploadBatch,
     UploadPart,
@@ -64,7 +65,7 @@ def files_page(
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    files = _listed_files(principal)
+    files = files_of(principal)
     if status:
         if status not in FileStatus.values:
             raise InvalidInput("invalid_status", f"status is one of {', '.join(FileStatus.values)}")
@@ -72,12 +73,7 @@ def files_page(
     if batch_id:
         files = files.filter(batch_id=batch_id)
     if search:
-        before = files.filter(id__lt=decode_cursor(cursor)) if cursor else files
-        window_end = before.order_by("-id").values_list("id", flat=True)[SEARCH_WINDOW - 1 :]
-        wanted = unicodedata.normalize("NFC", search.replace("\x00", ""))
-        files = files.alias(name=_NFC_NAME).filter(name__icontains=wanted)
-        for oldest in window_end[:1]:
-            files = files.filter(id__gte=oldest)
+        files = with_part_of_name(files, search, cursor=cursor)
     return paginate(files, cursor=cursor, limit=limit)
 
 
@@ -95,7 +91,7 @@ def stored_files(
     """
     size = min(limit, MAX_STORED_FILES)
     order = "id" if is_ascending else "-id"
-    files = _listed_files(principal).filter(status=FileStatus.STORED)
+    files = files_of(principal).filter(status=FileStatus.STORED)
     if after is not None:
         files = files.filter(id__gt=after) if is_ascending else files.filter(id__lt=after)
     files = files.order_by(order)
@@ -105,6 +101,24 @@ def stored_files(
         files = files.filter(metadata__purpose=purpose)
     found = list(files[: size + 1])
     return found[:size], len(found) > size
+
+
+def with_part_of_name(
+    files: TimeStampedQuerySet, part: str, *, cursor: str | None = None
+) -> TimeStampedQuerySet:
+    """Those whose name has the text anywhere, among the newest SEARCH_WINDOW after the cursor."""
+    before = files.filter(id__lt=decode_cursor(cursor)) if cursor else files
+    window_end = before.order_by("-id").values_list("id", flat=True)[SEARCH_WINDOW - 1 :]
+    wanted = unicodedata.normalize("NFC", part.replace("\x00", ""))
+    files = files.alias(name=_NFC_NAME).filter(name__icontains=wanted)
+    for oldest in window_end[:1]:
+        files = files.filter(id__gte=oldest)
+    return files
+
+
+def files_of(principal: Principal) -> TimeStampedQuerySet:
+    """A principal's files, without what workflows made of them, and without pieces of others."""
+    return _own_files(principal).filter(is_result=False, is_piece=False)
 
 
 def get_file(*, principal: Principal, file_id: UUID) -> IngestFile:
@@ -172,6 +186,16 @@ def get_sessions(*, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, Upl
     return _own_sessions(principal).select_related("file").in_bulk(ids)
 
 
+def unfinished_page(
+    *, principal: Principal, cursor: str | None = None, limit: int = 50
+) -> Page[UploadSession]:
+    """Uploads in numbered parts that are not whole yet: what can go on, newest first."""
+    sessions = _own_sessions(principal).filter(
+        status__in=UploadSession.OPEN, part_order=PartOrder.NUMBERED
+    )
+    return paginate(sessions.select_related("file"), cursor=cursor, limit=limit)
+
+
 def received_ranges(session: UploadSession) -> str:
     """Received part numbers as ranges, `1-50,52,55-100`; "" for none."""
     if session.status == SessionStatus.COMPLETE:  # their rows go soon after
@@ -191,7 +215,7 @@ def missing_ranges(session: UploadSession) -> str:
 
 def dashboard(*, principal: Principal) -> Dashboard:
     """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
-    files = _listed_files(principal)
+    files = files_of(principal)
     stored = files.filter(status=FileStatus.STORED)
     soon = Now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
     newest_stored = stored.order_by("-id")[:COUNT_CAP]
@@ -215,10 +239,6 @@ def _own_files(principal: Principal) -> TimeStampedQuerySet:
     if principal.is_guest:  # all of one owner: asking for that too misleads the planner
         return IngestFile.objects.filter(grant=principal.grant_id)
     return IngestFile.objects.filter(uploaded_by=principal.owner)
-
-
-def _listed_files(principal: Principal) -> TimeStampedQuerySet:
-    return _own_files(principal).filter(is_result=False, is_piece=False)
 
 
 def _own_batches(principal: Principal) -> QuerySet[UploadBatch]:

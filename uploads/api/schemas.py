@@ -79,6 +79,45 @@ class SessionOut(Schema):
         )
 
 
+class UnfinishedOut(Schema):
+    """An upload that can go on: what it is, and how much of it the server keeps."""
+
+    session_id: UUID
+    file_id: UUID
+    batch_id: UUID | None
+    filename: str
+    relative_path: str
+    size_bytes: int
+    received_bytes: int
+    created_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, session: UploadSession) -> "UnfinishedOut":
+        file = session.file
+        return cls(
+            session_id=session.id,
+            file_id=file.id,
+            batch_id=file.batch_id,
+            filename=file.original_filename,
+            relative_path=file.relative_path,
+            size_bytes=file.size_bytes,
+            received_bytes=session.received_bytes,
+            created_at=session.created_at,
+            expires_at=session_expiry(session.last_activity_at),
+        )
+
+
+class UnfinishedList(Schema):
+    items: list[UnfinishedOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: Page[UploadSession]) -> "UnfinishedList":
+        items = [UnfinishedOut.of(session) for session in page.items]
+        return cls(items=items, next_cursor=page.next_cursor)
+
+
 class PartOut(Schema):
     """`digest` is `algorithm:hex`."""
 

@@ -14,7 +14,7 @@ from common.http.headers import content_range
 from common.http.problems import PROBLEMS
 from common.http.schemas import BINARY
 from uploads import selectors
-from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut
+from uploads.api.schemas import FileOut, PartOut, SessionIn, SessionOut, UnfinishedList
 from uploads.receiving import finalizing, sessions
 from uploads.receiving.parts import receive_part
 
@@ -29,6 +29,15 @@ def create_session(request: AuthenticatedRequest, body: SessionIn) -> Status:
         principal=request.principal, request=body.to_request()
     )
     return Status(201 if created else 200, SessionOut.of(session))
+
+
+@router.get("", response={200: UnfinishedList} | PROBLEMS)
+def list_unfinished_sessions(
+    request: AuthenticatedRequest, limit: int = 50, cursor: str | None = None
+) -> UnfinishedList:
+    """Uploads that are not whole yet, newest first: each goes on when its file is sent again."""
+    page = selectors.unfinished_page(principal=request.principal, cursor=cursor, limit=limit)
+    return UnfinishedList.of(page)
 
 
 @router.get("/{uuid:session_id}", response={200: SessionOut} | PROBLEMS)

@@ -1,12 +1,15 @@
 """The canonical record of one file."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
+from django.db.models.functions import Lower
 
 from common import lengths
 from common.models import TimeStampedModel
 from uploads.models.batches import UploadBatch
 from uploads.models.grants import UploadGrant
+from uploads.models.searching import FILE_KIND, NameWords
 
 
 class FileStatus(models.TextChoices):
@@ -106,6 +109,32 @@ class IngestFile(TimeStampedModel):
                 fields=["uploaded_by", "status", "-id"],
                 condition=models.Q(is_result=False),
                 name="ingest_file_by_status",
+            ),
+            # The same of one kind of content, and in other orders: the largest first, by name.
+            models.Index(
+                models.F("uploaded_by"),
+                FILE_KIND,
+                models.F("id").desc(),
+                condition=models.Q(is_result=False),
+                name="ingest_file_by_kind",
+            ),
+            models.Index(
+                fields=["uploaded_by", "-size_bytes", "-id"],
+                condition=models.Q(is_result=False),
+                name="ingest_file_by_size",
+            ),
+            models.Index(
+                models.F("uploaded_by"),
+                Lower("original_filename"),
+                models.F("id"),
+                condition=models.Q(is_result=False),
+                name="ingest_file_by_name",
+            ),
+            # The search for words of names.
+            GinIndex(
+                NameWords("original_filename"),
+                condition=models.Q(is_result=False),
+                name="ingest_file_words",
             ),
             # A batch's files in order of arrival.
             models.Index(

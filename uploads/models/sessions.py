@@ -124,6 +124,12 @@ class UploadSession(TimeStampedModel):
             ),
         ]
         indexes = [
+            # An owner's unfinished uploads, newest first.
+            models.Index(
+                fields=["created_by", "-id"],
+                condition=models.Q(status__in=["init", "in_progress"]),
+                name="upload_session_unfinished",
+            ),
             # Sweep: open sessions by idleness.
             models.Index(
                 fields=["last_activity_at"],
