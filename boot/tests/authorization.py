@@ -50,6 +50,9 @@ from uploads.models import (
     WorkflowRun,
     WorkflowSecret,
 )
+from uploads.openai import objects
+from uploads.receiving import assembling, continuing
+from uploads.receiving.requests import UploadRequest
 from uploads.tests.factories import make_consumed, make_grant, make_session, make_stored
 from uploads.tests.workflow_factories import (
     make_cancelled,
@@ -162,6 +165,7 @@ class World:
                 body.content,
                 content_type=body.content_type,
                 query_params=body.query,
+                headers=body.headers,
             )
             if reply.streaming:
                 b"".join(reply.streaming_content)  # which closes it
@@ -218,14 +222,14 @@ class _Address:
         return _ARGUMENT.sub(lambda found: str(getattr(self, f"_{found[1]}")()), route)
 
     @cached_property
-    def _file(self) -> IngestFile:
+    def _stored(self) -> IngestFile:
         return make_stored(_DATA, user=self.owner)
 
     @cached_property
     def _run(self) -> WorkflowRun:
         if self.route.endswith(("retry", "retry/")):
-            return make_cancelled(file=self._file)
-        return make_run(file=self._file)
+            return make_cancelled(file=self._stored)
+        return make_run(file=self._stored)
 
     @cached_property
     def _endpoint(self) -> WebhookEndpoint:
@@ -234,13 +238,25 @@ class _Address:
     def _session_id(self) -> Any:
         if not self.route.endswith("finalize"):
             return make_session(_DATA, user=self.owner).id
-        return self._file.session.id
+        return self._stored.session.id
+
+    def _upload(self) -> Any:
+        request = UploadRequest(filename="a.bin", size_bytes=len(_DATA))
+        principal = principal_of(self.owner)
+        if self.route.startswith("api/tus"):
+            return continuing.begin(principal=principal, request=request).session_id
+        upload = assembling.begin(principal=principal, request=request)
+        return objects.id_of(objects.UPLOAD, upload.session_id)
+
+    def _file(self) -> str:
+        """As OpenAI's addresses have it."""
+        return objects.id_of(objects.FILE, self._stored.id)
 
     def _part_number(self) -> int:
         return 1
 
     def _file_id(self) -> Any:
-        return self._file.id
+        return self._stored.id
 
     def _batch_id(self) -> Any:
         return batches.create_batch(principal=principal_of(self.owner)).id
@@ -260,7 +276,7 @@ class _Address:
         return make_delivery(endpoint=self._endpoint).id
 
     def _event_id(self) -> Any:
-        return make_event(aggregate_id=self._file.id).id
+        return make_event(aggregate_id=self._stored.id).id
 
     def _event_type(self) -> str:
         return "file.uploaded"
@@ -270,11 +286,11 @@ class _Address:
 
     def _token(self) -> str:
         if self.route.startswith("f/"):
-            return link(LinkKind.FILE, self._file.id).rsplit("/", 1)[1]
+            return link(LinkKind.FILE, self._stored.id).rsplit("/", 1)[1]
         if self.route.startswith("c/"):
             return make_consumed(user=self.owner).claim_url.rsplit("/", 1)[1]
         if "callback" in self.route:
-            run = make_handed_over(file=self._file)
+            run = make_handed_over(file=self._stored)
             return callback_link(run.id, run.lease_id).rsplit("/", 1)[1]
         return default_token_generator.make_token(self.owner)
 
@@ -291,7 +307,7 @@ class _Address:
 
     def _object_id(self) -> Any:
         if "/r/" in self.route:
-            return self._file.id
+            return self._stored.id
         _, app, model, *_ = self.route.split("/")
         made = self._made(apps.get_model(app, model))
         return made.pk if isinstance(made.pk, int) else str(made.pk).replace("_", "_5F")
@@ -306,7 +322,7 @@ class _Address:
             WebhookDelivery: make_delivery,
             WebhookAttempt: make_attempt,
             AuditEntry: lambda: AuditEntry.objects.create(actor_label="x", action="x"),
-            IngestFile: lambda: self._file,
+            IngestFile: lambda: self._stored,
             UploadBatch: lambda: batches.create_batch(principal=principal_of(self.owner)),
             UploadSession: lambda: make_session(_DATA, user=self.owner),
             UploadGrant: lambda: make_grant(user=self.owner)[0],
@@ -333,10 +349,16 @@ class _Body:
     content: bytes = b""
     content_type: str = "application/json"
     query: dict[str, str] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 _BODIES = {
     "api/v1/uploads/sessions": b'{"filename": "a.bin", "size_bytes": 10}',
+    "v1/uploads": (
+        b'{"filename": "a.bin", "purpose": "user_data", "bytes": 10, '
+        b'"mime_type": "application/octet-stream"}'
+    ),
+    "v1/uploads/<str:upload>/complete": b'{"part_ids": []}',
     "api/v1/webhooks": b'{"url": "https://93.184.215.14/a"}',
     "api/v1/runs/callback/<token>": b'{"status": "completed"}',
     "api/v1/files/<uuidstr:file_id>/runs": b'{"workflow": "the-report"}',
@@ -344,14 +366,48 @@ _BODIES = {
 }
 
 
+_TUS = {
+    "POST": _Body(headers={"Tus-Resumable": "1.0.0", "Upload-Length": str(len(_DATA))}),
+    "PATCH": _Body(
+        _DATA,
+        "application/offset+octet-stream",
+        headers={"Tus-Resumable": "1.0.0", "Upload-Offset": "0"},
+    ),
+}
+
+
+def _form(**fields: str) -> bytes:
+    parts = (
+        f'--b\r\nContent-Disposition: form-data; name="{name}"'
+        + ('; filename="a.bin"' if name in ("file", "data") else "")
+        + f"\r\n\r\n{value}\r\n"
+        for name, value in fields.items()
+    )
+    return ("".join(parts) + "--b--\r\n").encode()
+
+
+_FORMS = {
+    "v1/files": _form(purpose="user_data", file="0123456789"),
+    "v1/uploads/<str:upload>/parts": _form(data="0123456789"),
+}
+
+
 def _body(route: str, method: str) -> _Body:
     """What an address takes, as far as the answer depends on it."""
+    if route.startswith("api/tus"):
+        return _TUS.get(method, _Body(headers={"Tus-Resumable": "1.0.0"}))
     if method in ("GET", "DELETE"):
         return _Body()
+    return _content(route, method)
+
+
+def _content(route: str, method: str) -> _Body:
+    if route in _FORMS:
+        return _Body(_FORMS[route], "multipart/form-data; boundary=b")
     is_raw = "/parts/" in route or route == "api/v1/files" or "callback" in route
     if is_raw and (method == "PUT" or route == "api/v1/files"):
         return _Body(_DATA, "application/octet-stream", {"filename": "a.bin"})
-    if not route.startswith("api/"):
+    if not route.startswith(("api/", "v1/")):
         return _Body(b"", "application/x-www-form-urlencoded")
     for ending, name, hours in (("/extend", "expires_at", 30), ("/recover", "since", -1)):
         if route.endswith(ending):
