@@ -18,7 +18,7 @@ from common.ids import uuid7
 
 PATH = "/probe/"
 METHOD = "X-Probe-Method"
-DRIP_SECONDS = 2.0  # between the halves of an answer
+DRIP_SECONDS = 2.0  # between the last pieces of an answer
 LONGEST_WAIT = 120.0  # seconds
 WHOLE = bytes(range(100))  # what ranges are of
 _KEY_SECONDS = 3600
@@ -40,7 +40,7 @@ def _signer() -> TimestampSigner:
 
 @never_cache
 def reflect(request: HttpRequest) -> HttpResponseBase:
-    """`?wait=S` answers after so many seconds, `?drip` in two halves; ranges are answered."""
+    """`?wait=S` answers after so many seconds, `?drip` in pieces; ranges are answered."""
     try:
         _signer().unsign(request.GET.get("key", ""), max_age=_KEY_SECONDS)
     except BadSignature:
@@ -52,7 +52,7 @@ def reflect(request: HttpRequest) -> HttpResponseBase:
 
 def _answer(request: HttpRequest) -> HttpResponseBase:
     if "drip" in request.GET:
-        return StreamingHttpResponse(_halves(), content_type="application/octet-stream")
+        return StreamingHttpResponse(_pieces(), content_type="application/octet-stream")
     if "range" in request.GET:
         return _part(request)
     received, seconds = _received(request)
@@ -80,10 +80,13 @@ def _received(request: HttpRequest) -> tuple[int, float]:
     return count, time.monotonic() - started
 
 
-def _halves() -> Iterator[bytes]:
-    yield b"first"
+def _pieces() -> Iterator[bytes]:
+    """The first goes along with the head, which tells nothing of buffers."""
+    yield b"1"
+    time.sleep(DRIP_SECONDS / 2)
+    yield b"2"
     time.sleep(DRIP_SECONDS)
-    yield b"second"
+    yield b"3"
 
 
 def _part(request: HttpRequest) -> HttpResponse:

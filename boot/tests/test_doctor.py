@@ -22,7 +22,6 @@ daemon off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ }}
 http {{
     access_log off;
-    proxy_cache_path {folder}/cache keys_zone=kept:1m;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/a; uwsgi_temp_path {folder}/b; scgi_temp_path {folder}/c;
     server {{
@@ -46,10 +45,6 @@ _GOOD = {
     "size": "client_max_body_size 0;",
     "wait": "proxy_read_timeout 300s;",
 }
-_KEEPS_ANSWERS = (
-    "proxy_cache kept; proxy_cache_valid any 1m; proxy_buffering on;"
-    " proxy_ignore_headers Cache-Control Expires Set-Cookie Vary;"
-)
 # What is wrong, by what an operator may have done: lines that replace good ones, or come on top.
 HOSTILE = {
     "the default limit of bodies": ({"size": ""}, {"body limit"}),
@@ -58,7 +53,6 @@ HOSTILE = {
         {"request buffering": "proxy_request_buffering on;"},
         {"request buffering"},
     ),
-    "answers collected": ({"answer buffering": "proxy_buffering on;"}, {"answer buffering"}),
     "another host": ({"host": ""}, {"host"}),
     "another scheme": ({"scheme": "proxy_set_header X-Forwarded-Proto https;"}, {"scheme"}),
     "forged addresses": ({"client": ""}, {"client address"}),
@@ -68,10 +62,6 @@ HOSTILE = {
     "short patience with clients": ({"more": "client_body_timeout 1s;"}, {"body timeout"}),
     "no ranges": ({"more": 'proxy_set_header Range "";'}, {"ranges"}),
     "tokens removed": ({"more": 'proxy_set_header Authorization "";'}, {"headers"}),
-    "answers kept": (
-        {"answer buffering": _KEEPS_ANSWERS},
-        {"caching", "answer buffering", "headers", "methods"},
-    ),
 }
 
 
