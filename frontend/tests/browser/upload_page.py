@@ -54,7 +54,8 @@ def expect_stored(window: Window, *paths: Path) -> None:
     """What is called stored is on the server, byte for byte."""
     for path in paths:
         expect_state(window.page, path.name, "stored")
-    stored = {file["original_filename"]: file["sha256"] for file in window.files()}
+    files = [file for file in window.files() if file["status"] == "stored"]
+    stored = {file["original_filename"]: file["sha256"] for file in files}
     assert {path.name: stored[path.name] for path in paths} == {
         path.name: sha256(path) for path in paths
     }
