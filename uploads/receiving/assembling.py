@@ -12,7 +12,7 @@ from django.db.models import F
 
 from accounts.principals import Principal
 from common.db import release_connection
-from common.errors import Conflict, InvalidInput, PayloadTooLarge
+from common.errors import Conflict, Gone, InvalidInput, PayloadTooLarge
 from common.http.digests import Digest
 from uploads import selectors
 from uploads.files.expiry import session_expiry
@@ -24,7 +24,7 @@ from uploads.receiving.bodies import (
     require_whole,
 )
 from uploads.receiving.digests import part_digester
-from uploads.receiving.endings import missing_spool_explained, require_open
+from uploads.receiving.endings import ended, missing_spool_explained, require_open
 from uploads.receiving.finalizing import finalize_session
 from uploads.receiving.intake import Intake
 from uploads.receiving.record import Range, record_in_turn
@@ -92,19 +92,23 @@ def complete(
     """
     session = _told_last(principal, session_id)
     told = [str(part_id) for part_id in order]
-    if session.status == SessionStatus.COMPLETE:
-        if session.door_data.get("part_ids") != told:
-            raise InvalidInput(
-                "completed_otherwise", "The upload is complete already, of other parts."
-            )
-        return Assembly.of(session)
-    require_open(session)
-    _place(session, order)
-    UploadSession.objects.filter(id=session_id, status__in=UploadSession.OPEN).update(
-        door_data=session.door_data | {"part_ids": told}
-    )
-    finalize_session(principal=principal, session_id=session_id, md5=md5)
-    return Assembly.of(_told_last(principal, session_id))
+    if session.status in UploadSession.OPEN:
+        try:
+            with (
+                missing_spool_explained(session_id),
+                storage_for(session).locks.exclusive(handle_of(session)),  # nobody finalizes
+            ):
+                _place(session, order, door_data=session.door_data | {"part_ids": told})
+            finalize_session(principal=principal, session_id=session_id, md5=md5)
+        except Gone as error:
+            if error.code != "session_complete":  # else another request was sooner
+                raise
+        session = _told_last(principal, session_id)
+    if session.status != SessionStatus.COMPLETE:
+        raise ended(session)
+    if session.door_data.get("part_ids") != told:
+        raise InvalidInput("completed_otherwise", "The upload is complete already, of other parts.")
+    return Assembly.of(session)
 
 
 def cancel(*, principal: Principal, session_id: UUID) -> Assembly:
@@ -163,7 +167,9 @@ def assemble(*, principal: Principal, session_id: UUID, order: Sequence[UUID]) -
     _place(session, order)
 
 
-def _place(session: UploadSession, order: Sequence[UUID]) -> None:
+def _place(
+    session: UploadSession, order: Sequence[UUID], *, door_data: dict[str, Any] | None = None
+) -> None:
     if len(set(order)) != len(order):
         raise InvalidInput("repeated_part", "A part can be in the file only once.")
     with transaction.atomic():
@@ -181,6 +187,8 @@ def _place(session: UploadSession, order: Sequence[UUID]) -> None:
                 f"{session.length_bytes}.",
             )
         _put_in_order(session, order)
+        if door_data is not None:
+            UploadSession.objects.filter(id=session.id).update(door_data=door_data)
 
 
 _PLACE = """

@@ -253,6 +253,19 @@ def test_two_that_complete_at_once_get_the_same_file(openai):
     assert len(events()) == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_of_two_orders_at_once_one_is_the_files(openai):
+    upload = openai.begin()
+    parts = [openai.part(upload, DATA[:150]), openai.part(upload, DATA[150:])]
+    orders = [parts, parts[::-1]] * 2
+    answers = at_once([partial(openai.complete, upload, order) for order in orders])
+    assert {status for status, _ in answers} == {200, 400}
+    won = next(order for order, (status, _) in zip(orders, answers, strict=True) if status == 200)
+    assert [status == 200 for status, _ in answers] == [order == won for order in orders]
+    whole = DATA if won == parts else DATA[150:] + DATA[:150]
+    assert stored_bytes(IngestFile.objects.get()) == whole
+
+
 # --- Who may, and what goes wrong ----------------------------------------------------------------
 
 
