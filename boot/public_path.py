@@ -72,7 +72,7 @@ def probe(url: str, *, patience: float = PATIENCE) -> Iterator[Seen]:
         yield Seen("address", f"{url} leads to this portal.")
         yield from path.judge(arrived)
         # The long ones at once.
-        probes = (path.silent_answer, path.silent_body, path.dripping_answer)
+        probes = (path.silent_answer, path.silent_body)
         with ThreadPoolExecutor(len(probes)) as pool:
             waiting = [pool.submit(each) for each in probes]
             yield path.methods()
@@ -252,18 +252,6 @@ class _Path:
             if is_buffered:
                 said = "Bodies are collected before they are passed on: uploads take twice as long."
             yield self._seen("request buffering", said, is_wrong=is_buffered)
-
-    def dripping_answer(self) -> Iterator[Seen]:
-        try:
-            with self._client.stream("GET", self._target(drip="1")) as response:
-                arrived = [time.monotonic() for piece in response.iter_raw() for _ in piece]
-        except httpx.HTTPError:  # cut off: the answer's time limit is another probe's to tell
-            return
-        is_buffered = len(arrived) < 3 or arrived[2] - arrived[1] < reflection.DRIP_SECONDS / 2
-        said = "Answers arrive as they are written."
-        if is_buffered:
-            said = "Answers are collected before they are passed on."
-        yield self._seen("answer buffering", said, is_wrong=is_buffered)
 
     def _arrives(self, ask: Callable[[], httpx.Response]) -> bool:
         try:

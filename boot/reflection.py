@@ -4,11 +4,10 @@ Only who has the portal's secret key is answered: what proxies do with requests 
 """
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from django.core.signing import BadSignature, TimestampSigner
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 
@@ -18,7 +17,6 @@ from common.ids import uuid7
 
 PATH = "/probe/"
 METHOD = "X-Probe-Method"
-DRIP_SECONDS = 2.0  # between the last pieces of an answer
 LONGEST_WAIT = 120.0  # seconds
 WHOLE = bytes(range(100))  # what ranges are of
 _KEY_SECONDS = 3600
@@ -40,7 +38,7 @@ def _signer() -> TimestampSigner:
 
 @never_cache
 def reflect(request: HttpRequest) -> HttpResponseBase:
-    """`?wait=S` answers after so many seconds, `?drip` in pieces; ranges are answered."""
+    """`?wait=S` answers after so many seconds; ranges are answered."""
     try:
         _signer().unsign(request.GET.get("key", ""), max_age=_KEY_SECONDS)
     except BadSignature:
@@ -51,8 +49,6 @@ def reflect(request: HttpRequest) -> HttpResponseBase:
 
 
 def _answer(request: HttpRequest) -> HttpResponseBase:
-    if "drip" in request.GET:
-        return StreamingHttpResponse(_pieces(), content_type="application/octet-stream")
     if "range" in request.GET:
         return _part(request)
     received, seconds = _received(request)
@@ -78,15 +74,6 @@ def _received(request: HttpRequest) -> tuple[int, float]:
     started = time.monotonic()
     count = sum(block.nbytes for block in exchange_of(request).receive_upload("probe"))
     return count, time.monotonic() - started
-
-
-def _pieces() -> Iterator[bytes]:
-    """The first goes along with the head, which tells nothing of buffers."""
-    yield b"1"
-    time.sleep(DRIP_SECONDS / 2)
-    yield b"2"
-    time.sleep(DRIP_SECONDS)
-    yield b"3"
 
 
 def _part(request: HttpRequest) -> HttpResponse:

@@ -15,12 +15,6 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
         "Traefik": "no buffering middleware",
         "Apache": "remove SetEnv proxy-sendcl, and mod_security's SecRequestBodyAccess",
     },
-    "answer buffering": {
-        "nginx": "proxy_buffering off;",
-        "Caddy": "reverse_proxy { flush_interval -1 }",
-        "Traefik": "no buffering middleware, responseForwarding.flushInterval: 1ms",
-        "Apache": "ProxyPass ... flushpackets=on",
-    },
     "answer timeout": {
         "nginx": "proxy_read_timeout 300s;",
         "Caddy": "reverse_proxy { transport http { response_header_timeout 300s } }",

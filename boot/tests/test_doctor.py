@@ -35,7 +35,7 @@ http {{
     }}
 }}
 """
-# As docs/production.md has it, line by line, so that each can be missing.
+# As docs/deploy.md has it, line by line, so that each can be missing.
 _GOOD = {
     "host": "proxy_set_header Host $http_host;",
     "scheme": "proxy_set_header X-Forwarded-Proto $scheme;",

@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from accounts import rates
 from accounts.authentication import Authenticator
 from accounts.models import TokenScope
 from accounts.principals import Principal
@@ -26,6 +27,8 @@ from uploads.receiving.one_request import store_in_one_request
 from uploads.receiving.requests import UploadRequest
 
 MAX_PART_BYTES = 64 * 2**20  # the clients' own size of a part
+_may_store = Authenticator(TokenScope.UPLOAD, rate=rates.SMALL_FILES)
+_may_begin = Authenticator(TokenScope.UPLOAD, rate=rates.SESSIONS)
 _may_upload = Authenticator(TokenScope.UPLOAD)
 _may_read = Authenticator(TokenScope.READ)
 _may_delete = Authenticator(TokenScope.CONSUME)
@@ -177,7 +180,7 @@ def _check_part_size(size_bytes: int) -> None:
 
 @door("openai")
 def files(request: HttpRequest) -> HttpResponseBase:
-    return _serve(request, {}, GET=(_may_read, _list_files), POST=(_may_upload, _create_file))
+    return _serve(request, {}, GET=(_may_read, _list_files), POST=(_may_store, _create_file))
 
 
 @door("openai")
@@ -193,7 +196,7 @@ def content(request: HttpRequest, **values: Any) -> HttpResponseBase:
 
 @door("openai")
 def uploads(request: HttpRequest) -> HttpResponseBase:
-    return _serve(request, {}, POST=(_may_upload, _create_upload))
+    return _serve(request, {}, POST=(_may_begin, _create_upload))
 
 
 @door("openai")
