@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
-PYTEST_ARGS ?= -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST_ARGS ?= -n 3 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install install-dev migrate makemigrations run server shell test test-fast test-long lint client format check \
-	superuser clean css css-watch lock
+.PHONY: help install install-dev migrate makemigrations run server shell test test-fast test-long lint client format \
+	check check-types check-lint check-settings superuser clean css css-watch lock \
+	docker-up docker-down docker-logs docker-shell
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +36,17 @@ superuser: install  ## Create an administrator
 	@$(MANAGE) createsuperuser
 
 check: install-dev  ## The whole gate: lint, format, types, layers, settings, migrations
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target check-types check-lint check-settings
+
+check-types:
+	$(BIN)/mypy .
+
+check-lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
 	PYTHONPATH=client $(BIN)/lint-imports
+
+check-settings:
 	DJANGO_CONFIGURATION=Test $(MANAGE) check --fail-level WARNING
 	DJANGO_CONFIGURATION=Production DJANGO_SECRET_KEY=$$(head -c 64 /dev/urandom | base64 -w 0) \
 		DJANGO_ALLOWED_HOSTS=localhost PORTAL_BASE_URL=https://localhost $(MANAGE) check --deploy --fail-level WARNING
@@ -73,6 +81,25 @@ lock: install-dev  ## Lock requirements*.in, with hashes
 client: install-dev  ## Build the client's package and wheel into client/dist
 	@rm -rf client/dist
 	@cd client && ../$(BIN)/hatchling build
+
+# --- Containers (docs/deploy.md). COMPOSE=podman-compose for Podman ----------------------------
+
+COMPOSE ?= docker compose
+DEV_COMPOSE := $(COMPOSE) -f docker-compose.yml -f docker-compose.dev.yml
+
+docker-up:  ## Build and start the containers for development: web (runserver), db
+	$(DEV_COMPOSE) up --build --detach
+
+docker-down:  ## Stop and remove them; data stays
+	$(DEV_COMPOSE) --profile celery down
+
+docker-logs:  ## Follow what they print
+	$(DEV_COMPOSE) logs --follow
+
+docker-shell:  ## Open a shell in the web server's container
+	$(DEV_COMPOSE) exec web bash
+
+# -----------------------------------------------------------------------------------------------
 
 clean:  ## Remove .venv and caches; data stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache node_modules

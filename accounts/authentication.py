@@ -11,8 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from ninja.security.base import AuthBase
 
-from accounts import bearers, permissions, principals
+from accounts import bearers, permissions, principals, rates
 from accounts.principals import Principal
+from accounts.rates import Rate
 from common.db import release_connection
 from common.errors import Conflict, Forbidden, Unauthenticated
 
@@ -29,10 +30,11 @@ class AuthenticatedRequest(HttpRequest):
 
 
 class Authenticator(AuthBase):
-    """Returns the principal of a request, or raises Unauthenticated, Forbidden or Conflict.
+    """Returns a request's principal; raises Unauthenticated, Forbidden, Conflict, TooManyRequests.
 
     A token must hold every one of `scopes`; a session may do all that its user may. With a
-    `permission` the user must be staff that has it (see `permissions.require`). Sets
+    `permission` the user must be staff that has it (see `permissions.require`), and what may be
+    done so often only is counted by its `rate`. Sets
     `request.principal`, and `request.user` to its owner, or to an anonymous user for a guest. If a
     request carries a bearer token, only the token counts and cookies are ignored. A page of another
     site therefore gains nothing by sending cookies along, and no CSRF check is needed.
@@ -46,25 +48,32 @@ class Authenticator(AuthBase):
         "In the browser, the session cookie does as well."
     )
 
-    def __init__(self, *scopes: str, permission: str = "") -> None:
+    def __init__(self, *scopes: str, permission: str = "", rate: Rate | None = None) -> None:
         super().__init__()
+        self.rate = rate
         self.scopes = frozenset(scopes)
         self.permission = permission
 
     def __call__(self, request: HttpRequest) -> Principal:
         text = _bearer(request)
-        principal = _by_session(request) if text is None else self._by_token(text)
+        principal = _by_session(request) if text is None else self._by_token(request, text)
         request.principal = principal  # type: ignore[attr-defined]
         # Code that looks only at `request.user` must not mistake a guest for the owner.
         request.user = AnonymousUser() if principal.is_guest else principal.owner
         if self.permission:
             permissions.require(request.user, self.permission)
+        if self.rate:
+            rates.take(request, self.rate)
         if request.method in _WITH_BODY:
             release_connection()  # the body is read next, which may take long
         return principal
 
-    def _by_token(self, text: str) -> Principal:
-        credential = bearers.credential_of(text)
+    def _by_token(self, request: HttpRequest, text: str) -> Principal:
+        try:
+            credential = bearers.credential_of(text)
+        except Unauthenticated:
+            rates.take_of_address(request, rates.TOKEN_FAILURES)
+            raise
         missing = sorted(self.scopes.difference(credential.principal.scopes))
         if missing:
             raise Forbidden(

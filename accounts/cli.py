@@ -87,6 +87,7 @@ def user() -> None:
 @click.password_option(help="Without it, it is asked for; from a pipe, it is read twice.")
 def create_user(email: str, is_admin: bool, password: str) -> None:
     """Create an account and print its id."""
+    services.check_password(password, email=email)
     made = services.create_user(email=email, password=password, is_staff=is_admin)
     click.echo(made.id)
 

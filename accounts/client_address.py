@@ -31,6 +31,15 @@ def client_address(request: HttpRequest) -> str:
     return str(address)
 
 
+def client_network(address: str) -> str:
+    """An IPv4 address, or the /64 network from which an IPv6 client may choose its addresses."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ip) if ip.version == 4 else str(ipaddress.IPv6Network((int(ip), 64), strict=False))
+
+
 def _is_trusted(address: Address) -> bool:
     return any(address in network for network in _networks(tuple(settings.PORTAL_TRUSTED_PROXIES)))
 

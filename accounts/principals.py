@@ -11,6 +11,7 @@ from uuid import UUID
 from accounts import permissions
 from accounts.models import ApiToken, TokenScope, User
 
+AT_THE_SHELL = "an administrator at the shell"
 ALL_SCOPES = frozenset(TokenScope)
 
 
@@ -84,5 +85,5 @@ def administrator(user: User) -> Actor:
 
 def at_the_shell(owner: User) -> Principal:
     """The principal of an administrator at the command line, who acts for `owner`."""
-    actor = Actor(ActorKind.STAFF, None, "an administrator at the shell")
+    actor = Actor(ActorKind.STAFF, None, AT_THE_SHELL)
     return Principal(owner, actor, ALL_SCOPES)

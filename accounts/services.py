@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from accounts import departures, tokens
 from accounts.models import ApiToken, TokenScope, User
-from common import lengths
+from common import audit, lengths
 from common.db import database_now
 from common.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 
@@ -56,13 +57,23 @@ def create_user(*, email: str, password: str, is_staff: bool = False) -> User:
         raise InvalidInput("password_missing", "Give the account a password.")
     try:
         with transaction.atomic():
-            return User.objects.create_user(
+            user = User.objects.create_user(
                 email, password, is_staff=is_staff, is_superuser=is_staff
             )
+            _record("created", user)
+            return user
     except IntegrityError as exc:
         raise Conflict(
             "email_taken", "An account with this e-mail address exists already."
         ) from exc
+
+
+def check_password(password: str, *, email: str) -> None:
+    """Raises InvalidInput `password_weak` for what the registration form refuses, too."""
+    try:
+        validate_password(password, user=User(email=email.strip()))
+    except ValidationError as exc:
+        raise InvalidInput("password_weak", " ".join(exc.messages)) from exc
 
 
 def get_user(*, email: str) -> User:
@@ -99,6 +110,8 @@ def delete_user(*, user_id: UUID) -> None:
             for call in departures.let_go:
                 call(user_id)
             require_deletable(user_id)  # again, now that nothing can change any more
+            for user in User.objects.filter(id=user_id):
+                _record("deleted", user)
             User.objects.filter(id=user_id).delete()
             connection.check_constraints()
     except IntegrityError as exc:
@@ -114,7 +127,9 @@ def latest_users(*, limit: int = LIST_LIMIT) -> list[User]:
 
 def enable_user(user: User) -> None:
     """Let an account log in again. Repeating it changes nothing."""
-    User.objects.filter(id=user.id).update(is_active=True)
+    with transaction.atomic():
+        User.objects.filter(id=user.id).update(is_active=True)
+        _record("enabled", user)
 
 
 def disable_user(user: User) -> None:
@@ -131,6 +146,7 @@ def disable_user(user: User) -> None:
                 f"{user.email} is the only administrator who can log in. Make another one first.",
             )
         User.objects.filter(id=user.id).update(is_active=False)
+        _record("disabled", user)
 
 
 def create_token(
@@ -149,14 +165,16 @@ def create_token(
     if expires_at is not None and expires_at <= database_now():
         raise InvalidInput("token_expiry_past", "The token's expiry must lie in the future.")
     text = tokens.generate()
-    token = ApiToken.objects.create(
-        user=user,
-        name=name,
-        hint=tokens.hint(text),
-        digest=tokens.digest(text),
-        scopes=_known_scopes(scopes),
-        expires_at=expires_at,
-    )
+    with transaction.atomic():
+        token = ApiToken.objects.create(
+            user=user,
+            name=name,
+            hint=tokens.hint(text),
+            digest=tokens.digest(text),
+            scopes=_known_scopes(scopes),
+            expires_at=expires_at,
+        )
+        audit.record("token.created", subject="token", subject_id=token.id, label=name)
     return token, text
 
 
@@ -201,7 +219,12 @@ def revoke_token(*, user: User, token_id: UUID) -> ApiToken:
 
 def revoke(selection: QuerySet[ApiToken]) -> int:
     """Revoke those tokens of a selection that are not revoked yet. Returns how many there were."""
-    return selection.filter(revoked_at=None).update(revoked_at=timezone.now())
+    with transaction.atomic():
+        living = selection.filter(revoked_at=None).select_for_update(of=("self",))
+        names = dict(living.values_list("id", "name"))
+        for token_id, name in names.items():
+            audit.record("token.revoked", subject="token", subject_id=token_id, label=name)
+        return ApiToken.objects.filter(id__in=names).update(revoked_at=timezone.now())
 
 
 def authenticate_token(text: str) -> ApiToken:
@@ -257,6 +280,10 @@ def purge_sessions() -> int:
     # The condition is checked again: a session that was used meanwhile has a new date.
     deleted, _ = expired.filter(session_key__in=keys).delete()
     return deleted
+
+
+def _record(action: str, user: User) -> None:
+    audit.record(f"user.{action}", subject="user", subject_id=user.pk, label=user.email)
 
 
 def _check_email(email: str) -> None:

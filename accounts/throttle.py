@@ -5,7 +5,6 @@ if a hundred guesses come at once, no more of them than the limit are checked.
 """
 
 import hashlib
-import ipaddress
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
+from accounts.client_address import client_network
 from accounts.models import Throttle
 from common.errors import TooManyRequests
 
@@ -111,7 +111,7 @@ def begin_login(*, email: str, address: str) -> LoginAttempt:
         [
             pair,
             _counter(FAILED_LOGINS_OF_ACCOUNT, _account(email)),
-            _counter(FAILED_LOGINS_OF_CLIENT, _client(address)),
+            _counter(FAILED_LOGINS_OF_CLIENT, client_network(address)),
         ],
         code="too_many_logins",
         message="Too many failed log-ins.",
@@ -140,7 +140,7 @@ def forget_failed_logins(*, email: str, address: str) -> None:
 def count_registration(*, address: str) -> None:
     """Count a registration. Raises TooManyRequests `too_many_registrations`."""
     _count(
-        [_counter(REGISTRATIONS_OF_CLIENT, _client(address))],
+        [_counter(REGISTRATIONS_OF_CLIENT, client_network(address))],
         code="too_many_registrations",
         message="Too many registrations from your network.",
     )
@@ -154,7 +154,7 @@ def count_reset(*, email: str, address: str) -> None:
     _count(
         [
             _counter(RESETS_OF_ACCOUNT, _account(email)),
-            _counter(RESETS_OF_CLIENT, _client(address)),
+            _counter(RESETS_OF_CLIENT, client_network(address)),
         ],
         code="too_many_resets",
         message="Links were asked for too often.",
@@ -239,7 +239,7 @@ def _in_words(seconds: int) -> str:
 
 
 def _login_pair(email: str, address: str) -> Counter:
-    return _counter(FAILED_LOGINS_OF_PAIR, f"{_account(email)} {_client(address)}")
+    return _counter(FAILED_LOGINS_OF_PAIR, f"{_account(email)} {client_network(address)}")
 
 
 def _counter(rule: Rule, value: str) -> Counter:
@@ -250,12 +250,3 @@ def _counter(rule: Rule, value: str) -> Counter:
 def _account(email: str) -> str:
     """The same text for all spellings of an address that UPPER(email) treats as one account."""
     return email.strip().upper()
-
-
-def _client(address: str) -> str:
-    """An IPv4 address, or the /64 network from which an IPv6 client may choose its addresses."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ip) if ip.version == 4 else str(ipaddress.IPv6Network((int(ip), 64), strict=False))

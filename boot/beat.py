@@ -7,6 +7,7 @@ This file alone touches members of django-celery-beat's scheduler that are not d
 """
 
 import logging
+import socket
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
+from boot import heartbeats
 from common.db import DATABASE_GONE
 
 # The description of the rows that the code owns: those that it no longer names are deleted.
@@ -35,6 +37,8 @@ class Scheduler(DatabaseScheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._is_set_up = False
         self._clock_offset = _clock_offset()
+        self._next_heartbeat = 0.0  # monotonic
+        self._name = f"beat@{socket.gethostname()}"
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -49,17 +53,33 @@ class Scheduler(DatabaseScheduler):
             if not self._is_set_up:
                 sync_schedule(self.app)
                 self._is_set_up = True
+            self._live()
             return float(super().tick(*args, **kwargs))
         except DATABASE_GONE as exc:
             logger.warning("The database does not answer, next try in %g s: %s", RETRY_SECONDS, exc)
             self._read_again()
             return RETRY_SECONDS
 
+    def close(self) -> None:
+        """Beat stops in order."""
+        super().close()
+        try:
+            heartbeats.end(self._name)
+        except DATABASE_GONE as exc:
+            logger.warning("The heartbeat of %s was not ended: %s", self._name, exc)
+
     def all_as_schedule(self) -> dict[str, ModelEntry]:
         """The schedule from the database. Its times are compared with this machine's clock."""
         _admit_no_future_runs()
         entries: dict[str, ModelEntry] = super().all_as_schedule()
         return entries
+
+    def _live(self) -> None:
+        if time.monotonic() < self._next_heartbeat:
+            return
+        self._next_heartbeat = time.monotonic() + heartbeats.INTERVAL
+        heartbeats.note(self._name, [heartbeats.BEAT])
+        heartbeats.forget()
 
     def _clock_was_set_back(self) -> bool:
         before, self._clock_offset = self._clock_offset, _clock_offset()

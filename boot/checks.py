@@ -15,14 +15,16 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import URLValidator, validate_email
 from django.http.request import split_domain_port, validate_host
 
-from boot import env_file, values
+from boot import env_file, logs, values
 from boot.places import MOST_PER_ACCOUNT
 from common import content_types
+from uploads.doors import DOORS, NONE
 from uploads.storage import backends
 
 _DAY = 86_400  # seconds
 _YEARS = 10  # beyond it dates overflow, sooner or later, and nobody waits
 _EXBIBYTE = 2**60  # more does not fit in the database's whole numbers
+_RATE = 10**9  # requests a minute
 _RANGES = {
     # name: (lowest, highest)
     "WEB_PORT": (1, 65535),
@@ -38,9 +40,18 @@ _RANGES = {
     "PORTAL_QUOTA_BYTES": (0, _EXBIBYTE),
     "PORTAL_QUOTA_FILES": (0, _EXBIBYTE),
     "PORTAL_QUOTA_UPLOADS": (0, _EXBIBYTE),
+    "PORTAL_RATE_SESSIONS": (0, _RATE),
+    "PORTAL_RATE_FILES": (0, _RATE),
+    "PORTAL_RATE_RUNS": (0, _RATE),
+    "PORTAL_RATE_LINKS": (0, _RATE),
+    "PORTAL_RATE_TOKEN_FAILURES": (0, _RATE),
+    "PORTAL_STORAGE_CHECK_HOURS": (0, _YEARS * 365 * 24),
     "PORTAL_DISK_RESERVE": (0, _EXBIBYTE),
     "PORTAL_SESSION_TTL_HOURS": (1, _YEARS * 365 * 24),
     "PORTAL_BATCH_IDLE_HOURS": (1, _YEARS * 365 * 24),
+    "PORTAL_WAIT_PAST_EXPIRY_HOURS": (0, _YEARS * 365 * 24),
+    "PORTAL_AUDIT_DAYS": (1, _YEARS * 365),
+    "PORTAL_TOMBSTONE_DAYS": (1, _YEARS * 365),
     "PORTAL_MAX_TTL_HOURS": (1, _YEARS * 365 * 24),
     "PORTAL_CONSUME_GRACE_SECONDS": (0, _YEARS * 365 * _DAY),
     "PORTAL_STALL_TIMEOUT_SECONDS": (1, _DAY),
@@ -78,9 +89,11 @@ def check_settings(**_: Any) -> list[Error]:
         *_workflows(),
         *_types(),
         *_storage(),
+        *_doors(),
         *_web_host(),
         *_addresses(),
-        *_proxies(),
+        *_networks(),
+        *_logs(),
         *_administrator(),
         *_production(),
     ]
@@ -204,6 +217,23 @@ def _storage() -> Iterator[tuple[str, str]]:
         )
 
 
+def _doors() -> Iterator[tuple[str, str]]:
+    for name in settings.PORTAL_DOORS:
+        if name not in DOORS and settings.PORTAL_DOORS != [NONE]:
+            yield (
+                "PORTAL_DOORS",
+                f"PORTAL_DOORS: {name!r} is no door; there are: {', '.join(DOORS)}, or {NONE} "
+                "alone.",
+            )
+    for origin in settings.PORTAL_CORS_ORIGINS:
+        if origin != "*" and not _is_origin(origin):
+            yield (
+                "PORTAL_CORS_ORIGINS",
+                f"PORTAL_CORS_ORIGINS: {origin!r} is no origin such as https://app.example.com, "
+                "without a path or a slash behind it.",
+            )
+
+
 def _addresses() -> Iterator[tuple[str, str]]:
     if settings.PORTAL_BASE_URL and not _is_origin(settings.PUBLIC_URL):
         yield (
@@ -253,15 +283,27 @@ def _is_endpoint(address: str) -> bool:
     return is_web and address.rstrip("/") == origin and "@" not in parts.netloc
 
 
-def _proxies() -> Iterator[tuple[str, str]]:
-    for block in settings.PORTAL_TRUSTED_PROXIES:
-        try:
-            ipaddress.ip_network(block)
-        except ValueError:
-            yield (
-                "PORTAL_TRUSTED_PROXIES",
-                f"PORTAL_TRUSTED_PROXIES: {block!r} is not a network such as 10.1.0.0/16.",
-            )
+def _logs() -> Iterator[tuple[str, str]]:
+    if settings.LOG_FORMAT not in logs.FORMATS:
+        yield (
+            "PORTAL_LOG_FORMAT",
+            f"PORTAL_LOG_FORMAT must be json or text, not {settings.PORTAL_LOG_FORMAT!r}.",
+        )
+    if settings.PORTAL_LOG_LEVEL not in logs.LEVELS:
+        yield (
+            "PORTAL_LOG_LEVEL",
+            f"PORTAL_LOG_LEVEL must be {', '.join(logs.LEVELS[:-1])} or {logs.LEVELS[-1]}, "
+            f"not {settings.PORTAL_LOG_LEVEL!r}.",
+        )
+
+
+def _networks() -> Iterator[tuple[str, str]]:
+    for name in ("PORTAL_TRUSTED_PROXIES", "PORTAL_METRICS_NETWORKS"):
+        for block in getattr(settings, name):
+            try:
+                ipaddress.ip_network(block)
+            except ValueError:
+                yield name, f"{name}: {block!r} is not a network such as 10.1.0.0/16."
 
 
 def _administrator() -> Iterator[tuple[str, str]]:

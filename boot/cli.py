@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -15,12 +16,13 @@ from doorito_client.cli import main as client
 
 # Each needs Django set up before it can be imported, and a database when it is run.
 APP_COMMANDS = {
+    "backup": "boot.backup.cli:backup",
     "token": "accounts.cli:token",
     "user": "accounts.cli:user",
     "webhook": "common.webhooks.cli.webhook:webhook",
     "events": "common.webhooks.cli.events:events",
     "listen": "common.webhooks.cli.listen:listen",
-    "storage": "uploads.cli.storage:storage",
+    "storage": "uploads.checking.cli:storage",
     "workflow": "uploads.workflows.cli.workflow:workflow",
     "run": "uploads.workflows.cli.run:run",
 }
@@ -50,6 +52,7 @@ class Root(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         if name in APP_COMMANDS and not {"-h", "--help"}.intersection(rest):
             ctx.with_resource(_startup().database())
+            ctx.with_resource(_startup().acting_at_the_shell())
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -78,9 +81,7 @@ def check() -> None:
     """Check the settings and the database."""
     configurations.setup()
     startup = _startup()
-    startup.refuse_bad_settings()
-    for warning in startup.warnings():
-        click.echo(f"Warning: {warning}", err=True)
+    _check_settings(startup)
     with startup.database():
         if pending := startup.pending_migrations():
             raise CannotRunError(f"The database lacks {pending} migrations: {startup.PREPARE}.")
@@ -90,15 +91,23 @@ def check() -> None:
 
 
 @doorito.command()
+@click.option("--url", default="", help="Try the way from this public address to the portal, too.")
+@click.option(
+    "--patience", default=10.0, metavar="SECONDS", help="Silence that a proxy has to bear."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(as_json: bool) -> None:
+def doctor(url: str, patience: float, as_json: bool) -> None:
     """Look at everything that a portal needs, and say what is wrong and what to do.
 
     Settings, database, migrations, storage, free disk, broker, processes. Ends with 1 if something
     is wrong. Of a portal that does not run, its database is started for the time.
+
+    With --url, what proxies do to requests: limits of bodies, buffering, timeouts, methods,
+    headers, ranges, and what to change in nginx, Caddy, Traefik and Apache.
     """
     configurations.setup()
-    if not import_module("boot.doctor").examine(as_json=as_json):
+    doctor = import_module("boot.doctor")
+    if not doctor.examine(as_json=as_json, url=url, patience=patience):
         sys.exit(1)
 
 
@@ -109,22 +118,61 @@ def hello() -> None:
     click.echo("`./doorito doctor` says what is wrong; `./doorito upload` sends files to it.")
 
 
+_wait = click.option(
+    "--wait",
+    "seconds",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="How long to wait for the database, and for others to prepare the portal.",
+)
+
+
 @doorito.command()
-def prepare() -> None:
+@_wait
+@click.option("--static-only", is_flag=True, help="Collect the static files, without a database.")
+def prepare(seconds: int, *, static_only: bool) -> None:
     """Prepare the database and static files, for processes that are started one by one.
 
     (`up` does so by itself.) Creates the built-in workflows and the first administrator, too. Safe
-    to repeat, and to be done after each upgrade, while nothing else of the portal runs.
+    to repeat, and to be done after each upgrade.
     """
     configurations.setup()
     startup = _startup()
+    if static_only:
+        startup.collect_static()
+        return
+    _check_settings(startup)
+    _starting().wait_for_database(seconds)
+    with startup.database():
+        startup.prepare()
+    click.echo("The portal is prepared.")
+
+
+@doorito.command()
+@click.argument("process", type=click.Choice(["web", "worker", "workflows", "beat"]))
+@_wait
+@click.option("--prepare", is_flag=True, help="Prepare the portal first, as `prepare` does.")
+def start(process: str, seconds: int, *, prepare: bool) -> None:
+    """Run one of the processes that `up` runs, once the portal is prepared.
+
+    Needs a DATABASE_URL. There may be several of each, but only one `beat`.
+    """
+    configurations.setup()
+    startup = _startup()
+    _check_settings(startup)
+    startup.refuse_embedded_database()
+    starting = _starting()
+    starting.wait_for_database(seconds)
+    if prepare:
+        startup.prepare()
+    starting.become(process, seconds=seconds)
+
+
+def _check_settings(startup: Any) -> None:
     startup.refuse_bad_settings()
     for warning in startup.warnings():
         click.echo(f"Warning: {warning}", err=True)
-    with startup.database(), startup.only_preparer():
-        for step in startup.PREPARATIONS:
-            step()
-    click.echo("The portal is prepared.")
 
 
 @doorito.command()
@@ -150,9 +198,13 @@ def _startup() -> Any:
     return import_module("boot.startup")
 
 
+def _starting() -> Any:
+    return import_module("boot.starting")
+
+
 def main() -> None:
     """`./doorito`, configured as Local unless DJANGO_CONFIGURATION says otherwise."""
-    run(doorito, default="Local")
+    run(partial(doorito, prog_name="doorito"), default="Local")
 
 
 def run(command: Callable[[], Any], *, default: str) -> None:

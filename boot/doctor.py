@@ -8,20 +8,16 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import chain
 
 import click
 import httpx
 from django.conf import settings
-from sqlalchemy import text
 
-from boot import startup
-from boot.broker import Channel
-from boot.celery import app
+from boot import public_path, readiness, startup
 from boot.errors import CannotRunError
+from boot.readiness import Check, look
 from common.console import print_json
-from common.errors import DooritoError
-from common.ids import uuid7
-from uploads.storage import storage_for_new
 
 ANSWER_SECONDS = 10.0
 _MARKS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
@@ -42,13 +38,16 @@ class Finding:
     said: str
 
 
-def examine(*, as_json: bool) -> bool:
-    """Print what was found, as it is found; whether there is no problem."""
+def examine(*, as_json: bool, url: str = "", patience: float = public_path.PATIENCE) -> bool:
+    """Print what was found, as it is found; whether there is no problem.
+
+    With a `url`, the way from there to the portal is tried, too.
+    """
     found = []
-    for finding in _findings():
+    for finding in chain(_findings(), _path(url, patience) if url else ()):
         found.append(finding)
         if not as_json:
-            click.echo(f"{_MARKS[finding.state]}  {finding.subject:<10}  {finding.said}")
+            click.echo(f"{_MARKS[finding.state]}  {finding.subject:<17}  {finding.said}")
     if as_json:
         print_json([asdict(finding) for finding in found])
     return all(finding.state != State.PROBLEM for finding in found)
@@ -62,12 +61,19 @@ def _findings() -> Iterator[Finding]:
         with startup.database():
             yield Finding("database", State.OK, "It answers.")
             yield from _rows()
-            yield _broker()
+            yield _checked("broker", readiness.broker, well="It answers.")
     except CannotRunError as exc:
         yield Finding("database", State.PROBLEM, str(exc))
-    yield _storage()
-    yield _disk()
+    well = f"It takes and gives back files ({settings.PORTAL_STORAGE})."
+    yield _checked("storage", readiness.storage, well=well)
+    yield _checked("disk", readiness.disk, well=_room())
     yield from processes
+
+
+def _path(url: str, patience: float) -> Iterator[Finding]:
+    for seen in public_path.probe(url, patience=patience):
+        state = State.PROBLEM if seen.is_wrong else State.OK
+        yield Finding(seen.subject, state, seen.said)
 
 
 def _settings() -> Iterator[Finding]:
@@ -91,39 +97,17 @@ def _rows() -> Iterator[Finding]:
     yield from (Finding("workflows", State.PROBLEM, problem) for problem in startup.bad_rows())
 
 
-def _broker() -> Finding:
-    """What Celery's messages go through; it may be another database than the portal's."""
-    try:
-        with app.connection_for_read() as connection:
-            channel: Channel = connection.channel()
-            channel.session.execute(text("SELECT 1"))
-            channel.close()
-    except Exception as exc:
-        said = f"It does not answer, look at CELERY_BROKER_URL: {_first_line(exc)}"
-        return Finding("broker", State.PROBLEM, said)
-    return Finding("broker", State.OK, "It answers.")
+def _checked(subject: str, check: Check, *, well: str) -> Finding:
+    """One of the checks of `/readyz/`."""
+    outcome = look(subject, check)
+    if outcome.problems:
+        return Finding(subject, State.PROBLEM, outcome.detail)
+    return Finding(subject, State.OK, well)
 
 
-def _storage() -> Finding:
-    """An upload of one byte, begun and given up; a sweep finds what a kill leaves of it."""
-    try:
-        uploads = storage_for_new().uploads
-        uploads.discard(uploads.create(uuid7().hex, size_bytes=1))
-    except (DooritoError, OSError) as exc:
-        return Finding("storage", State.PROBLEM, f"It takes no upload: {_first_line(exc)}")
-    return Finding("storage", State.OK, f"It takes uploads ({settings.PORTAL_STORAGE}).")
-
-
-def _disk() -> Finding:
+def _room() -> str:
     free = shutil.disk_usage(settings.DOORITO_DATA_DIR).free
-    usable = free - settings.PORTAL_DISK_RESERVE
-    if usable <= 0:
-        said = (
-            f"{_gib(free)} are free at {settings.DOORITO_DATA_DIR}, and PORTAL_DISK_RESERVE keeps "
-            f"{_gib(settings.PORTAL_DISK_RESERVE)}: uploads are refused. Make room."
-        )
-        return Finding("disk", State.PROBLEM, said)
-    return Finding("disk", State.OK, f"{_gib(usable)} are free for uploads.")
+    return f"{readiness.gib(free - settings.PORTAL_DISK_RESERVE)} are free for uploads."
 
 
 def _processes() -> Iterator[Finding]:
@@ -145,11 +129,3 @@ def _processes() -> Iterator[Finding]:
     if not problems:
         said = f"All run: {', '.join(names)}." if names else "The web server answers."
         yield Finding("processes", State.OK, said)
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.1f} GiB"
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(exc) or type(exc).__name__).splitlines()[0]

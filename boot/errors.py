@@ -20,6 +20,10 @@ class CannotRunError(Exception):
     """Something outside the code is in the way; the message tells the operator what to do."""
 
 
+class NotYetError(CannotRunError):
+    """The same, and it may go away by itself."""
+
+
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
     """What operators can put right ends the program as one line and exit code 1."""

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import cycle
 from typing import Protocol
 
@@ -63,6 +64,7 @@ class ServerExchange:
         self._deadline: float | None = deadline  # monotonic; None: as long as it moves
         self._taken: list[GiveBack] = []
         self._must_ask = awaits_continue and body.announced_bytes_left() != 0
+        self._is_stopped = False
 
     def end(self) -> None:
         while self._taken:
@@ -79,6 +81,11 @@ class ServerExchange:
     def expect_download(self, account: str, *, size_bytes: int) -> None:
         if size_bytes > PROMPT_BODY_BYTES:
             self._take_transfer(account)
+
+    def stop_receiving(self) -> None:
+        self._is_stopped = True
+        with suppress(OSError):  # the client is gone already
+            self._sock.shutdown(socket.SHUT_RD)  # wakes a thread that waits in recv(2)
 
     # For the server
 
@@ -159,7 +166,7 @@ class ServerExchange:
 
     def _fill(self, buffer: memoryview) -> int:
         filled = self._body.take_read_ahead(buffer)
-        while filled < len(buffer):
+        while filled < len(buffer) and not self._is_stopped:
             count = self._receive_into(buffer[filled:])
             if count == 0:
                 break

@@ -6,10 +6,11 @@ from typing import Any
 
 import configurations
 
-from boot import configuration
+from boot import configuration, metrics_files
 from boot.errors import told_in_one_line
 
 configuration.choose("Production")
+metrics_files.set_up()
 with told_in_one_line():
     configuration.refuse_unknown()
     configurations.setup()
@@ -19,9 +20,12 @@ from django.conf import settings  # noqa: E402
 from boot import gunicorn_worker, lifeline, startup  # noqa: E402
 from common.processes import allow_descriptors, end_with_parent  # noqa: E402
 
+from prometheus_client import multiprocess  # noqa: E402  isort:skip
+
 with told_in_one_line():  # here, before gunicorn loads what may complain at length
     startup.refuse_bad_settings()
     startup.refuse_unprepared()
+    startup.refuse_uncollected()
 
 bind = startup.listening_address()
 worker_class = "boot.gunicorn_worker.ThreadWorker"
@@ -59,3 +63,12 @@ def on_starting(_server: Any) -> None:
 
 def post_fork(_server: Any, _worker: Any) -> None:
     end_with_parent()
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """What a process had at the moment is gone with it; what it counted stays."""
+    multiprocess.mark_process_dead(worker.pid, path=str(metrics_files.folder))
+
+
+def on_exit(_server: Any) -> None:
+    metrics_files.remove()

@@ -27,10 +27,10 @@ from gunicorn.workers import gthread
 from boot.connections import ClientConnection, Lobby
 from boot.exchange import ServerExchange
 from boot.heads import MAX_BYTES
+from boot.logs import LineFormatter
 from boot.places import Places, Shares
 from boot.streams import Pace, Sender
 from common.http.exchange import ENVIRON_KEY, NoPlaceError, UnreadableBodyError
-from common.masking import MaskingFormatter
 
 NEXT_REQUEST_SECONDS = 0.01  # that a thread waits for it, on a connection that it has just answered
 
@@ -245,7 +245,7 @@ class Logger(glogging.Logger):
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         for handler in self.error_log.handlers:
-            handler.setFormatter(MaskingFormatter(self.error_fmt, self.datefmt))
+            handler.setFormatter(LineFormatter(form=settings.LOG_FORMAT))
 
 
 # --- The worker: one loop, many threads -----------------------------------------------------------

@@ -16,6 +16,10 @@ def schedule(*, outbox_sweep_minutes: int, cleanup_hours: int) -> dict[str, Any]
             "task": "common.tasks.renew_kicks",
             "schedule": 15.0,
         },
+        "fold-tallies": {
+            "task": "common.tasks.fold_tallies",
+            "schedule": 30.0,
+        },
         "purge-outbox": {
             "task": "common.tasks.purge_outbox",
             "schedule": crontab(minute=20),
@@ -40,6 +44,10 @@ def schedule(*, outbox_sweep_minutes: int, cleanup_hours: int) -> dict[str, Any]
             "task": "uploads.tasks.close_idle_batches",
             "schedule": 300.0,
         },
+        "check-storage": {
+            "task": "uploads.tasks.check_storage",
+            "schedule": 300.0,
+        },
         "sweep-runs": {
             "task": "uploads.tasks.sweep_runs",
             "schedule": 15.0,
@@ -47,6 +55,10 @@ def schedule(*, outbox_sweep_minutes: int, cleanup_hours: int) -> dict[str, Any]
         "purge-runs": {
             "task": "uploads.tasks.purge_runs",
             "schedule": crontab(minute=40),
+        },
+        "purge-tombstones": {
+            "task": "uploads.tasks.purge_tombstones",
+            "schedule": crontab(minute=50),
         },
         "purge-throttle": {
             "task": "accounts.tasks.purge_throttle",

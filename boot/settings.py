@@ -15,7 +15,7 @@ from configurations import Configuration
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-from boot import embedded_postgres, env_file, logs, outage, periodic, values
+from boot import embedded_postgres, env_file, logs, outage, periodic, secret_files, values
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -38,6 +38,8 @@ class Base(Configuration):
     IS_PRODUCTION = False
     BASE_DIR = BASE_DIR
     DOORITO_DATA_DIR = values.Directory(BASE_DIR / ".doorito")
+    # Static files as they are served; none: the data directory has them.
+    DOORITO_STATIC_DIR = values.Directory(None)
     WEB_HOST = values.Text("127.0.0.1")
     WEB_PORT = values.Integer(8000)
     WEB_WORKERS = values.Integer(2)
@@ -64,6 +66,9 @@ class Base(Configuration):
     PORTAL_SESSION_TTL_HOURS = values.Integer(24)  # of inactivity
     PORTAL_BATCH_IDLE_HOURS = values.Integer(24)  # an open batch is closed after so long
     PORTAL_MAX_TTL_HOURS = values.Integer(24 * 30)  # how far a file's expiry can be extended
+    PORTAL_WAIT_PAST_EXPIRY_HOURS = values.Integer(72)  # so long a waiting run keeps its file
+    PORTAL_AUDIT_DAYS = values.Integer(365)  # the audit trail goes back so far
+    PORTAL_TOMBSTONE_DAYS = values.Integer(90)  # records of files that are gone are kept
     PORTAL_CONSUME_GRACE_SECONDS = values.Integer(300)  # how long the consumer may still read
     PORTAL_STALL_TIMEOUT_SECONDS = values.Integer(30)  # a client that is silent for so long is cut
     PORTAL_TRANSFER_MIN_RATE = values.Size(2**10)  # bytes a second of bodies and answers; 0: any
@@ -73,8 +78,20 @@ class Base(Configuration):
     PORTAL_QUOTA_BYTES = values.Size(0)
     PORTAL_QUOTA_FILES = values.Integer(0)
     PORTAL_QUOTA_UPLOADS = values.Integer(0)
+    # How often in a minute an account may do it, as each web process counts; 0: any number. From
+    # one client address five times as much.
+    PORTAL_RATE_SESSIONS = values.Integer(12_000)
+    PORTAL_RATE_FILES = values.Integer(60_000)  # small ones, each in one request
+    PORTAL_RATE_RUNS = values.Integer(6_000)
+    # The same for one client address: signed links, and tokens that are not valid.
+    PORTAL_RATE_LINKS = values.Integer(60_000)
+    PORTAL_RATE_TOKEN_FAILURES = values.Integer(600)
+    PORTAL_STORAGE_CHECK_HOURS = values.Integer(24)  # rows and bytes are compared; 0: never
     PORTAL_DISK_RESERVE = values.Size(2**30)  # bytes of the disk that uploads leave free
     PORTAL_STORAGE = values.Text("local")
+    PORTAL_DOORS = values.TextList(["tus", "openai"])  # beside the JSON API; "none": no other
+    # Origins whose pages may use them, with a token, such as https://app.example.com; *: any.
+    PORTAL_CORS_ORIGINS = values.TextList([])
 
     # --- S3, for uploads and for Django's media. Empty: boto's own default -----------------------
     AWS_STORAGE_BUCKET_NAME = values.Text("")
@@ -133,6 +150,13 @@ class Base(Configuration):
     # Further Django apps, by module; their AppConfig registers workflow tasks of their own.
     PORTAL_EXTRA_APPS = values.TextList([])
 
+    # --- Sight -----------------------------------------------------------------------------------
+    # Who may read /metrics: clients of these networks, and whoever has the token (empty: nobody).
+    PORTAL_METRICS_NETWORKS = values.TextList(["127.0.0.1/32", "::1/128"])
+    PORTAL_METRICS_TOKEN = values.Text("")
+    PORTAL_LOG_FORMAT = values.Text("")  # json or text; empty: json in Production, else text
+    PORTAL_LOG_LEVEL = values.Text("INFO")  # of the journal
+
     # --- Django --------------------------------------------------------------------------------
     ROOT_URLCONF = "boot.urls"
     WSGI_APPLICATION = "boot.wsgi.application"
@@ -170,6 +194,7 @@ class Base(Configuration):
         "frontend",
     ]
     MIDDLEWARE = [
+        "boot.requests.RequestMiddleware",
         "common.middleware.DatabaseProblemMiddleware",
         "django.middleware.security.SecurityMiddleware",
         "boot.health.HealthMiddleware",
@@ -182,7 +207,9 @@ class Base(Configuration):
         "common.http.middleware.ContentEncodingMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "accounts.middleware.ActingMiddleware",
         "accounts.middleware.RefusedFormMiddleware",
+        "accounts.middleware.RateHeadersMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
         "common.http.middleware.ApiMethodNotAllowedMiddleware",
@@ -243,6 +270,7 @@ class Base(Configuration):
     DEFAULT_FROM_EMAIL = values.Text("doorito@localhost")
 
     # --- Celery: messages are hints, durable work stands in rows ---------------------------------
+    CELERY_TASK_ALWAYS_EAGER = False
     CELERY_TASK_DEFAULT_QUEUE = "default"
     # Runs take long: they have a queue, and workers, of their own.
     CELERY_TASK_ROUTES = {"uploads.tasks.run_workflows": {"queue": "workflows"}}
@@ -262,11 +290,13 @@ class Base(Configuration):
     @classmethod
     def pre_setup(cls) -> None:
         env_file.load(cls.ENV_FILE)
+        secret_files.load()
 
     @property
     def KNOWN_NAMES(self) -> list[str]:
         """The environment variables that are settings, those of other configurations too."""
-        return [*values.NAMES, "DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SECRET_KEY"]
+        computed = ("DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SECRET_KEY")
+        return [*values.NAMES, *computed, *secret_files.NAMES]
 
     @property
     def INSTALLED_APPS(self) -> list[str]:
@@ -324,11 +354,17 @@ class Base(Configuration):
 
     @property
     def STATIC_ROOT(self) -> Path:
-        return self.DOORITO_DATA_DIR / "static"
+        return self.DOORITO_STATIC_DIR or self.DOORITO_DATA_DIR / "static"
 
     @property
     def SECRET_KEY(self) -> str:
         return os.environ.get("DJANGO_SECRET_KEY") or _generated_secret(self.DOORITO_DATA_DIR)
+
+    @property
+    def GENERATED_SECRET_KEY_FILE(self) -> Path | None:
+        """Where the secret key is that the portal made for itself; None where it was given one."""
+        given = os.environ.get("DJANGO_SECRET_KEY")
+        return None if given else _secret_file(self.DOORITO_DATA_DIR)
 
     @property
     def PUBLIC_URL(self) -> str:
@@ -370,7 +406,13 @@ class Base(Configuration):
             cleanup_hours=self.CLEANUP_UPLOADS_INTERVAL_HOURS,
         )
 
-    LOGGING = logs.LOGGING
+    @property
+    def LOG_FORMAT(self) -> str:
+        return self.PORTAL_LOG_FORMAT or ("json" if self.IS_PRODUCTION else "text")
+
+    @property
+    def LOGGING(self) -> dict[str, Any]:
+        return logs.config(form=self.LOG_FORMAT, level=self.PORTAL_LOG_LEVEL)
 
 
 class Dev(Base):
@@ -378,7 +420,7 @@ class Dev(Base):
 
     DEBUG = True
     EMAIL_BACKEND = "boot.mail.ConsoleBackend"
-    CELERY_TASK_ALWAYS_EAGER = True
+    CELERY_TASK_ALWAYS_EAGER = values.Boolean(True)  # false: there is a worker
     CELERY_TASK_EAGER_PROPAGATES = True
     PORTAL_WEBHOOK_ALLOW_LOOPBACK = True
 
@@ -400,6 +442,7 @@ class Production(Base):
     """A server behind TLS. Secrets come from the environment, never from a generated file."""
 
     IS_PRODUCTION = True
+    PORTAL_REGISTRATION_OPEN = values.Boolean(False)
     ALLOWED_HOSTS = values.TextList([], environ_name="DJANGO_ALLOWED_HOSTS")
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
@@ -407,7 +450,7 @@ class Production(Base):
     SECURE_HSTS_SECONDS = values.Integer(31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = values.Boolean(False)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)/?$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics|probe)/?$"]
     # What holds for other hosts of the domain, and for browsers' lists, is its owner's decision.
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
@@ -453,8 +496,12 @@ def _generated_secret(data_dir: Path) -> str:
         ) from exc
 
 
+def _secret_file(data_dir: Path) -> Path:
+    return data_dir / "secret_key"
+
+
 def _secret_in(data_dir: Path) -> str:
-    path = data_dir / "secret_key"
+    path = _secret_file(data_dir)
     try:
         return path.read_text()
     except FileNotFoundError:

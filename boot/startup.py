@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import click
@@ -23,9 +23,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from accounts.models import User
+from accounts.principals import AT_THE_SHELL
 from accounts.services import create_user
 from boot import embedded_postgres, lifeline
-from boot.errors import CannotRunError
+from boot.errors import CannotRunError, NotYetError
+from common import audit
+from common.audit import Acting
 from common.db import DATABASE_GONE
 from common.version import VERSION
 from uploads.workflows.builtin import install_builtin
@@ -115,7 +118,7 @@ def refuse_used_port() -> None:
 def database() -> Iterator[None]:
     """The database can be used inside the block."""
     if not settings.EMBEDDED_POSTGRES:
-        _refuse_unreachable_database()
+        refuse_unreachable_database()
         yield
         return
     with embedded_postgres.running(settings.DOORITO_DATA_DIR):
@@ -125,14 +128,14 @@ def database() -> Iterator[None]:
             release_connections()
 
 
-def _refuse_unreachable_database() -> None:
+def refuse_unreachable_database() -> None:
     """At once: the pool of connections would try for a while, and complain meanwhile."""
     try:
         psycopg.connect(**connection.get_connection_params()).close()
     except psycopg.ProgrammingError as exc:
         raise CannotRunError(f"DATABASE_URL cannot be used: {exc}") from exc
     except psycopg.OperationalError as exc:
-        raise CannotRunError(f"The database does not answer: {exc}") from exc
+        raise NotYetError(f"The database does not answer: {exc}") from exc
 
 
 def release_connections() -> None:
@@ -155,9 +158,16 @@ def migrate() -> None:
 
 def collect_static() -> None:
     """Collect, compress and hash the static files, unless they are those of the last time."""
-    if not _is_static_collected():
+    if _is_static_collected():
+        return
+    try:
         call_command("collectstatic", interactive=False, clear=True, verbosity=0)
         _static_stamp().write_text(_static_fingerprint())
+    except PermissionError as exc:
+        raise CannotRunError(
+            f"Cannot collect the static files into {settings.STATIC_ROOT}: {exc.strerror}. Let "
+            "somebody who may run `./doorito prepare --static-only`, or set DOORITO_STATIC_DIR."
+        ) from exc
 
 
 def _is_static_collected() -> bool:
@@ -179,7 +189,8 @@ def _static_fingerprint() -> str:
     for finder in get_finders():
         for name, storage in finder.list([]):
             found = Path(storage.path(name)).stat()
-            digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+            # Whole seconds, for images of containers keep no more of a time.
+            digest.update(f"{name}\0{found.st_size}\0{int(found.st_mtime)}\n".encode())
     return digest.hexdigest()
 
 
@@ -230,25 +241,45 @@ def refuse_unprepared() -> None:
     if lifeline.supervisor() is not None:
         return
     try:
-        is_prepared = _is_prepared()
-    except DATABASE_GONE as exc:
-        if settings.EMBEDDED_POSTGRES:
-            raise CannotRunError(
-                "The embedded database runs together with `./doorito up` only: set DATABASE_URL."
-            ) from exc
+        is_prepared = _is_database_prepared()
+    except DATABASE_GONE:
+        refuse_embedded_database()
         return
     finally:
         release_connections()  # a process that forks must not pass them on
     if not is_prepared:
-        raise CannotRunError(f"The portal is not prepared: {PREPARE}.")
+        raise NotYetError(f"The portal is not prepared: {PREPARE}.")
 
 
-def _is_prepared() -> bool:
-    return (
-        not pending_migrations()
-        and _OFFERED in MigrationRecorder(connection).applied_migrations()
-        and _is_static_collected()
-    )
+def refuse_uncollected() -> None:
+    """Refuse to start a web server without the static files of its own version."""
+    if lifeline.supervisor() is None and not _is_static_collected():
+        raise CannotRunError(f"The static files are not collected: {PREPARE}.")
+
+
+def refuse_embedded_database() -> None:
+    """Refuse to start a process by itself on the database that only `doorito up` starts."""
+    if settings.EMBEDDED_POSTGRES:
+        raise CannotRunError(
+            "The embedded database runs together with `./doorito up` only: set DATABASE_URL."
+        )
+
+
+def _is_database_prepared() -> bool:
+    is_known = _OFFERED in MigrationRecorder(connection).applied_migrations()
+    return is_known and not pending_migrations()  # the costly question last
+
+
+def prepare() -> None:
+    """All preparations, by one machine at a time."""
+    with only_preparer():
+        for step in PREPARATIONS:
+            step()
 
 
 PREPARATIONS = (migrate, collect_static, offer_workflows, create_first_admin)  # in this order
+
+
+def acting_at_the_shell() -> AbstractContextManager[None]:
+    """What commands do is told so in the audit trail."""
+    return audit.acting(lambda: Acting("staff", None, AT_THE_SHELL))

@@ -13,6 +13,7 @@ class StaticFilesStorage(CompressedManifestStaticFilesStorage):
     """
 
     support_js_module_import_aggregation = True
+    max_post_process_passes = 12  # a module's name follows from those that it imports, and so on
 
 
 def favicon(_request: HttpRequest) -> HttpResponse:

@@ -1,6 +1,6 @@
 """Identifiers."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import uuid_utils.compat
@@ -9,6 +9,11 @@ import uuid_utils.compat
 def uuid7() -> UUID:
     """A time-ordered UUID (RFC 9562, version 7), increasing within a process."""
     return uuid_utils.compat.uuid7()
+
+
+def moment_of(key: UUID) -> datetime:
+    """When an id was made."""
+    return datetime.fromtimestamp((key.int >> 80) / 1000, UTC)
 
 
 def first_id(moment: datetime) -> UUID:

@@ -1,23 +1,16 @@
-"""Masks URLs that contain secrets: whoever reads one in a log could use it."""
+"""Masks secrets in logs, alone and in URLs: whoever reads one there could use it."""
 
-import logging
 import re
 
 SECRET_PATHS = ("/f/", "/c/", "/api/v1/runs/callback/", "/app/password/reset/")
 _SECRET = re.compile(
     # At the start of a path or of a URL's path: a folder on the way to a source file is no secret.
-    rf"((?:^|[\s\"'(<=]|://[^/\s]+)(?:{'|'.join(map(re.escape, SECRET_PATHS))}))[^\s\"'<>)]+",
+    rf"((?:^|[\s\"'(<=]|://[^/\s]+)(?:{'|'.join(map(re.escape, SECRET_PATHS))}))[^\s\"'<>)\\]+",
     re.MULTILINE,
 )
+_TOKEN = re.compile(r"\b(dr[a-z]_|whsec_)[0-9A-Za-z+/=]{16,}")
 
 
 def mask(text: str) -> str:
-    """The text with everything after one of SECRET_PATHS hidden."""
-    return _SECRET.sub(r"\1[hidden]", text)
-
-
-class MaskingFormatter(logging.Formatter):
-    """Masks the whole log record: a path may be an argument or part of an error message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return mask(super().format(record))
+    """The text with everything after one of SECRET_PATHS hidden, and tokens but for their kind."""
+    return _TOKEN.sub(r"\1[hidden]", _SECRET.sub(r"\1[hidden]", text))

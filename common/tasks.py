@@ -7,7 +7,8 @@ from typing import Any
 from celery import current_app, shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
-from common import broker
+from common import audit, broker, tallies
+from common.drain import drain
 from common.models import KickLane
 from common.outbox import events, kicks
 from common.webhooks import dispatch, endpoints, health
@@ -42,6 +43,12 @@ def renew_kicks() -> None:
     kicks.renew_lost()
 
 
+@shared_task(name="common.tasks.fold_tallies")
+def fold_tallies() -> None:
+    """Keep what is read for `/metrics` small."""
+    drain(tallies.fold)
+
+
 @worker_shutting_down.connect
 def stop_runs(**_: Any) -> None:
     """The worker waits for its processes, which hear of the stop by this alone."""
@@ -63,6 +70,7 @@ def purge_outbox() -> None:
     _purge(events.purge_details)
     _purge(events.purge_events)
     _purge(broker.purge_consumed)
+    _purge(audit.purge)
 
 
 def _purge(purge: Callable[[int], int]) -> None:

@@ -8,6 +8,7 @@ median of the pairs' ratios counts, since single figures drift with the machine.
     .venv/bin/python scripts/bench_upload.py --quick      # whether it works at all
     .venv/bin/python scripts/bench_upload.py --peer tus   # beside the reference tus server
     .venv/bin/python scripts/bench_upload.py --peer tus --streams four
+    .venv/bin/python scripts/bench_upload.py --peer tus --door tus   # both speak tus
 
 With `--peer tus` the same client sends the same pieces in order, over one connection to one
 upload (`--streams one`) or to four at once, to the portal and to the reference tus server in turns.
@@ -36,7 +37,7 @@ from typing import Any
 import benchlib
 import benchpeer
 from benchlib import GIB, MIB, PartSender, Payload, Portal
-from benchpeer import PatchSender, Peer
+from benchpeer import PatchSender, Peer, TusServer
 
 _HEADER = struct.Struct("!QQ")  # offset and length of the part that follows, in bytes
 _BLOCK_BYTES = MIB
@@ -243,6 +244,21 @@ def streams_to_portal(portal: Portal, payload: Payload, *, streams: int, sha256:
     return rate
 
 
+def streams_by_tus(portal: Portal, payload: Payload, *, streams: int, sha256: str) -> float:
+    """As `streams_to_portal`, by the portal's own tus: the last piece is answered once stored."""
+    server = TusServer(portal.port, "/api/tus/", portal.token)
+    paths = [server.create(payload.size_bytes) for _ in range(streams)]
+    senders = [PatchSender(server, path) for path in paths]
+    rate = _send_streams(payload, senders, folder=portal.data_folder)
+    for path in paths:
+        session = portal.call("GET", f"/api/v1/uploads/sessions/{path.rsplit('/', 1)[-1]}")
+        file = portal.call("GET", f"/api/v1/files/{session['file_id']}")
+        if file["sha256"] != sha256:
+            raise RuntimeError(f"the portal's SHA-256 is {file['sha256']}, not {sha256}")
+        portal.delete_file(file["id"])
+    return rate
+
+
 def streams_to_peer(peer: Peer, payload: Payload, *, streams: int) -> float:
     paths = [peer.create(payload.size_bytes) for _ in range(streams)]
     senders = [PatchSender(peer, path) for path in paths]
@@ -275,9 +291,10 @@ def measure_peer(
 ) -> dict[str, Any]:
     """Peer and portal in turns, after one of each that does not count."""
     streams = _STREAMS[options.streams]
+    send_to_portal = streams_by_tus if options.door == "tus" else streams_to_portal
     ways: dict[str, Callable[[], float]] = {
         "peer": lambda: streams_to_peer(peer, payload, streams=streams),
-        "portal": lambda: streams_to_portal(portal, payload, streams=streams, sha256=sha256),
+        "portal": lambda: send_to_portal(portal, payload, streams=streams, sha256=sha256),
     }
     pairs = []
     for number in range(options.pairs + 1):
@@ -291,8 +308,8 @@ def measure_peer(
                 f"MiB/s, ratio {rates['portal'] / rates['peer']:.2f}"
             )
     ratio = statistics.median(rates["portal"] / rates["peer"] for rates in pairs)
-    _say(f"streams: {options.streams}; median ratio to the peer {ratio:.2f}")
-    return {"streams": options.streams, "pairs": pairs, "median_ratio": ratio}
+    _say(f"door: {options.door}; streams: {options.streams}; median ratio to the peer {ratio:.2f}")
+    return {"door": options.door, "streams": options.streams, "pairs": pairs, "median_ratio": ratio}
 
 
 # --- The measurements ------------------------------------------------------------------------
@@ -402,6 +419,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", help="where to work (default: the system's temporary folder)")
     parser.add_argument("--json", action="store_true", help="results as JSON on standard output")
     parser.add_argument("--peer", choices=["tus"], help="measure beside this server alone")
+    parser.add_argument("--door", choices=["api", "tus"], default="api", help="with --peer")
     parser.add_argument("--streams", choices=list(_STREAMS), default="one", help="with --peer")
     parser.add_argument("--quick", action="store_true", help="small sizes, one pair")
     options = parser.parse_args()

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import benchlib
 from benchlib import HOST
@@ -25,26 +26,38 @@ _START_SECONDS = 30
 
 
 @dataclass(frozen=True)
-class Peer:
+class TusServer:
+    """Where uploads are made; `token`: empty where none is asked for."""
+
     port: int
-    process_id: int
-    files: Path
+    address: str = "/files"
+    token: str = ""
+
+    def head(self, method: str, path: str, *headers: str) -> bytes:
+        """A request line and headers, of which `headers` are the last."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}:{self.port}", "Tus-Resumable: 1.0.0"]
+        lines += [f"Authorization: Bearer {self.token}"] if self.token else []
+        return "\r\n".join([*lines, *headers, "", ""]).encode()
 
     def create(self, size_bytes: int) -> str:
         """The path of a new upload."""
         connection = benchlib.open_socket(self.port)
         try:
-            connection.sendall(
-                f"POST /files HTTP/1.1\r\nHost: {HOST}:{self.port}\r\nTus-Resumable: 1.0.0\r\n"
-                f"Upload-Length: {size_bytes}\r\nContent-Length: 0\r\n\r\n".encode()
-            )
+            length = f"Upload-Length: {size_bytes}"
+            connection.sendall(self.head("POST", self.address, length, "Content-Length: 0"))
             status, head = read_head(connection)
         finally:
             connection.close()
         location = re.search(rb"(?i)\r\nlocation: *(\S+)", head)
         if status != 201 or location is None:
-            raise RuntimeError(f"the peer answered {status}: {head!r}")
-        return re.sub(r"^(https?:)?//[^/]+", "", location[1].decode())
+            raise RuntimeError(f"an upload to {self.address} was answered {status}: {head!r}")
+        return urlsplit(urljoin(f"http://{HOST}{self.address}", location[1].decode())).path
+
+
+@dataclass(frozen=True)
+class Peer(TusServer):
+    process_id: int = 0
+    files: Path = Path()
 
     def remove_all(self) -> None:
         for path in self.files.iterdir():
@@ -54,17 +67,20 @@ class Peer:
 class PatchSender:
     """PATCHes one upload, piece by piece, on one kept-alive connection."""
 
-    def __init__(self, peer: Peer, path: str) -> None:
-        self._peer = peer
+    def __init__(self, server: TusServer, path: str) -> None:
+        self._server = server
         self._path = path
-        self._socket = benchlib.open_socket(peer.port)
+        self._socket = benchlib.open_socket(server.port)
 
     def send(self, number: int, offset: int, view: memoryview) -> None:
-        self._socket.sendall(
-            f"PATCH {self._path} HTTP/1.1\r\nHost: {HOST}:{self._peer.port}\r\n"
-            "Tus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream\r\n"
-            f"Upload-Offset: {offset}\r\nContent-Length: {len(view)}\r\n\r\n".encode()
+        head = self._server.head(
+            "PATCH",
+            self._path,
+            "Content-Type: application/offset+octet-stream",
+            f"Upload-Offset: {offset}",
+            f"Content-Length: {len(view)}",
         )
+        self._socket.sendall(head)
         self._socket.sendall(view)
         status, head = read_head(self._socket)
         if status != 204:
@@ -122,7 +138,7 @@ def running_peer(folder: Path) -> Iterator[Peer]:
         )
         try:
             _wait(port, process, folder / "peer.log")
-            yield Peer(port=port, process_id=process.pid, files=folder / "files")
+            yield Peer(port, process_id=process.pid, files=folder / "files")
         finally:
             process.terminate()
             process.wait()

@@ -6,7 +6,6 @@
 set -eu
 
 HTMX=2.0.11
-ALPINE=3.17.4 # the CSP build: the content security policy forbids eval
 
 target=$(cd "$(dirname "$0")/.." && pwd)/static/vendor
 work=$(mktemp -d)
@@ -22,12 +21,3 @@ unpack htmx.org "$HTMX"
 cp "$work/package/dist/htmx.min.js" "$target/htmx/htmx.min.js"
 cp "$work/package/LICENSE" "$target/htmx/LICENSE"
 echo "$HTMX" >"$target/htmx/VERSION"
-
-# Alpine's package carries no licence file; the one beside it holds while the licence is the same.
-unpack @alpinejs/csp "$ALPINE"
-grep -q '"license": "MIT"' "$work/package/package.json" || {
-    echo "Alpine's licence changed: read it and update static/vendor/alpine/LICENSE." >&2
-    exit 1
-}
-cp "$work/package/dist/module.esm.min.js" "$target/alpine/alpine-csp.esm.min.js"
-echo "$ALPINE" >"$target/alpine/VERSION"

@@ -4,6 +4,7 @@ Parts are not listed: a session says how many it has received.
 """
 
 from typing import Any, cast
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
@@ -15,7 +16,9 @@ from accounts import principals
 from accounts.models import User
 from accounts.principals import Actor
 from common.admin_records import ListsNamesOnly
+from common.errors import DooritoError
 from uploads.admin_records import UploadRecordAdmin
+from uploads.checking import admin as checking_admin  # noqa: F401  # Django looks for this module only
 from uploads.files import grants, lifecycle
 from uploads.files.usage import usage_of
 from uploads.models import AccountLimits, IngestFile, UploadBatch, UploadGrant, UploadSession
@@ -26,6 +29,14 @@ _MOST_AT_ONCE = 500  # the confirmation page sends each as a form field: Django 
 
 def _acting(request: HttpRequest) -> Actor:
     return principals.administrator(cast(User, request.user))
+
+
+def _restored(file_id: UUID, request: HttpRequest) -> bool:
+    try:
+        lifecycle.restore_file(file_id=file_id, actor=_acting(request))
+    except DooritoError:
+        return False
+    return True
 
 
 @admin.register(IngestFile)
@@ -70,7 +81,21 @@ class IngestFileAdmin(ListsNamesOnly, UploadRecordAdmin):
         "purge_at",
         "purged_at",
     ]
-    actions = ["delete_selected"]
+    actions = ["delete_selected", "restore_selected"]
+
+    def has_restore_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("uploads.change_ingestfile")
+
+    @admin.action(description="Undo the consumption of files", permissions=["restore"])
+    def restore_selected(self, request: HttpRequest, queryset: QuerySet[IngestFile]) -> None:
+        chosen = list(queryset.values_list("id", flat=True)[:_MOST_AT_ONCE])
+        restored = [each for each in chosen if _restored(each, request)]
+        self.message_user(
+            request,
+            f"{len(restored)} of {len(chosen)} file(s) are stored again. "
+            "Others were not consumed, or their bytes are gone.",
+            messages.SUCCESS if restored else messages.WARNING,
+        )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         removable = obj is None or obj.status in lifecycle.REMOVABLE

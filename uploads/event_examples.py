@@ -42,6 +42,7 @@ OF_FILES: Mapping[str, Payload] = {
     "file.uploaded": events.FileUploaded(file=FILE, actor=ACTOR),
     "file.expiring": events.FileExpiring(file=FILE, actor=ACTOR),
     "file.processed": events.FileProcessed(file=FILE, actor=ACTOR),
+    "file.restored": events.FileRestored(file=FILE, actor=ACTOR),
     "file.deleted": events.FileDeleted(file=FILE, actor=ACTOR),
     "file.failed": events.FileFailed(
         file=_FAILED_FILE,

@@ -86,6 +86,10 @@ class FileProcessed(FileEvent):
     """A runner consumed the file; its bytes will soon be removed."""
 
 
+class FileRestored(FileEvent):
+    """Staff undid a consumption: the file is stored again, and can be consumed."""
+
+
 class FileDeleted(FileEvent):
     """A file expired or was deleted. Its record stays."""
 

@@ -6,6 +6,7 @@ single files of others by id.
 """
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -22,6 +23,7 @@ from common.pagination import Page, decode_cursor, paginate
 from uploads.models import (
     FileStatus,
     IngestFile,
+    PartOrder,
     SessionStatus,
     UploadBatch,
     UploadPart,
@@ -30,6 +32,7 @@ from uploads.models import (
 
 SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that its cost is bounded
 COUNT_CAP = 10_000
+MAX_STORED_FILES = 1000
 ACCESS_ALL = "uploads.access_all_files"
 _FILE_SCOPES = {TokenScope.READ, TokenScope.CONSUME, TokenScope.WORKFLOWS}
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
@@ -58,11 +61,11 @@ def files_page(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[IngestFile]:
-    """A user's files, without what workflows made of them.
+    """A user's files, without what workflows made of them, and without pieces.
 
     Raises InvalidInput `invalid_status` or `invalid_cursor`.
     """
-    files = _own_files(principal).filter(is_result=False)
+    files = files_of(principal)
     if status:
         if status not in FileStatus.values:
             raise InvalidInput("invalid_status", f"status is one of {', '.join(FileStatus.values)}")
@@ -70,13 +73,52 @@ def files_page(
     if batch_id:
         files = files.filter(batch_id=batch_id)
     if search:
-        before = files.filter(id__lt=decode_cursor(cursor)) if cursor else files
-        window_end = before.order_by("-id").values_list("id", flat=True)[SEARCH_WINDOW - 1 :]
-        wanted = unicodedata.normalize("NFC", search.replace("\x00", ""))
-        files = files.alias(name=_NFC_NAME).filter(name__icontains=wanted)
-        for oldest in window_end[:1]:
-            files = files.filter(id__gte=oldest)
+        files = with_part_of_name(files, search, cursor=cursor)
     return paginate(files, cursor=cursor, limit=limit)
+
+
+def stored_files(
+    *,
+    principal: Principal,
+    after: UUID | None,
+    limit: int,
+    is_ascending: bool,
+    purpose: str | None,
+) -> tuple[list[IngestFile], bool]:
+    """Stored files in order of arrival, beyond `after`, and whether there are more.
+
+    At most MAX_STORED_FILES. With a `purpose` (of the metadata) it looks at SEARCH_WINDOW files.
+    """
+    size = min(limit, MAX_STORED_FILES)
+    order = "id" if is_ascending else "-id"
+    files = files_of(principal).filter(status=FileStatus.STORED)
+    if after is not None:
+        files = files.filter(id__gt=after) if is_ascending else files.filter(id__lt=after)
+    files = files.order_by(order)
+    if purpose is not None:
+        for last in files.values_list("id", flat=True)[SEARCH_WINDOW - 1 :][:1]:
+            files = files.filter(id__lte=last) if is_ascending else files.filter(id__gte=last)
+        files = files.filter(metadata__purpose=purpose)
+    found = list(files[: size + 1])
+    return found[:size], len(found) > size
+
+
+def with_part_of_name(
+    files: TimeStampedQuerySet, part: str, *, cursor: str | None = None
+) -> TimeStampedQuerySet:
+    """Those whose name has the text anywhere, among the newest SEARCH_WINDOW after the cursor."""
+    before = files.filter(id__lt=decode_cursor(cursor)) if cursor else files
+    window_end = before.order_by("-id").values_list("id", flat=True)[SEARCH_WINDOW - 1 :]
+    wanted = unicodedata.normalize("NFC", part.replace("\x00", ""))
+    files = files.alias(name=_NFC_NAME).filter(name__icontains=wanted)
+    for oldest in window_end[:1]:
+        files = files.filter(id__gte=oldest)
+    return files
+
+
+def files_of(principal: Principal) -> TimeStampedQuerySet:
+    """A principal's files, without what workflows made of them, and without pieces of others."""
+    return _own_files(principal).filter(is_result=False, is_piece=False)
 
 
 def get_file(*, principal: Principal, file_id: UUID) -> IngestFile:
@@ -139,6 +181,21 @@ def get_session(*, principal: Principal, session_id: UUID) -> UploadSession:
     return session
 
 
+def get_sessions(*, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, UploadSession]:
+    """Those of the sessions that the principal has, by id."""
+    return _own_sessions(principal).select_related("file").in_bulk(ids)
+
+
+def unfinished_page(
+    *, principal: Principal, cursor: str | None = None, limit: int = 50
+) -> Page[UploadSession]:
+    """Uploads in numbered parts that are not whole yet: what can go on, newest first."""
+    sessions = _own_sessions(principal).filter(
+        status__in=UploadSession.OPEN, part_order=PartOrder.NUMBERED
+    )
+    return paginate(sessions.select_related("file"), cursor=cursor, limit=limit)
+
+
 def received_ranges(session: UploadSession) -> str:
     """Received part numbers as ranges, `1-50,52,55-100`; "" for none."""
     if session.status == SessionStatus.COMPLETE:  # their rows go soon after
@@ -158,7 +215,7 @@ def missing_ranges(session: UploadSession) -> str:
 
 def dashboard(*, principal: Principal) -> Dashboard:
     """Counts stop at COUNT_CAP, so the page costs the same however many files there are."""
-    files = _own_files(principal).filter(is_result=False)
+    files = files_of(principal)
     stored = files.filter(status=FileStatus.STORED)
     soon = Now() + timedelta(hours=settings.FILE_UPLOAD_EXPIRY_NOTIFY_HOURS)
     newest_stored = stored.order_by("-id")[:COUNT_CAP]

@@ -7,9 +7,10 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
 from common.drain import drain
-from uploads.files import retention
+from uploads.checking import rounds
+from uploads.files import moving, retention
 from uploads.receiving import abandoned, reading
-from uploads.workflows import claims, engine, leftovers, queue
+from uploads.workflows import claims, engine, leftovers, queue, waiting
 
 # Seconds. The sweep has sent others long before; workers' clocks may differ by hours.
 _KICK_EXPIRES = 24 * 3600
@@ -48,7 +49,14 @@ def clean_up_uploads() -> int:
         + abandoned.remove_orphan_spools()
         + drain(leftovers.remove_leftover_results)
         + engine.remove_leftover_folders()
+        + drain(moving.remove_left_objects)
     )
+
+
+@shared_task
+def check_storage() -> int:
+    """One slice: the next comes in a few minutes."""
+    return rounds.check_slice()
 
 
 @shared_task
@@ -73,8 +81,9 @@ def run_workflows() -> int:
 
 @shared_task
 def sweep_runs() -> None:
-    """Take up what a killed worker, a silent runner or a lost kick left."""
+    """Take up what a killed worker, a silent runner or a lost kick left; end what waits long."""
     drain(claims.sweep)
+    drain(waiting.give_up_waiting)
     if claims.is_any_due():
         queue.kick()
 
@@ -82,6 +91,11 @@ def sweep_runs() -> None:
 @shared_task
 def purge_runs() -> int:
     return drain(leftovers.purge_runs)
+
+
+@shared_task
+def purge_tombstones() -> int:
+    return drain(retention.purge_tombstones)
 
 
 @worker_shutting_down.connect

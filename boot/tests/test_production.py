@@ -1,4 +1,4 @@
-"""The processes of a portal, started by hand as docs/production.md says, as Production."""
+"""The processes of a portal, started one by one as docs/deploy.md says, as Production."""
 
 import re
 import shlex
@@ -10,19 +10,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import celery
 import httpx
 import psycopg
 import pytest
 from django.conf import settings
 
+from boot.supervisor import commands
 from boot.tests.portal import PRODUCTION, ROOT, Portal
 from common.tests.receiver import Receiver
 
-GUIDE = (ROOT / "docs" / "production.md").read_text()
-BLOCK = re.search(r"```bash\n(.*?)```", GUIDE, re.DOTALL)[1]
+GUIDE = (ROOT / "docs" / "deploy.md").read_text()
+BLOCK = re.search(r"### Its processes one by one.*?```bash\n(.*?)```", GUIDE, re.DOTALL)[1]
 PREPARE, *COMMANDS = [shlex.split(line, comments=True) for line in BLOCK.splitlines()]
-GREETING = f"celery beat v{celery.VERSION_BANNER} is starting.\n"
 OURS = {"Host": "files.example.com", "X-Forwarded-Proto": "https"}
 
 MAKE = """
@@ -60,7 +59,7 @@ def handles(process, number):
 
 @pytest.mark.process
 def test_the_processes_by_hand_are_refused_before_and_work_after_the_preparation(database):
-    assert [command[0] for command in COMMANDS] == [".venv/bin/gunicorn"] + [".venv/bin/celery"] * 3
+    assert [["./doorito", "start", name] for name in commands()] == COMMANDS
     environment = PRODUCTION | {
         "DJANGO_CONFIGURATION": "Production",
         "DATABASE_URL": database,
@@ -78,7 +77,7 @@ def test_the_processes_by_hand_are_refused_before_and_work_after_the_preparation
         refused = [start(command) for command in (web, worker, beat)]
         assert [process.wait(timeout=60) for process in refused] == [1, 1, 1]
         refusal = "Error: The portal is not prepared: run `./doorito prepare`.\n"
-        assert portal.logs().replace(GREETING, "") == refusal * 3
+        assert portal.logs() == refusal * 3
 
         prepared = portal.run(*PREPARE[1:])
         assert prepared.stdout.startswith(f"Created the administrator {portal.admin_email}.\n")
@@ -89,7 +88,7 @@ def test_the_processes_by_hand_are_refused_before_and_work_after_the_preparation
         made = portal.manage("shell", "--no-imports", "-c", MAKE.format(url=receiver.url))
         assert made.returncode == 0, made.stderr
         until(portal.is_healthy)
-        with httpx.Client(base_url=portal.url, headers=OURS, trust_env=False) as client:
+        with httpx.Client(base_url=portal.url, headers=OURS, timeout=60, trust_env=False) as client:
             stranger = {"Host": "other.example"}
             assert client.get("/admin/", headers=stranger).status_code == 400
             assert client.get("/admin/", headers={"X-Forwarded-Proto": "http"}).status_code == 301

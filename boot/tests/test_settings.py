@@ -68,8 +68,16 @@ def test_env_example_lists_exactly_what_the_settings_read():
 
 def test_nothing_but_the_settings_reads_configuration_from_the_environment():
     # What chooses the configuration, or hands one on, is no reader of it.
-    handlers = {"boot/configuration.py", "boot/errors.py", "boot/lifeline.py", "boot/supervisor.py"}
-    allowed = {"boot/settings.py", *handlers}
+    handlers = {
+        "backup/postgres",
+        "configuration",
+        "errors",
+        "lifeline",
+        "metrics_files",
+        "secret_files",
+        "supervisor",
+    }
+    allowed = {f"boot/{module}.py" for module in ("settings", *handlers)}
     readers = {
         str(path.relative_to(ROOT))
         for app in ("boot", "common", "accounts", "uploads", "frontend")
@@ -278,3 +286,12 @@ def test_production_needs_a_secret_key_host_names_and_an_address():
     assert "DJANGO_SECRET_KEY must be set" in refused.stderr
     assert "DJANGO_ALLOWED_HOSTS must list" in refused.stderr
     assert "PORTAL_BASE_URL must be set" in refused.stderr
+
+
+@pytest.mark.process
+def test_nobody_registers_by_themselves_in_production_unless_it_is_opened(clone):
+    as_production = {"DJANGO_CONFIGURATION": "Production", **PRODUCTION}
+    name = "PORTAL_REGISTRATION_OPEN"
+    assert "False" in shown(clone, name, **as_production)
+    assert "True" in shown(clone, name, **as_production, PORTAL_REGISTRATION_OPEN="true")
+    assert "True" in shown(clone, name)

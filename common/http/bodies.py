@@ -1,6 +1,6 @@
 """Request bodies as streams: read in blocks, not parsed, never in memory as a whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.conf import settings
 from django.http import HttpRequest, UnreadablePostError
@@ -43,6 +43,28 @@ def body_blocks(request: HttpRequest) -> Iterator[memoryview]:
     errors of `interrupted`.
     """
     return _explained(exchange_of(request).receive_upload(account_of(request)))
+
+
+def whole_body_blocks(request: HttpRequest) -> Iterator[memoryview]:
+    """As `body_blocks`. Raises InvalidInput `body_incomplete` after the last block if the
+    connection ended early.
+    """
+    return whole(body_blocks(request), length=body_length(request))
+
+
+def whole(blocks: Iterable[memoryview], *, length: int | None) -> Iterator[memoryview]:
+    """The same blocks. Raises InvalidInput `body_incomplete` if they are less than `length`."""
+    received = 0
+    for block in blocks:
+        received += block.nbytes
+        yield block
+    if length is not None and received < length:
+        raise _incomplete()
+
+
+def stop_body(request: HttpRequest) -> None:
+    """Have another thread's `body_blocks` of this request end."""
+    exchange_of(request).stop_receiving()
 
 
 def expect_download(request: HttpRequest, *, size_bytes: int) -> None:
@@ -90,6 +112,10 @@ def interrupted(exc: Exception) -> RequestTimeout | InvalidInput | ServiceUnavai
         )
     if is_due_to(UnreadableBodyError):
         return InvalidInput("body_unreadable", "The chunks of the body are not valid.")
+    return _incomplete()
+
+
+def _incomplete() -> InvalidInput:
     return InvalidInput("body_incomplete", "The connection ended early; send it again.")
 
 

@@ -15,7 +15,9 @@ _DIGEST_MEMBER = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
 
 @dataclass(frozen=True)
 class Digest:
-    """A digest. `algorithm` has the name used in Content-Digest (`sha-256`), or is `blake3`."""
+    """A digest. `algorithm` has the name used in Content-Digest (`sha-256`), or is `blake3` or
+    `crc32`.
+    """
 
     algorithm: str
     value: bytes

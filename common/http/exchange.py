@@ -44,6 +44,10 @@ class Exchange(Protocol):
         """
         ...
 
+    def stop_receiving(self) -> None:
+        """End the body at what has arrived; to be called from another thread."""
+        ...
+
     def expect_download(self, account: str, *, size_bytes: int) -> None:
         """Count an answer of `size_bytes` as one of the account's transfers.
 
@@ -60,6 +64,9 @@ class PlainExchange:
 
     def receive_upload(self, account: str) -> Iterator[memoryview]:  # noqa: ARG002
         return map(memoryview, iter(lambda: self._request.read(BLOCK_BYTES), b""))
+
+    def stop_receiving(self) -> None:
+        pass
 
     def expect_download(self, account: str, *, size_bytes: int) -> None:
         pass

@@ -16,7 +16,7 @@ from django.http.multipartparser import MultiPartParserError
 
 from common.errors import InvalidInput, PayloadTooLarge
 from common.http.aside import Aside, set_aside
-from common.http.bodies import body_blocks, body_length
+from common.http.bodies import body_length, whole_body_blocks
 from common.http.multipart import Part, invalid_form, read_parts
 
 _OVERHEAD_BYTES = 64 * 1024  # boundaries and the other fields
@@ -42,15 +42,17 @@ class FormFile:
 
 @dataclass(frozen=True)
 class Form:
-    """The file in the field `file`, and the other fields."""
+    """The file, and the other fields."""
 
     file: FormFile
     fields: dict[str, str]
 
 
 @contextmanager
-def read_form(request: HttpRequest, *, check_size: Callable[[int], object]) -> Iterator[Form]:
-    """Read a multipart form; its file can be read within the `with` block.
+def read_form(
+    request: HttpRequest, *, check_size: Callable[[int], object], field: str = "file"
+) -> Iterator[Form]:
+    """Read a multipart form; its file, in `field`, can be read within the `with` block.
 
     `check_size` raises if the file may not have that many bytes; it is called before reading if the
     body declares its length. Raises InvalidInput `form_invalid`, `body_incomplete`, `file_missing`,
@@ -62,8 +64,8 @@ def read_form(request: HttpRequest, *, check_size: Callable[[int], object]) -> I
         check_size(length - _OVERHEAD_BYTES)
     boundary = (request.content_params or {}).get("boundary", "").encode()
     with set_aside(expected_bytes=length or 0) as aside:
-        form = _FormSoFar(aside, check_size=check_size)
-        for part in read_parts(_whole(body_blocks(request), length=length), boundary=boundary):
+        form = _FormSoFar(aside, field=field, check_size=check_size)
+        for part in read_parts(whole_body_blocks(request), boundary=boundary):
             form.add(part)
         yield form.finished()
 
@@ -82,8 +84,9 @@ class FieldsOnlyUploadHandler(FileUploadHandler):
 class _FormSoFar:
     """The part of a form that was read: its fields in memory, its file in `aside`."""
 
-    def __init__(self, aside: Aside, *, check_size: Callable[[int], object]) -> None:
+    def __init__(self, aside: Aside, *, field: str, check_size: Callable[[int], object]) -> None:
         self._aside = aside
+        self._field = field
         self._check_size = check_size
         self._fields: dict[str, str] = {}
         self._fields_bytes = 0
@@ -92,11 +95,11 @@ class _FormSoFar:
     def add(self, part: Part) -> None:
         if part.filename is None:
             self._add_field(part)
-        elif part.name != "file":
+        elif part.name != self._field:
             raise InvalidInput(
                 "unknown_field",
                 f"The form has a file in a field that means nothing here: {part.name}. "
-                "Send one file, in the field `file`.",
+                f"Send one file, in the field `{self._field}`.",
             )
         elif self._file:
             raise InvalidInput("several_files", "The form has several files; send one a request.")
@@ -107,14 +110,15 @@ class _FormSoFar:
         # Browsers send an empty file without a name where none was chosen.
         if self._file is None or not (self._file.filename or self._file.size_bytes):
             raise InvalidInput(
-                "file_missing", "The form must have one field `file` with a file in it."
+                "file_missing", f"The form must have one field `{self._field}` with a file in it."
             )
         return Form(file=self._file, fields=self._fields)
 
     def _add_field(self, part: Part) -> None:
-        if part.name == "file":
+        if part.name == self._field:
             raise InvalidInput(
-                "file_missing", "The field `file` is text here; a file has a `filename` beside it."
+                "file_missing",
+                f"The field `{self._field}` is text here; a file has a `filename` beside it.",
             )
         value = b"".join(self._limited(part.blocks))
         if part.name == _CSRF_FIELD:
@@ -146,13 +150,3 @@ class _FormSoFar:
             content_type=part.content_type,
             content=self._aside,
         )
-
-
-def _whole(blocks: Iterable[memoryview], *, length: int | None) -> Iterator[memoryview]:
-    """Pass the blocks on. Raises InvalidInput `body_incomplete` if the connection ended early."""
-    received = 0
-    for block in blocks:
-        received += block.nbytes
-        yield block
-    if length is not None and received < length:
-        raise InvalidInput("body_incomplete", "The connection ended early; send it again.")

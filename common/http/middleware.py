@@ -10,6 +10,10 @@ from common.http.headers import check_content_encoding
 from common.http.hints import hint_for
 from common.http.problems import problem_response
 
+# Doors of other protocols have their own form of errors.
+FOREIGN_DOORS = ("/api/tus",)
+_PROBLEMS = ("/api/", "/f/", "/c/")
+
 type GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -21,7 +25,7 @@ class ApiMethodNotAllowedMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self._get_response(request)
-        if response.status_code != 405 or not request.path.startswith(("/api/", "/f/", "/c/")):
+        if response.status_code != 405 or not _speaks_problems(request):
             return response
         allowed = response.get("Allow", "")
         problem = problem_response(
@@ -40,7 +44,7 @@ class ContentEncodingMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path.startswith("/api/"):
+        if request.path.startswith("/api/") and not _is_foreign(request):
             try:
                 check_content_encoding(request.headers.get("Content-Encoding"))
             except UnsupportedType as error:
@@ -59,3 +63,11 @@ class ApiCachingMiddleware:
         if request.path.startswith("/api/"):
             response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+def _is_foreign(request: HttpRequest) -> bool:
+    return request.path.startswith(FOREIGN_DOORS)
+
+
+def _speaks_problems(request: HttpRequest) -> bool:
+    return request.path.startswith(_PROBLEMS) and not _is_foreign(request)

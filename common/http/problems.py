@@ -74,10 +74,6 @@ def problem_response(error: DooritoError) -> HttpResponse:
 def install(api: NinjaAPI) -> None:
     """Make `api` answer every error with a problem document."""
 
-    @api.exception_handler(DooritoError)
-    def _known(_request: HttpRequest, error: DooritoError) -> HttpResponse:
-        return problem_response(error)
-
     @api.exception_handler(ValidationError)
     def _invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
         details = [
@@ -91,37 +87,13 @@ def install(api: NinjaAPI) -> None:
     def _http(_request: HttpRequest, error: HttpError) -> HttpResponse:
         return problem_response(InvalidInput("invalid_request", str(error)))
 
-    @api.exception_handler(RequestDataTooBig)
-    def _too_big(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:
-        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        return problem_response(
-            PayloadTooLarge("body_too_large", f"Such a body has at most {most} bytes.")
-        )
-
-    @api.exception_handler(SuspiciousOperation)
-    @api.exception_handler(MultiPartParserError)
-    def _unreadable(_request: HttpRequest, error: Exception) -> HttpResponse:
-        return problem_response(InvalidInput("invalid_request", f"The body is not valid: {error}"))
-
-    @api.exception_handler(UnreadablePostError)
-    def _cut(_request: HttpRequest, error: UnreadablePostError) -> HttpResponse:
-        return problem_response(interrupted(error))
-
     @api.exception_handler(Http404)
     def _missing(_request: HttpRequest, _error: Http404) -> HttpResponse:
         return problem_response(NOT_FOUND)
 
-    @api.exception_handler(OperationalError)
-    @api.exception_handler(InterfaceError)
-    def _no_database(request: HttpRequest, error: OperationalError | InterfaceError) -> Any:
-        return problem_response(_of_database(request, error))
-
     @api.exception_handler(Exception)
-    def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
-        logger.error("%s %s failed", request.method, mask(request.path), exc_info=error)
-        return problem_response(
-            DooritoError("internal_error", "Something went wrong here; it has been logged.")
-        )
+    def _other(request: HttpRequest, error: Exception) -> HttpResponse:
+        return problem_response(as_known(request, error))
 
 
 def answers_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -137,6 +109,35 @@ def answers_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., Htt
             return problem_response(_of_database(request, error))
 
     return answered
+
+
+def as_known(request: HttpRequest, error: Exception) -> DooritoError:
+    """What to tell of any error that a view raised, for doors that have another form for it."""
+    if isinstance(error, DooritoError):
+        return error
+    if isinstance(error, OperationalError | InterfaceError):
+        return _of_database(request, error)
+    if isinstance(error, RequestDataTooBig):
+        return _too_large()
+    if isinstance(error, UnreadablePostError):
+        return interrupted(error)
+    if isinstance(error, SuspiciousOperation | MultiPartParserError):
+        return _unreadable(error)
+    return _unexpected(request, error)
+
+
+def _too_large() -> DooritoError:
+    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return PayloadTooLarge("body_too_large", f"Such a body has at most {most} bytes.")
+
+
+def _unreadable(error: Exception) -> DooritoError:
+    return InvalidInput("invalid_request", f"The body is not valid: {error}")
+
+
+def _unexpected(request: HttpRequest, error: Exception) -> DooritoError:
+    logger.error("%s %s failed", request.method, mask(request.path), exc_info=error)
+    return DooritoError("internal_error", "Something went wrong here; it has been logged.")
 
 
 def _of_database(request: HttpRequest, error: OperationalError | InterfaceError) -> DooritoError:

@@ -30,6 +30,13 @@ class OutboxEvent(TimeStampedModel):
     batch_id = models.UUIDField(null=True, blank=True)
     content_type = models.CharField(max_length=lengths.CONTENT_TYPE, blank=True)
     status = models.CharField(max_length=16, choices=DeliveryStatus, default=DeliveryStatus.PENDING)
+    # The request that the fact comes from (`common.journal`); empty: it comes from none.
+    request_id = models.CharField(
+        max_length=lengths.REQUEST_ID, blank=True, default="", db_default=""
+    )
+    traceparent = models.CharField(
+        max_length=lengths.TRACEPARENT, blank=True, default="", db_default=""
+    )
 
     class Meta:
         db_table = "outbox_event"

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Prefetch
 from django.db.models.signals import post_save
 
-from common import content_types
+from common import content_types, journal
 from common.db import database_now
 from common.ids import first_id
 from common.models import (
@@ -68,12 +68,20 @@ def emit_event(
         aggregate_id=aggregate_id,
         payload=payload,
         **asdict(subject),
+        **asdict(journal.origin()),
     )
     endpoints = _subscribed(event)
     if not endpoints:
         event.status = DeliveryStatus.DELIVERED
     if not _insert(event):
         return OutboxEvent.objects.get(event_type=event_type, idempotency_key=idempotency_key)
+    journal.tell_after_commit(
+        "event_emitted",
+        event_id=event.id,
+        event_type=event_type,
+        about=f"{aggregate_type}:{aggregate_id}",
+        deliveries=len(endpoints),
+    )
     if endpoints:
         _deliver(event, endpoints)
     return event
@@ -82,9 +90,9 @@ def emit_event(
 _INSERT = """
     INSERT INTO outbox_event (id, created_at, updated_at, event_type, schema_version,
         aggregate_type, aggregate_id, idempotency_key, payload, user_id, batch_id, content_type,
-        status)
+        status, request_id, traceparent)
     VALUES (%s, statement_timestamp(), statement_timestamp(), %s, %s,
-        %s, %s, %s, %s, %s, %s, %s, %s)
+        %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (event_type, idempotency_key) DO NOTHING RETURNING created_at
 """
 
@@ -103,6 +111,8 @@ def _insert(event: OutboxEvent) -> bool:
         event.batch_id,
         event.content_type,
         event.status,
+        event.request_id,
+        event.traceparent,
     ]
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, values)

@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 from common.db import database_now
 from common.errors import DooritoError
 from common.ids import uuid7
+from common.journal import NOWHERE, Origin
 from common.models import (
     DeliveryStatus,
     OutboxEvent,
@@ -61,6 +62,11 @@ class Claim:
         """The URL that the attempt is sent to."""
         return self.message.url if self.message else ""
 
+    @property
+    def origin(self) -> Origin:
+        """The request that the event comes from."""
+        return self.message.origin if self.message else NOWHERE
+
 
 def open_deliveries() -> TimeStampedQuerySet:
     """Deliveries that have not ended: the rows of the partial index `webhook_delivery_due`."""
@@ -100,6 +106,7 @@ class _Receiver:
             body=envelopes.body(event),
             timeout=timeout_of(self.endpoint),
             own_headers=self.headers,
+            origin=Origin(event.request_id, event.traceparent),
         )
 
 
@@ -166,7 +173,7 @@ _CLAIM = """
     WHERE delivery.id = due.id
     RETURNING delivery.id, delivery.attempt_count, delivery.schedule_step, delivery.endpoint_id,
         endpoint_changed_at, event.id, event.event_type, event.schema_version, event.created_at,
-        event.payload, statement_timestamp()
+        event.payload, event.request_id, event.traceparent, statement_timestamp()
 """
 
 
@@ -263,6 +270,8 @@ class _Row(NamedTuple):
     schema_version: int
     created_at: datetime
     payload: dict[str, Any]
+    request_id: str
+    traceparent: str
     claimed_at: datetime
 
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from time import monotonic
 from uuid import UUID
@@ -27,6 +27,7 @@ from django.db.models import Min, OuterRef, Subquery
 from django.utils import timezone
 from psycopg import AsyncConnection
 
+from common import journal
 from common.db import database_now
 from common.ids import uuid7
 from common.models import KickLane, OutboxEvent, WebhookAttempt, WebhookEndpoint
@@ -226,6 +227,7 @@ class _Dispatcher:
             result = await _attempt(claim, client)
         except asyncio.CancelledError:
             result = replace(sending.failure(STOPPED, started_at=started_at), is_interrupted=True)
+        _tell(claim, result)
         self._flows[claim.endpoint_id].record(is_delivered=result.is_delivered)
         self._finished.append((claim, result))
         self._to_record.set()
@@ -267,6 +269,22 @@ async def _record(database: AsyncConnection, batch: list[Finished]) -> int:
     return counts["write"]
 
 
+def _tell(claim: Claim, result: sending.Result) -> None:
+    """Without the error's text, which may name an address that is a secret."""
+    with journal.coming_from(claim.origin):
+        journal.tell(
+            "delivery_attempted",
+            delivery_id=claim.delivery_id,
+            event_id=claim.event_id,
+            event_type=claim.message.event_type if claim.message else "",
+            endpoint_id=claim.endpoint_id,
+            attempt=claim.attempt,
+            outcome="delivered" if result.is_delivered else "failed",
+            status=result.status,
+            milliseconds=result.duration_ms,
+        )
+
+
 async def _attempt(claim: Claim, client: guarded_http.Client) -> sending.Result:
     if claim.message is None:
         return sending.failure(claim.fault, started_at=timezone.now())
@@ -303,9 +321,11 @@ def send_test(*, endpoint_id: UUID) -> WebhookAttempt:
             aggregate_type="webhook",
             aggregate_id=endpoint.id,
             payload=payloads.webhook_test(endpoint).to_json(),
+            **asdict(journal.origin()),
         )
         held = claim_for_test(event, endpoint)
     result = asyncio.run(_attempt_alone(held))
+    _tell(held, result)
     results.disable_gone([(held, result)])
     if not results.write_each([(held, result)]):
         raise endpoints.not_found(endpoint_id)

@@ -13,6 +13,7 @@ from django.db.models import Max, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from common import audit
 from common.errors import NotFound
 from common.models import (
     DeliveryStatus,
@@ -44,12 +45,15 @@ def add_endpoint(
     Raises what `endpoint_settings.check` raises.
     """
     endpoint_settings.check(chosen)
-    return WebhookEndpoint.objects.create(
-        **asdict(chosen),
-        secret=sending.new_secret(),
-        created_by_id=user.pk if user else None,
-        expires_at=None if lifetime is None else Now() + lifetime,
-    )
+    with transaction.atomic():
+        endpoint = WebhookEndpoint.objects.create(
+            **asdict(chosen),
+            secret=sending.new_secret(),
+            created_by_id=user.pk if user else None,
+            expires_at=None if lifetime is None else Now() + lifetime,
+        )
+        _record("created", endpoint.id, label=endpoint.description)
+    return endpoint
 
 
 def change_endpoint(*, endpoint_id: UUID, chosen: EndpointSettings) -> WebhookEndpoint:
@@ -59,8 +63,7 @@ def change_endpoint(*, endpoint_id: UUID, chosen: EndpointSettings) -> WebhookEn
     is checked again too: the network may have changed.
     """
     endpoint_settings.check(chosen)
-    if not WebhookEndpoint.objects.filter(id=endpoint_id).change(**asdict(chosen)):
-        raise not_found(endpoint_id)
+    _change("changed", endpoint_id, **asdict(chosen))
     return get(endpoint_id=endpoint_id)
 
 
@@ -74,9 +77,19 @@ def change_some(*, endpoint_id: UUID, changes: Mapping[str, Any]) -> WebhookEndp
     names = EndpointSettings.__dataclass_fields__.keys() - changes.keys()
     kept = {name: getattr(endpoint, name) for name in names}
     endpoint_settings.check(EndpointSettings(**changes, **kept))
-    if not WebhookEndpoint.objects.filter(id=endpoint_id).change(**changes):
-        raise not_found(endpoint_id)
+    _change("changed", endpoint_id, **changes)
     return get(endpoint_id=endpoint_id)
+
+
+def _change(action: str, endpoint_id: UUID, **values: Any) -> None:
+    with transaction.atomic():
+        if not WebhookEndpoint.objects.filter(id=endpoint_id).change(**values):
+            raise not_found(endpoint_id)
+        _record(action, endpoint_id)
+
+
+def _record(action: str, endpoint_id: UUID, *, label: str = "") -> None:
+    audit.record(f"webhook.{action}", subject="webhook", subject_id=endpoint_id, label=label)
 
 
 def list_endpoints() -> QuerySet[WebhookEndpoint]:
@@ -111,6 +124,7 @@ def rotate_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
         )
         endpoint.secret = sending.new_secret()
         endpoint.save(update_fields=["secret", "updated_at"])
+        _record("secret_rotated", endpoint_id)
     return endpoint
 
 
@@ -121,6 +135,7 @@ def replace_secret(*, endpoint_id: UUID) -> WebhookEndpoint:
         endpoint.secret = sending.new_secret()
         endpoint.save(update_fields=["secret", "updated_at"])
         endpoint.retired_secrets.all().delete()
+        _record("secret_replaced", endpoint_id)
     return endpoint
 
 
@@ -129,6 +144,7 @@ def revoke_old_secrets(*, endpoint_id: UUID) -> int:
     with transaction.atomic():
         endpoint = locked(endpoint_id)
         endpoint.save(update_fields=["updated_at"])  # workers read changed endpoints again
+        _record("old_secrets_revoked", endpoint_id)
         return endpoint.retired_secrets.all().delete()[0]
 
 
@@ -161,7 +177,9 @@ def locked(endpoint_id: UUID) -> WebhookEndpoint:
 
 def enable(*, endpoint_id: UUID) -> None:
     """Send new events to an endpoint again. `recovery.start` sends what it missed."""
-    changed = WebhookEndpoint.objects.filter(id=endpoint_id).change(
+    _change(
+        "enabled",
+        endpoint_id,
         is_active=True,
         disabled_reason="",
         disabled_at=None,
@@ -169,8 +187,6 @@ def enable(*, endpoint_id: UUID) -> None:
         failing_since=None,
         notice=HealthNotice.NONE,
     )
-    if not changed:
-        raise not_found(endpoint_id)
 
 
 def disable(
@@ -188,6 +204,7 @@ def disable(
         endpoint = locked(endpoint_id)
         if WebhookEndpoint.objects.filter(condition, id=endpoint_id, is_active=True).exists():
             _deactivate(endpoint, reason)
+            _record("disabled", endpoint_id)
     _fail_pending(endpoint_id)
 
 
@@ -253,6 +270,7 @@ def remove_endpoint(*, endpoint_id: UUID) -> None:
     """
     if not _remove(WebhookEndpoint.objects.filter(id=endpoint_id), endpoint_id):
         raise not_found(endpoint_id)
+    _record("removed", endpoint_id)
 
 
 def _remove(chosen: TimeStampedQuerySet, endpoint_id: UUID) -> bool:

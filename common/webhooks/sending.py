@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from common import lengths
 from common.errors import InvalidInput
+from common.journal import NOWHERE, Origin, next_hop
 from common.net import guarded_http
 from common.version import VERSION
 
@@ -46,6 +47,7 @@ class Message:
     own_headers: Mapping[str, str] = field(
         default_factory=dict
     )  # headers configured for the endpoint
+    origin: Origin = NOWHERE  # the request that the event comes from
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,14 @@ def headers(message: Message, *, timestamp: int) -> dict[str, str]:
         "X-Webhook-Signature": legacy_signature(secret=message.secrets[0], body=message.body),
         "X-Webhook-Event": message.event_type,
         "X-Webhook-Delivery": str(message.delivery_id),
+        **_origin_headers(message.origin),
     }
+
+
+def _origin_headers(origin: Origin) -> dict[str, str]:
+    if not origin.request_id:
+        return {}
+    return {"X-Request-ID": origin.request_id, "traceparent": next_hop(origin.traceparent)}
 
 
 async def send(message: Message, client: guarded_http.Client) -> Result:

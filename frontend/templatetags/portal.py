@@ -5,8 +5,11 @@ import math
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django import template
+from django.conf import settings
+from django.http import HttpRequest
 from django.template.defaultfilters import date
 from django.utils import timezone
 from django.utils.html import format_html
@@ -19,11 +22,14 @@ from common.webhooks import health
 from common.webhooks.endpoint_settings import write_schedule
 from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.webhooks.selectors import BACKLOG_CAP
+from uploads import policy
+from uploads.models import UploadBatch
 from uploads.workflows.permissions import CHANGE_WORKFLOWS
 
 register = template.Library()
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_NO_ID = UUID(int=0)  # the script puts another into addresses
 TROUBLES_SHOWN = 3
 # ALM, LRM, RLM, embeddings, overrides and isolates (Unicode UAX #9, 2).
 _BIDI_CONTROLS = dict.fromkeys(
@@ -84,6 +90,12 @@ def receiver(endpoint: WebhookEndpoint) -> str:
 
 
 @register.filter
+def batch_name(batch: UploadBatch) -> str:
+    """Its name, or else when it was begun."""
+    return batch.name or f"Batch of {date(batch.created_at, 'j F Y, H:i')} UTC"
+
+
+@register.filter
 def without_query(url: str) -> str:
     """A URL without its query, for lists: a key in it is shown only on the endpoint's own page."""
     address, mark, _ = url.partition("?")
@@ -105,11 +117,24 @@ def may_change_workflows(user: User) -> bool:
     return allows(user, CHANGE_WORKFLOWS)
 
 
-@register.inclusion_tag("partials/webhook_trouble.html")
+@register.simple_tag
 def webhook_trouble(user: User) -> dict[str, Any]:
-    """A warning about endpoints that fail or were disabled for failing, for users who can help."""
+    """Endpoints that fail or were disabled for failing, for users who can help."""
     found = list(health.in_trouble()[: TROUBLES_SHOWN + 1]) if may_see_webhooks(user) else []
     return {"endpoints": found[:TROUBLES_SHOWN], "has_more": len(found) > TROUBLES_SHOWN}
+
+
+@register.inclusion_tag("partials/uploads_drawer.html")
+def uploads_drawer(request: HttpRequest, section: str) -> dict[str, Any]:
+    """The uploads of the tab, which every page has around it."""
+    return {
+        "request": request,
+        "section": section,
+        "none_id": _NO_ID,
+        "one_request_bytes": policy.largest_single_request(),
+        "part_bytes": settings.PORTAL_CHUNK_SIZE,
+        "least_part_bytes": settings.PORTAL_CHUNK_SIZE_MIN,
+    }
 
 
 @register.filter

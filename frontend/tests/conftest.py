@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import User
@@ -57,3 +58,8 @@ def client_of(user: User) -> Client:
 def count_queries(django_assert_max_num_queries):
     """`with count_queries() as queries: …`, then `len(queries)`."""
     return lambda: django_assert_max_num_queries(1000)
+
+
+def main_of(response: HttpResponse) -> str:
+    """What the page says in its main area, without the frame around it."""
+    return response.content.decode().split('id="page"')[1].split("</main>")[0]

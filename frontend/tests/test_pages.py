@@ -11,7 +11,10 @@ from common.tests.factories import make_attempt, make_delivery, make_endpoint
 from uploads.tests.factories import make_stored
 
 OPEN_PAGES = ["/app/login/", "/app/register/", "/app/password/reset/", "/app/password/reset/sent/"]
-PAGES = ["/app/", "/app/upload/", "/app/uploads/", "/app/tokens/", "/app/password/change/"]
+PAGES = [
+    *("/app/", "/app/upload/", "/app/uploads/", "/app/batches/", "/app/help/"),
+    *("/app/tokens/", "/app/password/change/"),
+]
 STAFF_PAGES = ["/app/webhooks/", "/app/webhooks/new/", "/app/events/"]
 
 # An inline script has no src; htmx's configuration is a meta tag.

@@ -16,16 +16,8 @@ def compiled_classes() -> set[str]:
 
 
 def template_classes(text: str) -> set[str]:
-    """Classes of class attributes and of Alpine's bindings, both sides of a condition."""
-    bound = re.findall(r'x-bind:class="([^"]*)"', text)
     plain = re.findall(r'\sclass="((?:{%.*?%}|[^"])*)"', text)
-    tokens = {token for value in plain for token in re.sub(r"{%.*?%}", " ", value).split()}
-    return tokens | {
-        token
-        for value in bound
-        for part in re.findall(r"'([^']*)'", value)
-        for token in part.split()
-    }
+    return {token for value in plain for token in re.sub(r"{%.*?%}", " ", value).split()}
 
 
 def pages() -> list[Path]:

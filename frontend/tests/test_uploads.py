@@ -1,9 +1,12 @@
 import re
 
+import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import User
-from uploads.models import FileStatus
+from accounts.tests.factories import make_user
+from uploads.models import FileStatus, UploadBatch
 from uploads.tests.factories import make_rows, make_stored
 
 UPLOADS = "/app/uploads/"
@@ -82,3 +85,80 @@ def test_a_broken_cursor_is_a_404(ada: Client):
 def test_names_are_escaped(ada: Client, user: User):
     make_stored(user=user, filename="<script>alert(1)<.txt")
     assert b"<script>alert(1)" not in ada.get(UPLOADS).content
+
+
+def find(client: Client, **query: str) -> list[str]:
+    return names(client.get(UPLOADS, query))
+
+
+def test_every_word_of_a_search_begins_a_word_of_the_name(ada: Client, user: User):
+    for name in ("Invoice-2024_0417.pdf", "IMG0417.jpg", "invoice 18.pdf"):
+        make_rows(1, user=user, original_filename=name)
+    assert find(ada, search="invoice 0417") == ["Invoice-2024_0417.pdf"]
+    assert find(ada, search="0417") == ["IMG0417.jpg", "Invoice-2024_0417.pdf"]
+    assert find(ada, search="img0417") == ["IMG0417.jpg"]
+    assert find(ada, search="inv") == ["invoice 18.pdf", "Invoice-2024_0417.pdf"]
+    assert find(ada, search="voice 0417") == []
+    assert find(ada, search="oice-2") == ["Invoice-2024_0417.pdf"]  # a part of one, at least
+    assert find(ada, search="' & | :* \\") == []
+
+
+def test_files_are_filtered_by_type_size_date_and_batch(ada: Client, user: User):
+    batch = UploadBatch.objects.create(created_by=user, name="Trip")
+    make_rows(
+        1, user=user, original_filename="a.pdf", detected_type="application/pdf", size_bytes=9
+    )
+    make_rows(
+        1,
+        user=user,
+        original_filename="b.png",
+        detected_type="image/png",
+        size_bytes=2**21,
+        batch=batch,
+    )
+    assert find(ada, kind="pdf") == ["a.pdf"]
+    assert find(ada, kind="image") == ["b.png"]
+    assert find(ada, kind="video") == []
+    assert find(ada, size="small") == ["a.pdf"]
+    assert find(ada, size="medium") == ["b.png"]
+    assert find(ada, batch=str(batch.id)) == ["b.png"]
+    today = timezone.now().date().isoformat()
+    assert find(ada, since=today, until=today) == ["b.png", "a.pdf"]
+    assert find(ada, until="2020-01-01") == []
+    assert find(ada, since="nonsense") == ["b.png", "a.pdf"]
+    foreign = UploadBatch.objects.create(created_by=make_user())
+    assert ada.get(UPLOADS, {"batch": str(foreign.id)}).status_code == 404
+
+
+@pytest.mark.parametrize("order", ["oldest", "largest", "name"])
+def test_every_order_lists_every_file_once(ada: Client, user: User, order: str):
+    for number in range(6):
+        make_rows(
+            20, user=user, original_filename=f"{number % 3}.txt", size_bytes=1000 * (number % 2)
+        )
+    found, query = [], {"order": order}
+    while query:
+        response = ada.get(UPLOADS, query)
+        found += response.context["files"]
+        cursor = response.context["page"].next_cursor
+        query = {"order": order, "cursor": cursor} if cursor else {}
+    keys = {
+        "oldest": [file.id for file in found],
+        "largest": [-file.size_bytes for file in found],
+        "name": [file.original_filename for file in found],
+    }
+    assert keys[order] == sorted(keys[order])
+    assert len({file.id for file in found}) == 120
+
+
+def test_only_who_may_read_everybodys_files_sees_them(ada: Client, user: User):
+    make_rows(1, user=make_user(email="bob@example.org"), original_filename="bobs.txt")
+    assert find(ada, uploader="anybody") == []
+    User.objects.filter(id=user.id).update(is_superuser=True, is_staff=True)
+    response = ada.get(UPLOADS, {"uploader": "anybody"})
+    assert names(response) == ["bobs.txt"]
+    assert b"bob@example.org" in response.content
+    assert b"data-choose " not in response.content  # they are not hers to delete
+    bob = User.objects.get(email="bob@example.org")
+    assert find(ada, uploader=str(bob.id)) == ["bobs.txt"]
+    assert find(ada) == []

@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
@@ -30,10 +31,10 @@ class SignedInRequest(HttpRequest):
     principal: Principal
 
 
-type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponse]
+type Page[**P] = Callable[Concatenate[SignedInRequest, P], HttpResponseBase]
 
 
-def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """Only for logged-in users. Objects of others are a 404, and no cache keeps the page.
 
     Requests from a page of another account are refused (see `require_account_of_page`). What the
@@ -41,7 +42,7 @@ def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpR
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return _to_login(request)
         page = cast(SignedInRequest, request)
@@ -64,13 +65,15 @@ def signed_in[**P](view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpR
 
 def permitted[**P](
     permission: str,
-) -> Callable[[Page[P]], Callable[Concatenate[HttpRequest, P], HttpResponse]]:
+) -> Callable[[Page[P]], Callable[Concatenate[HttpRequest, P], HttpResponseBase]]:
     """Like `signed_in`, but only for staff with a permission."""
 
-    def decorate(view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    def decorate(view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
         @signed_in
         @wraps(view)
-        def checked(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def checked(
+            request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
             require(request.user, permission)
             return view(request, *args, **kwargs)
 
@@ -96,16 +99,25 @@ def refusals_shown(request: HttpRequest) -> AbstractContextManager[None]:
 
 
 def is_fragment(request: HttpRequest) -> bool:
-    """Whether htmx asks for a part of the page. A restored history entry needs the whole page."""
+    """Whether htmx asks for a part of the page.
+
+    Links and restored history entries take the main area out of the whole page.
+    """
+    return _is_htmx(request) and "HX-Boosted" not in request.headers
+
+
+def _is_htmx(request: HttpRequest) -> bool:
     headers = request.headers
     return headers.get("HX-Request") == "true" and "HX-History-Restore-Request" not in headers
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:
-    if not is_fragment(request):
+    if not _is_htmx(request):
         return redirect_to_login(_address_to_return_to(request))
     # htmx would follow a redirect and put the log-in page into the fragment's place.
     current = urlsplit(request.headers.get("HX-Current-URL", "")).path or "/"
+    if not is_fragment(request):
+        current = _address_to_return_to(request)
     login = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': current})}"
     return HttpResponse(status=204, headers={"HX-Redirect": login})
 

@@ -12,23 +12,28 @@ from django.views.decorators.http import require_POST, require_safe
 from common.outbox.events import events_of
 from frontend.forms.files import ExtendForm, FilterForm
 from frontend.views.access import SignedInRequest, is_fragment, refusals_shown, signed_in
-from frontend.views.lists import chosen, pace, page_of, template_of
+from frontend.views.lists import pace, page_of, template_of
 from frontend.views.runs import file_context
 from uploads import selectors
+from uploads.files import previews
+from uploads.files.finding import find_files
 from uploads.files.lifecycle import delete_file, extend_file
-from uploads.models import FileStatus, IngestFile
+from uploads.models import FileStatus, IngestFile, UploadBatch
 
 
 @require_safe
 @signed_in
 def uploads(request: SignedInRequest) -> HttpResponse:
-    form = FilterForm(request.GET)
-    filters = chosen(form)
-    page = page_of(request, selectors.files_page, principal=request.principal, **filters)
+    form = FilterForm(request.GET, principal=request.principal)
+    filters = form.filters()
+    page = page_of(request, find_files, principal=request.principal, filters=filters)
     context = {
         "section": "uploads",
         "form": form,
-        "filtered": bool(filters),
+        "filtered": form.is_narrowed,
+        "can_choose": filters.uploader is None,
+        "shows_uploader": filters.uploader is not None,
+        "batch": _batch_of(request, filters.batch),
         "fragment": is_fragment(request),
         "page": page,
         "files": page.items,
@@ -42,6 +47,12 @@ def uploads(request: SignedInRequest) -> HttpResponse:
     return render(request, template, context)
 
 
+def _batch_of(request: SignedInRequest, batch_id: UUID | None) -> UploadBatch | None:
+    if batch_id is None:
+        return None
+    return selectors.get_batch(principal=request.principal, batch_id=batch_id)
+
+
 @require_safe
 @signed_in
 def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
@@ -52,6 +63,7 @@ def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
         "is_stored": found.status == FileStatus.STORED,
         "can_be_deleted": found.status in (*IngestFile.WITH_POINTER, FileStatus.UPLOADING),
         "extend_form": ExtendForm(file=found),
+        **_preview(found),
         **_events_context(found),
         **file_context(request, found),
     }
@@ -89,6 +101,16 @@ def delete(request: SignedInRequest, file_id: UUID) -> HttpResponse:
         messages.success(request, format_html("<bdi>{}</bdi> is deleted.", name))
         return redirect("frontend:uploads")
     return redirect("frontend:file", file_id)
+
+
+def _preview(found: IngestFile) -> dict[str, Any]:
+    kind = previews.preview_kind(found)
+    text = previews.text_head(found) if kind == "text" else ""
+    return {
+        "preview": kind,
+        "preview_text": text,
+        "preview_is_cut": kind == "text" and found.size_bytes > previews.TEXT_BYTES,
+    }
 
 
 def _events_context(found: IngestFile) -> dict[str, Any]:

@@ -7,21 +7,39 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from frontend.views.access import SignedInRequest, signed_in
-from uploads import policy, selectors
+from uploads import selectors
 from uploads.files.limits import account_usage
 from uploads.workflows import selectors as run_selectors
+
+_UNFINISHED_SHOWN = 20
 
 
 @require_safe
 @signed_in
 def dashboard(request: SignedInRequest) -> HttpResponse:
+    unfinished = selectors.unfinished_page(principal=request.principal, limit=_UNFINISHED_SHOWN)
     context = {
         "section": "dashboard",
         "dashboard": selectors.dashboard(principal=request.principal),
+        "unfinished": unfinished.items,
+        "more_unfinished": unfinished.next_cursor is not None,
         "account": account_usage(principal=request.principal),
         "runs": run_selectors.run_counts(principal=request.principal),
     }
     return render(request, "pages/dashboard.html", context)
+
+
+@require_safe
+@signed_in
+def help_page(request: SignedInRequest) -> HttpResponse:
+    """How things are done here, and where the references are."""
+    context = {
+        "section": "help",
+        "address": settings.PUBLIC_URL,
+        "ttl_hours": settings.FILE_UPLOAD_TTL_HOURS,
+        "max_bytes": settings.PORTAL_MAX_FILE_SIZE,
+    }
+    return render(request, "pages/help.html", context)
 
 
 @require_safe
@@ -34,8 +52,5 @@ def upload(request: SignedInRequest) -> HttpResponse:
         "max_bytes": settings.PORTAL_MAX_FILE_SIZE,
         "allowed_types": settings.FILE_UPLOAD_ALLOWED_TYPES,
         "ttl_hours": settings.FILE_UPLOAD_TTL_HOURS,
-        "one_request_bytes": policy.largest_single_request(),
-        "part_bytes": settings.PORTAL_CHUNK_SIZE,
-        "least_part_bytes": settings.PORTAL_CHUNK_SIZE_MIN,
     }
     return render(request, "pages/upload.html", context)

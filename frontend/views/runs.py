@@ -64,7 +64,7 @@ def runs(request: SignedInRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def of_file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
-    """POST starts a run, or one for each file of the batch; GET lists the runs of a file.
+    """POST starts a run; GET lists the runs of a file.
 
     The fragment is the part of the file's page that is refreshed while a run is active. `seen` is
     the file's status as the open page shows it: a run may consume its file, and then the whole page
@@ -84,10 +84,6 @@ def of_file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
 def _start(request: SignedInRequest, file: IngestFile) -> HttpResponse:
     slug = request.POST.get("workflow", "")
     try:
-        if file.batch_id and request.POST.get("scope") == "batch":
-            workflow = run_selectors.get_workflow(slug)
-            _start_on_batch(request, file.batch_id, workflow)
-            return redirect("frontend:file", file.id)
         run = starting.start(principal=request.principal, file_id=file.id, slug=slug)
     except DooritoError as error:
         messages.error(request, error.message)
@@ -252,18 +248,6 @@ def _indented(text: str) -> str | None:
             return None
         chunks.append(chunk)
     return "".join(chunks)
-
-
-def _start_on_batch(request: SignedInRequest, batch_id: UUID, workflow: Workflow) -> None:
-    done = services.start_on_batch(
-        principal=request.principal, batch_id=batch_id, workflow=workflow
-    )
-    files = f"{done.started} file{'' if done.started == 1 else 's'}"
-    skipped = f" {done.skipped} left out: not of its types, or busy." if done.skipped else ""
-    if done.started:
-        messages.success(request, f"{workflow.name} is started on {files} of the batch.{skipped}")
-    else:
-        messages.warning(request, f"{workflow.name} is started on no file.{skipped}")
 
 
 def _proposed_config(

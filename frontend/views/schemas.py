@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import cache_control
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from common.outbox import schemas as event_schemas
@@ -22,9 +23,14 @@ class Description:
 
 
 @require_safe
+@gzip_page
 @cache_control(public=True, max_age=3600)
 def schemas(request: HttpRequest) -> HttpResponse:
-    """The page of all event schemas. It is public: it reveals only this portal's address."""
+    """The page of all event schemas. It is public: it reveals only this portal's address.
+
+    That is why it may be sent compressed. Pages of an account are not: they hold secrets beside
+    what an address brings in (a search), and their compressed length would tell of both (BREACH).
+    """
     described = [_described(event_type) for event_type in event_types]
     return render(request, "pages/schemas.html", {"events": described})
 

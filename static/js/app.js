@@ -1,5 +1,5 @@
 // What every page needs. Events are delegated, so content that htmx adds later is covered too.
-import { relativeTime } from "./format.js";
+import { count, relativeTime } from "./format.js";
 
 const RELABEL_MS = 2000;
 const ACTS = "[data-theme-toggle], [data-copy], [data-reveal], [data-dialog], [data-close]";
@@ -81,6 +81,48 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
+// Rows that are chosen in a list, for what is done to several at once.
+document.addEventListener("change", ({ target }) => {
+  const form = target.closest("#chosen");
+  if (!form) return;
+  const rows = [...form.querySelectorAll("[data-choose]")];
+  if ("chooseAll" in target.dataset) for (const row of rows) row.checked = target.checked;
+  const chosen = rows.filter(({ checked }) => checked).length;
+  form.querySelector("[data-choose-all]").checked = chosen === rows.length;
+  form.querySelector("[data-chosen]").textContent = `${count(chosen, "file")} chosen`;
+});
+
+/** A download is no page: the browser itself sends such a form. */
+document.addEventListener(
+  "click",
+  (event) => {
+    const button = event.target.closest("[data-plain-submit]");
+    if (!button) return;
+    event.preventDefault();
+    const { form, formAction } = button;
+    const before = form.action;
+    form.action = formAction;
+    HTMLFormElement.prototype.submit.call(form); // asks no listener, as htmx's
+    form.action = before;
+  },
+  true,
+);
+
+// The way back to a list keeps its search.
+const LIST = "doorito.files";
+function rememberList() {
+  const isList = document.querySelector("#files-filter") !== null;
+  try {
+    if (isList) sessionStorage.setItem(LIST, location.pathname + location.search);
+    const address = sessionStorage.getItem(LIST);
+    for (const link of document.querySelectorAll("[data-back]")) if (address) link.href = address;
+  } catch {
+    // Storage is switched off: the way back leads to the whole list.
+  }
+}
+rememberList();
+document.addEventListener("htmx:pushedIntoHistory", () => setTimeout(rememberList));
+
 // Relative times are kept up to date, and show the time in the reader's time zone on hover.
 const exact = new Intl.DateTimeFormat(document.documentElement.lang, {
   dateStyle: "long",
@@ -96,12 +138,74 @@ function refreshTimes() {
   }
 }
 
-// Focus the first invalid field of a form that came back (it may be far down the page), or
-// something that is shown only once.
-document.querySelector("[aria-invalid='true'], [data-focus]")?.focus();
+/** The first invalid field of a form that came back (it may be far down the page), or something
+ *  that is shown only once. */
+function focusWhatMatters() {
+  const wanted = document.querySelector("[aria-invalid='true'], [data-focus]");
+  wanted?.focus();
+  return Boolean(wanted);
+}
 
+focusWhatMatters();
 refreshTimes();
 setInterval(refreshTimes, 10_000);
+
+// Links and forms change the main area only: what stands around it, and the uploads, go on. A page
+// that is no page of the frame (of an error, say) has the same two ids.
+const MAIN = "#main";
+const PAGE = "#page";
+
+/** htmx reads a link's address once: those of links that change or come later are visited here. */
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-visit]");
+  const isPlain = !(event.button || event.ctrlKey || event.metaKey || event.shiftKey);
+  if (!link || !isPlain) return;
+  event.preventDefault();
+  const headers = { "HX-Boosted": "true" };
+  htmx.ajax("GET", link.href, { target: MAIN, headers, push: "true" });
+});
+
+function isVisit({ boosted, requestConfig }) {
+  return boosted || requestConfig?.headers["HX-Boosted"] === "true";
+}
+
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (!isVisit(detail)) return;
+  const isPage = detail.serverResponse.includes('id="page"');
+  if (!isPage) {
+    detail.shouldSwap = false;
+    location.assign(detail.xhr.responseURL);
+    return;
+  }
+  Object.assign(detail, {
+    shouldSwap: true,
+    isError: false,
+    target: document.querySelector(MAIN),
+    selectOverride: PAGE,
+    swapOverride: "innerHTML show:window:top",
+  });
+});
+
+function markPlace() {
+  const { section } = document.querySelector(PAGE)?.dataset ?? {};
+  for (const link of document.querySelectorAll("[data-nav]")) {
+    if (link.dataset.nav === section) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+document.addEventListener("htmx:afterSettle", ({ detail }) => {
+  markPlace();
+  rememberList();
+  if (!isVisit(detail)) return;
+  closeMenus(null);
+  const { hash } = new URL(detail.xhr.responseURL);
+  if (!focusWhatMatters() && !hash) document.querySelector(MAIN).focus({ preventScroll: true });
+});
+document.addEventListener("htmx:historyRestore", () => {
+  markPlace();
+  refreshTimes();
+});
 
 // A refreshed part of the page keeps the details that the reader opened or closed.
 const unfolded = new Map();
@@ -112,7 +216,7 @@ document.addEventListener("click", (event) => {
 // "Load more" is replaced by the rows it loaded: the focus moves to the first of them.
 let lastRow = null;
 document.addEventListener("htmx:beforeSwap", (event) => {
-  const pressed = event.detail.requestConfig.elt.closest("[data-more] a");
+  const pressed = event.detail.requestConfig?.elt.closest("[data-more] a");
   lastRow = pressed && pressed.closest("tr").previousElementSibling;
 });
 document.addEventListener("htmx:afterSwap", () => {

@@ -22,6 +22,7 @@ from django.utils.http import http_date
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from accounts import rates
 from common import content_types
 from common.db import release_connection
 from common.errors import PreconditionFailed, RangeNotSatisfiable
@@ -111,6 +112,7 @@ def file_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
 @answers_problems
 def signed_file(request: HttpRequest, token: str) -> HttpResponseBase:
     """The link that events carry: good while the file is stored."""
+    rates.take_of_address(request, rates.LINKS)
     file = selectors.get_linked_file(file_id_of(LinkKind.FILE, token))
     lifecycle.require_readable(file)
     return _linked_response(request, file)
@@ -121,6 +123,7 @@ def signed_file(request: HttpRequest, token: str) -> HttpResponseBase:
 @answers_problems
 def claimed_file(request: HttpRequest, token: str) -> HttpResponseBase:
     """The consumer's link: good until the bytes are removed."""
+    rates.take_of_address(request, rates.LINKS)
     file = selectors.get_linked_file(file_id_of(LinkKind.CLAIM, token))
     lifecycle.require_claimable(file)
     return _linked_response(request, file)

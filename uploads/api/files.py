@@ -8,6 +8,7 @@ from django.http.response import HttpResponseBase
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, ValidationError
 
+from accounts import rates
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput
@@ -20,12 +21,14 @@ from common.http.sized import sized_body
 from uploads import policy, selectors
 from uploads.api.content import file_response
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
+from uploads.api.staff import may_restore
 from uploads.files import lifecycle
 from uploads.receiving.one_request import store_in_one_request
 from uploads.receiving.requests import UploadRequest
 
 router = Router(tags=["Files"])
 may_upload = Authenticator(TokenScope.UPLOAD)
+may_store = Authenticator(TokenScope.UPLOAD, rate=rates.SMALL_FILES)
 may_read = Authenticator(TokenScope.READ)
 may_consume = Authenticator(TokenScope.CONSUME)
 
@@ -84,7 +87,7 @@ _CONTENT = {
 }
 
 
-@router.post("", response={201: FileOut} | PROBLEMS, auth=may_upload, openapi_extra=_BODY)
+@router.post("", response={201: FileOut} | PROBLEMS, auth=may_store, openapi_extra=_BODY)
 def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> Status:
     """Send a small file in one request: the field `file` of a form, or the raw body."""
     refuse_content_range(
@@ -145,6 +148,12 @@ def consume_file(request: AuthenticatedRequest, file_id: UUID) -> ConsumptionOut
     """Take the file for processing: 200 to exactly one caller, 409 to all others."""
     consumption = lifecycle.consume_file(principal=request.principal, file_id=file_id)
     return ConsumptionOut.of_consumption(consumption)
+
+
+@router.post("/{uuid:file_id}/restore", response={200: FileOut} | PROBLEMS, auth=may_restore)
+def restore_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
+    """Undo a consumption while the bytes are there. For staff who may change files."""
+    return FileOut.of(lifecycle.restore_file(file_id=file_id, actor=request.principal.actor))
 
 
 @router.post("/{uuid:file_id}/extend", response={200: FileOut} | PROBLEMS, auth=may_upload)

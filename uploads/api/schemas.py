@@ -15,7 +15,6 @@ from uploads.files.expiry import session_expiry
 from uploads.files.lifecycle import Consumption
 from uploads.models import IngestFile, UploadBatch, UploadSession
 from uploads.receiving.direct import DirectPage, DirectPart
-from uploads.receiving.layout import grid_of
 from uploads.receiving.requests import UploadRequest
 
 
@@ -46,6 +45,9 @@ class ReadingOut(Schema):
 class SessionOut(Schema):
     """`received_parts` are ranges of part numbers, `1-50,52`. The status is `finalizing`, with how
     far that is, while a worker reads the upload through.
+
+    An upload that came through another door than this API (`door`) has no numbered parts: its
+    `chunk_size_bytes` and `total_parts` are null.
     """
 
     session_id: UUID
@@ -55,9 +57,10 @@ class SessionOut(Schema):
     relative_path: str
     status: str
     transfer: Literal["portal", "direct"]
+    door: str
     size_bytes: int
-    chunk_size_bytes: int
-    total_parts: int
+    chunk_size_bytes: int | None
+    total_parts: int | None
     received_parts: str
     received_parts_count: int
     received_bytes: int
@@ -69,7 +72,6 @@ class SessionOut(Schema):
     @classmethod
     def of(cls, session: UploadSession) -> "SessionOut":
         file = session.file
-        grid = grid_of(session)
         reading = _reading(session)
         return cls(
             session_id=session.id,
@@ -79,9 +81,10 @@ class SessionOut(Schema):
             relative_path=file.relative_path,
             status="finalizing" if reading else session.status,
             transfer=cast(Any, session.transfer),
+            door=session.door,
             size_bytes=file.size_bytes,
-            chunk_size_bytes=grid.chunk_size_bytes,
-            total_parts=grid.total_parts,
+            chunk_size_bytes=session.chunk_size_bytes,
+            total_parts=session.total_parts,
             received_parts=selectors.received_ranges(session),
             received_parts_count=session.received_parts_count,
             received_bytes=session.received_bytes,
@@ -90,6 +93,45 @@ class SessionOut(Schema):
             error=_error(session.error_code, session.error_message),
             finalizing=reading,
         )
+
+
+class UnfinishedOut(Schema):
+    """An upload that can go on: what it is, and how much of it the server keeps."""
+
+    session_id: UUID
+    file_id: UUID
+    batch_id: UUID | None
+    filename: str
+    relative_path: str
+    size_bytes: int
+    received_bytes: int
+    created_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, session: UploadSession) -> "UnfinishedOut":
+        file = session.file
+        return cls(
+            session_id=session.id,
+            file_id=file.id,
+            batch_id=file.batch_id,
+            filename=file.original_filename,
+            relative_path=file.relative_path,
+            size_bytes=file.size_bytes,
+            received_bytes=session.received_bytes,
+            created_at=session.created_at,
+            expires_at=session_expiry(session.last_activity_at),
+        )
+
+
+class UnfinishedList(Schema):
+    items: list[UnfinishedOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: Page[UploadSession]) -> "UnfinishedList":
+        items = [UnfinishedOut.of(session) for session in page.items]
+        return cls(items=items, next_cursor=page.next_cursor)
 
 
 class PartOut(Schema):

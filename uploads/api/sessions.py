@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 from ninja import Query, Router, Status
 
+from accounts import rates
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.http.bodies import body_blocks, body_length
@@ -16,20 +17,37 @@ from common.http.headers import content_range
 from common.http.problems import PROBLEMS
 from common.http.schemas import BINARY
 from uploads import selectors
-from uploads.api.schemas import DirectPartList, FileOut, PartOut, SessionIn, SessionOut
+from uploads.api.schemas import (
+    DirectPartList,
+    FileOut,
+    PartOut,
+    SessionIn,
+    SessionOut,
+    UnfinishedList,
+)
 from uploads.receiving import direct, finalizing, sessions
 from uploads.receiving.parts import receive_part
 
+may_begin = Authenticator(TokenScope.UPLOAD, rate=rates.SESSIONS)
 router = Router(tags=["Upload sessions"], auth=Authenticator(TokenScope.UPLOAD))
 
 
-@router.post("", response={201: SessionOut, 200: SessionOut} | PROBLEMS)
+@router.post("", response={201: SessionOut, 200: SessionOut} | PROBLEMS, auth=may_begin)
 def create_session(request: AuthenticatedRequest, body: SessionIn) -> Status:
     """Begin an upload. A repeated `idempotency_key` answers 200 with the session it made."""
     session, created = sessions.create_session(
         principal=request.principal, request=body.to_request()
     )
     return Status(201 if created else 200, SessionOut.of(session))
+
+
+@router.get("", response={200: UnfinishedList} | PROBLEMS)
+def list_unfinished_sessions(
+    request: AuthenticatedRequest, limit: int = 50, cursor: str | None = None
+) -> UnfinishedList:
+    """Uploads that are not whole yet, newest first: each goes on when its file is sent again."""
+    page = selectors.unfinished_page(principal=request.principal, cursor=cursor, limit=limit)
+    return UnfinishedList.of(page)
 
 
 @router.get("/{uuid:session_id}", response={200: SessionOut} | PROBLEMS)

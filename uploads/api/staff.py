@@ -5,4 +5,5 @@ from accounts.models import TokenScope
 from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 
 may_see_webhooks = Authenticator(TokenScope.WEBHOOKS, permission=SEE_WEBHOOKS)
+may_restore = Authenticator(TokenScope.CONSUME, permission="uploads.change_ingestfile")
 may_change_webhooks = Authenticator(TokenScope.WEBHOOKS, permission=CHANGE_WEBHOOKS)

@@ -12,10 +12,10 @@ from uploads.storage import backends, object_of, storage_for
 def announce_file(event_type: str, file: IngestFile, *, actor: Actor) -> OutboxEvent | None:
     """One event per file and type (and expiry, for `file.expiring`), however often asked for.
 
-    None of a workflow's result: its run tells of it. Raises ValueError for `file.uploaded` of a
-    file that is not stored and whole.
+    None of a workflow's result, which its run tells of, nor of a piece of a file. Raises
+    ValueError for `file.uploaded` of a file that is not stored and whole.
     """
-    if file.is_result:
+    if file.is_result or file.is_piece:
         return None
     if event_type == "file.uploaded":
         _require_stored(file)
@@ -63,6 +63,9 @@ def _object_name(file: IngestFile) -> str:
 
 def _fact(event_type: str, file: IngestFile) -> str:
     """What happens once: an extended file expires again, everything else is once for all."""
+    moments = {"file.processed": file.processed_at, "file.restored": file.updated_at}
+    if moment := moments.get(event_type):  # a consumption that was undone may be repeated
+        return f"{file.id}@{moment.isoformat()}"
     if event_type == "file.expiring" and file.expires_at:
         return f"{file.id}@{file.expires_at.isoformat()}"
     return str(file.id)

@@ -36,9 +36,19 @@ def idle_before() -> Combinable:
     return Now() - timedelta(hours=settings.PORTAL_SESSION_TTL_HOURS)
 
 
+def last_activity_of_used_pieces() -> Combinable:
+    """Pieces that were put together to a file are given up an hour later, if nobody uses them."""
+    return idle_before() + timedelta(hours=1)
+
+
 def batch_idle_before() -> Combinable:
     """Open batches without activity since this are closed."""
     return Now() - timedelta(hours=settings.PORTAL_BATCH_IDLE_HOURS)
+
+
+def tombstone_before() -> Combinable:
+    """Records of files that are gone since are deleted."""
+    return Now() - timedelta(days=settings.PORTAL_TOMBSTONE_DAYS)
 
 
 def session_expiry(last_activity_at: datetime) -> datetime:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -17,7 +18,7 @@ from accounts import tokens
 from accounts.bearers import Credential
 from accounts.models import TokenScope
 from accounts.principals import Actor, ActorKind, Principal
-from common import content_types
+from common import audit, content_types
 from common.db import database_now
 from common.errors import (
     Conflict,
@@ -66,7 +67,7 @@ def create_grant(*, principal: Principal, new: NewGrant) -> tuple[UploadGrant, s
     """
     scopes = _checked_scopes(new.scopes, principal=principal)
     text = tokens.generate(prefix=PREFIX)
-    return UploadGrant.objects.create(
+    grant = UploadGrant(
         owner=principal.owner,
         name=_checked_name(new.name),
         hint=tokens.hint(text),
@@ -78,7 +79,11 @@ def create_grant(*, principal: Principal, new: NewGrant) -> tuple[UploadGrant, s
         allowed_types=_checked_types(new.allowed_types),
         batch_id=_open_batch(new.batch_id, principal=principal),
         expires_at=_checked_expiry(new.expires_at),
-    ), text
+    )
+    with transaction.atomic():
+        grant.save(force_insert=True)
+        audit.record("grant.created", subject="grant", subject_id=grant.id, label=grant.name)
+    return grant, text
 
 
 def revoke_grant(*, principal: Principal, grant_id: UUID) -> UploadGrant:
@@ -98,7 +103,12 @@ def revoke_grant(*, principal: Principal, grant_id: UUID) -> UploadGrant:
 
 def revoke(selection: QuerySet[UploadGrant]) -> int:
     """End the grants of a selection that still live; how many did."""
-    return selection.filter(revoked_at=None).update(revoked_at=timezone.now())
+    with transaction.atomic():
+        living = selection.filter(revoked_at=None).select_for_update(of=("self",))
+        names = dict(living.values_list("id", "name"))
+        for grant_id, name in names.items():
+            audit.record("grant.revoked", subject="grant", subject_id=grant_id, label=name)
+        return UploadGrant.objects.filter(id__in=names).update(revoked_at=timezone.now())
 
 
 # --- Guests --------------------------------------------------------------------------------------
@@ -157,6 +167,19 @@ def check_file(
     policy.require_declared_type(
         grant.allowed_types, content_type, filename, taker="this upload grant"
     )
+
+
+def require_pieces(grant: UploadGrant) -> None:
+    """Refuse to take a file in pieces that are put together later where all that comes is counted.
+
+    Pieces and the whole would count twice. Raises Forbidden `pieces_not_granted`.
+    """
+    if grant.max_files is not None or grant.max_bytes is not None:
+        raise Forbidden(
+            "pieces_not_granted",
+            "This upload grant counts files or bytes: send the file as one upload, without "
+            "parallel parts.",
+        )
 
 
 def check_detected_type(detected: str, *, grant_id: UUID | None) -> None:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.db import transaction
+
 from accounts.principals import Actor, Principal
-from common.errors import Conflict, DooritoError, Gone, InvalidInput
+from common import audit
+from common.errors import Conflict, DooritoError, Gone, InvalidInput, NotFound
 from uploads import selectors
 from uploads.files import states
 from uploads.files.expiry import latest_expiry, purge_after_consumption
@@ -35,13 +38,34 @@ def consume_file(*, principal: Principal, file_id: UUID) -> Consumption:
     Raises NotFound, Conflict `already_consumed` or `file_not_stored`, Gone `file_deleted`.
     """
     found = selectors.get_file(principal=principal, file_id=file_id)
-    purge_at = purge_after_consumption()
-    file = states.consume(found.id, purge_at=purge_at, actor=principal.actor)
+    with transaction.atomic():
+        purge_at = purge_after_consumption()
+        file = states.consume(found.id, purge_at=purge_at, actor=principal.actor)
+        if file and file.uploaded_by_id != principal.owner.pk:
+            _record("consumed", file)
     if file is None or file.purge_at is None:
         raise _not_available(selectors.get_file(principal=principal, file_id=file_id))
     return Consumption(
         file=file, claim_url=link(LinkKind.CLAIM, file.id), claim_expires_at=file.purge_at
     )
+
+
+def restore_file(*, file_id: UUID, actor: Actor) -> IngestFile:
+    """Undo the consumption of anybody's file while its bytes are there: for administrators.
+
+    The consumer's private link ends. Raises NotFound, Conflict `not_consumed`, Gone `file_purged`.
+    """
+    with transaction.atomic():
+        restored = states.give_back(file_id, actor=actor)
+        if restored:
+            _record("restored", restored)
+            return restored
+    file = IngestFile.objects.filter(id=file_id).first()
+    if file is None:
+        raise NotFound("file_not_found", "There is no such file.")
+    if file.status != FileStatus.PROCESSED:
+        raise Conflict("not_consumed", "The file is not consumed: there is nothing to undo.")
+    raise Gone("file_purged", "The file's bytes have been removed.")
 
 
 def extend_file(*, principal: Principal, file_id: UUID, expires_at: datetime) -> IngestFile:
@@ -68,6 +92,16 @@ def extend_file(*, principal: Principal, file_id: UUID, expires_at: datetime) ->
     return file
 
 
+def keep_at_least(file: IngestFile, *, seconds: int | None) -> IngestFile:
+    """Keep a file that was just stored so long, within the maximum; never shorter than others."""
+    if seconds is None or file.stored_at is None or file.expires_at is None:
+        return file
+    wanted = min(file.stored_at + timedelta(seconds=seconds), latest_expiry(file.stored_at))
+    if wanted > file.expires_at and states.extend(file.id, expires_at=wanted):
+        return selectors.get_linked_file(file.id)
+    return file
+
+
 def delete_file(*, principal: Principal, file_id: UUID) -> None:
     """Remove a stored or processed file before its time; an upload under way is aborted.
 
@@ -84,11 +118,17 @@ def delete_file(*, principal: Principal, file_id: UUID) -> None:
 def remove_file(*, file_id: UUID, actor: Actor) -> None:
     """Like `delete_file`, but for any owner's file: for administrators."""
     file = IngestFile.objects.get(id=file_id)
+    _record("removed", file)
     if file.status != FileStatus.UPLOADING:
         states.delete(file.id, actor=actor)
         return
     error = Gone("aborted", "An administrator aborted the upload.")
     give_up_upload(file_id=file.id, error=error, actor=actor)
+
+
+def _record(action: str, file: IngestFile) -> None:
+    """Of what is done with somebody else's file."""
+    audit.record(f"file.{action}", subject="file", subject_id=file.id, label=file.original_filename)
 
 
 def _require_given_up(file: IngestFile) -> None:
@@ -118,7 +158,7 @@ def _not_available(file: IngestFile) -> DooritoError:
     if file.status == FileStatus.DELETED or _expired(file):
         return Gone("file_deleted", "The file has expired or was deleted.")
     if file.status == FileStatus.FAILED:
-        return Gone("file_failed", f"The upload failed: {file.error_message}")
+        return Gone("file_failed", f"The file is not there: {file.error_message}")
     return Conflict("file_not_stored", "The file is still being uploaded.")
 
 

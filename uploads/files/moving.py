@@ -16,6 +16,7 @@ from django.db.models import Q
 from common.db import release_connection
 from common.errors import DooritoError
 from common.models import TimeStampedQuerySet
+from uploads.files import holds, states
 from uploads.models import FileStatus, IngestFile, LeftObject
 from uploads.storage import UploadHandle, named, object_of, storage_for
 from uploads.storage.base import ObjectWriter, StoredObject
@@ -82,9 +83,12 @@ def move(file: IngestFile, *, to: str) -> Moved:
 
 
 def remove_left_objects(file_id: UUID | None = None) -> int:
-    """Remove the bytes of places that files were moved from: of one file, or a page of all."""
+    """Remove the bytes of places that files were moved from: of one file, or a page of all.
+
+    None while somebody holds stored bytes, such as a backup that reads them there.
+    """
     left = LeftObject.objects.filter(file_id=file_id) if file_id else LeftObject.objects.all()
-    page = list(left.order_by("id")[:_PAGE])
+    page = list(left.filter(~holds.held()).order_by("id")[:_PAGE])
     for each in page:
         store = named(each.storage_backend)
         store.objects.delete(
@@ -112,17 +116,7 @@ def _copy(file: IngestFile, writer: ObjectWriter) -> None:
 def _point_at(file: IngestFile, stored: StoredObject) -> bool:
     was = object_of(file)
     with transaction.atomic():
-        moved = IngestFile.objects.filter(
-            id=file.id,
-            status__in=IngestFile.WITH_POINTER,
-            purged_at__isnull=True,
-            storage_backend=was.backend,
-            storage_key=was.key,
-        ).change(
-            storage_backend=stored.backend,
-            storage_bucket=stored.bucket,
-            storage_key=stored.key,
-        )
+        moved = states.point_at(file.id, stored, was=was)
         if moved:
             LeftObject.objects.create(
                 file_id=file.id,

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
-from uploads.files import hooks, states
+from uploads.files import holds, hooks, states
 from uploads.files.batches import close_if_idle, idle_batches
-from uploads.files.expiry import expiry_notice_from
+from uploads.files.expiry import expiry_notice_from, tombstone_before
 from uploads.models import FileStatus, IngestFile
 from uploads.storage import object_of, storage_for
 
@@ -41,13 +41,15 @@ def expire_files() -> int:
 
 
 def purge_files() -> int:
-    """Remove the bytes of deleted and consumed files whose time has come; none is being read.
+    """Remove the bytes of deleted and consumed files whose time has come.
 
-    Files whose bytes cannot be removed do not keep all others: they are passed over.
+    None is being read or held. Files whose bytes cannot be removed do not keep all others: they are
+    passed over.
     """
     unread = (~condition for condition in hooks.keeps_bytes)
     due = IngestFile.objects.filter(
         *unread,
+        ~holds.held(),
         purge_at__lte=Now(),
         purge_at__isnull=False,
         purged_at__isnull=True,
@@ -65,6 +67,13 @@ def close_idle_batches() -> int:
     """Close batches that were left open; `batch.completed` then tells of what is in them."""
     idle = idle_batches().order_by("updated_at").values_list("id", flat=True)
     return sum(close_if_idle(batch_id) for batch_id in list(idle[:BATCH]))
+
+
+def purge_tombstones() -> int:
+    """Delete the records of files that are long gone, with their sessions; not while runs tell of
+    them, whose own retention comes first.
+    """
+    return states.forget_gone(before=tombstone_before(), limit=BATCH)
 
 
 def _purge(file: IngestFile) -> bool:

@@ -16,14 +16,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.db.transaction import Atomic
 
 from accounts.models import User
 from accounts.principals import PORTAL, Actor
-from common import lengths
+from common import journal, lengths
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
 from uploads.files import batches, grants, hooks, limits, usage
@@ -50,6 +50,7 @@ class NewFile:
     grant_id: UUID | None = None  # under which a guest sends it
     metadata: dict[str, Any] = field(default_factory=dict)
     is_result: bool = False  # made by a workflow
+    is_piece: bool = False  # to be put together with others
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,32 @@ def fail(file_id: UUID, error: DooritoError, *, actor: Actor) -> bool:
         )
         if failed:
             file = _changed(file_id)
+            _note("file_failed", file, actor, code=error.code)
             announce_file("file.failed", file, actor=actor)
             if file.grant_id:
                 grants.give_back(file.grant_id, size_bytes=file.size_bytes)
             batches.count_failed(file.batch_id, actor=actor)
             usage.charge(file, was=FileStatus.UPLOADING)
     return failed
+
+
+def lose(file_id: UUID, error: DooritoError) -> bool:
+    """The bytes of a stored file are gone, and nobody removed them."""
+    with _one_transaction():
+        lost = _stored(file_id).change(
+            status=FileStatus.FAILED,
+            error_code=error.code,
+            error_message=error.message[: lengths.ERROR_MESSAGE],
+            purge_at=Now(),
+            purged_at=Now(),
+        )
+        if lost:
+            file = _changed(file_id)
+            for call in hooks.on_deleted:
+                call(file)
+            announce_file("file.failed", file, actor=PORTAL)
+            usage.charge(file, was=FileStatus.STORED)
+    return lost
 
 
 def leave_batch(file_id: UUID, *, batch_id: UUID, actor: Actor) -> None:
@@ -157,6 +178,30 @@ def consume(file_id: UUID, *, purge_at: Combinable, actor: Actor) -> IngestFile 
     """
     unexpired = _stored(file_id).filter(expires_at__gt=Now())
     return _consume(unexpired, file_id, purge_at=purge_at, actor=actor)
+
+
+def give_back(file_id: UUID, *, actor: Actor) -> IngestFile | None:
+    """Undo a consumption whose bytes are still there. The file is kept as long as a new one would
+    be where its own expiry has passed.
+    """
+    kept = IngestFile.objects.filter(
+        id=file_id, status=FileStatus.PROCESSED, purge_at__gt=Now(), purged_at__isnull=True
+    )
+    with _one_transaction():
+        given_back = kept.change(
+            status=FileStatus.STORED,
+            processed_at=None,
+            purge_at=None,
+            expires_at=Case(
+                When(expires_at__gt=Now(), then=F("expires_at")), default=first_expiry()
+            ),
+        )
+        if not given_back:
+            return None
+        file = _changed(file_id)
+        announce_file("file.restored", file, actor=actor)
+        usage.charge(file, was=FileStatus.PROCESSED)
+    return file
 
 
 def consume_after_runs(file_id: UUID, *, purge_at: Combinable) -> IngestFile | None:
@@ -190,6 +235,13 @@ def extend(file_id: UUID, *, expires_at: datetime) -> bool:
     )
 
 
+def extend_all(*, until: Combinable) -> int:
+    """Keep all stored files at least until then, those that have expired meanwhile, too."""
+    return IngestFile.objects.filter(status=FileStatus.STORED, expires_at__lt=until).update(
+        expires_at=until, expiry_notified_at=None
+    )
+
+
 def announce_expiring(*, before: Combinable, limit: int) -> int:
     """Emit `file.expiring`, once each, for up to `limit` files that expire until then."""
     with _one_transaction():
@@ -213,6 +265,35 @@ def announce_expiring(*, before: Combinable, limit: int) -> int:
 def disown(owner_id: UUID) -> None:
     """The files of an account that is deleted belong to nobody; see `uploads.files.owners`."""
     IngestFile.objects.filter(uploaded_by=owner_id).update(uploaded_by=None)
+
+
+def forget_gone(*, before: Combinable, limit: int) -> int:
+    """Delete the rows of up to `limit` files that are gone since then, bytes and all."""
+    gone = IngestFile.objects.filter(
+        Q(status=FileStatus.FAILED) | Q(purged_at__isnull=False),
+        status__in=IngestFile.GONE,
+        updated_at__lt=before,
+        runs__isnull=True,
+    ).order_by("updated_at")
+    ids = list(gone.values_list("id", flat=True)[:limit])
+    IngestFile.objects.filter(id__in=ids).delete()
+    return len(ids)
+
+
+def point_at(file_id: UUID, stored: StoredObject, *, was: StoredObject) -> bool:
+    """Its bytes lie elsewhere now. Whether they were to be there, and were where they `was`."""
+    return IngestFile.objects.filter(
+        id=file_id,
+        status__in=IngestFile.WITH_POINTER,
+        purged_at__isnull=True,
+        storage_backend=was.backend,
+        storage_bucket=was.bucket,
+        storage_key=was.key,
+    ).change(
+        storage_backend=stored.backend,
+        storage_bucket=stored.bucket,
+        storage_key=stored.key,
+    )
 
 
 def mark_purged(file_id: UUID) -> bool:
@@ -248,6 +329,7 @@ def _insert(new: NewFile, **state: Any) -> IngestFile:
         batch_id=new.batch_id,
         grant_id=new.grant_id,
         is_result=new.is_result,
+        is_piece=new.is_piece,
         original_filename=new.filename,
         relative_path=new.relative_path,
         content_type=new.content_type,
@@ -270,6 +352,7 @@ def _stored_values(proof: Proof) -> dict[str, Any]:
 
 
 def _tell_stored(file: IngestFile, actor: Actor) -> None:
+    _note("file_stored", file, actor)
     announce_file("file.uploaded", file, actor=actor)
     for call in hooks.on_stored:
         call(file)
@@ -283,6 +366,7 @@ def _consume(
         if not consumed:
             return None
         file = _changed(file_id)
+        _note("file_consumed", file, actor)
         announce_file("file.processed", file, actor=actor)
         usage.charge(file, was=FileStatus.STORED)
     return file
@@ -298,9 +382,22 @@ def _delete(file_id: UUID, condition: Q = ALWAYS, *, was: FileStatus, actor: Act
             file = _changed(file_id)
             for call in hooks.on_deleted:
                 call(file)
+            _note("file_deleted", file, actor)
             announce_file("file.deleted", file, actor=actor)
             usage.charge(file, was=was)
     return deleted
+
+
+def _note(event: str, file: IngestFile, actor: Actor, **facts: str) -> None:
+    """In the journal, once it is true. Names are the user's, and stay out."""
+    journal.tell_after_commit(
+        event,
+        file_id=file.id,
+        user=file.uploaded_by_id,
+        actor=f"{actor.kind}:{actor.id}" if actor.id else actor.kind,
+        size_bytes=file.size_bytes,
+        **facts,
+    )
 
 
 def _stored(file_id: UUID) -> TimeStampedQuerySet:

@@ -1,6 +1,8 @@
 from uploads.models.batches import BatchStatus, UploadBatch
+from uploads.models.checks import StorageCheck
 from uploads.models.files import FileStatus, IngestFile
 from uploads.models.grants import UploadGrant
+from uploads.models.holds import BytesHold
 from uploads.models.limits import AccountLimits
 from uploads.models.sessions import PartOrder, SessionStatus, Transfer, UploadPart, UploadSession
 from uploads.models.stores import LeftObject, RangeLease, StoreUpload
@@ -20,6 +22,7 @@ __all__ = [
     "AccountLimits",
     "AttemptOutcome",
     "BatchStatus",
+    "BytesHold",
     "FileStatus",
     "IngestFile",
     "LeftObject",
@@ -28,6 +31,7 @@ __all__ = [
     "RunStatus",
     "RunTrigger",
     "SessionStatus",
+    "StorageCheck",
     "StoreUpload",
     "Transfer",
     "UploadBatch",

@@ -1,12 +1,15 @@
 """The canonical record of one file."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
+from django.db.models.functions import Lower
 
 from common import lengths
 from common.models import TimeStampedModel
 from uploads.models.batches import UploadBatch
 from uploads.models.grants import UploadGrant
+from uploads.models.searching import FILE_KIND, NameWords
 
 
 class FileStatus(models.TextChoices):
@@ -24,6 +27,7 @@ class IngestFile(TimeStampedModel):
     """
 
     WITH_POINTER = (FileStatus.STORED, FileStatus.PROCESSED)
+    GONE = (FileStatus.PROCESSED, FileStatus.DELETED, FileStatus.FAILED)
 
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -52,6 +56,9 @@ class IngestFile(TimeStampedModel):
     # What a workflow made: reached through its run, not listed among what was uploaded, and
     # announced with the run.
     is_result = models.BooleanField(default=False)
+    # Sent to be put together with others to one file (`receiving/concatenating.py`): never stored,
+    # listed or announced itself.
+    is_piece = models.BooleanField(default=False, db_default=False)
     original_filename = models.CharField(max_length=lengths.FILE_NAME)
     relative_path = models.CharField(max_length=lengths.FILE_PATH, blank=True)
     # As the client declared it, and as the bytes say.
@@ -103,6 +110,32 @@ class IngestFile(TimeStampedModel):
                 condition=models.Q(is_result=False),
                 name="ingest_file_by_status",
             ),
+            # The same of one kind of content, and in other orders: the largest first, by name.
+            models.Index(
+                models.F("uploaded_by"),
+                FILE_KIND,
+                models.F("id").desc(),
+                condition=models.Q(is_result=False),
+                name="ingest_file_by_kind",
+            ),
+            models.Index(
+                fields=["uploaded_by", "-size_bytes", "-id"],
+                condition=models.Q(is_result=False),
+                name="ingest_file_by_size",
+            ),
+            models.Index(
+                models.F("uploaded_by"),
+                Lower("original_filename"),
+                models.F("id"),
+                condition=models.Q(is_result=False),
+                name="ingest_file_by_name",
+            ),
+            # The search for words of names.
+            GinIndex(
+                NameWords("original_filename"),
+                condition=models.Q(is_result=False),
+                name="ingest_file_words",
+            ),
             # A batch's files in order of arrival.
             models.Index(
                 fields=["batch", "id"],
@@ -125,6 +158,12 @@ class IngestFile(TimeStampedModel):
                 fields=["expires_at"],
                 condition=models.Q(status="stored", expiry_notified_at__isnull=True),
                 name="ingest_file_expiry_unnotified",
+            ),
+            # Sweep: records of files that are gone.
+            models.Index(
+                fields=["updated_at"],
+                condition=models.Q(status__in=["processed", "deleted", "failed"]),
+                name="ingest_file_gone",
             ),
             # Sweep: bytes still to be removed.
             models.Index(

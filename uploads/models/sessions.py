@@ -63,6 +63,9 @@ class UploadSession(TimeStampedModel):
     transfer = models.CharField(
         max_length=16, choices=Transfer, default=Transfer.PORTAL, db_default=Transfer.PORTAL
     )
+    # Which protocol it began with (the name of its room), and what that has to tell again.
+    door = models.CharField(max_length=16, default="api", db_default="api")
+    door_data = models.JSONField(default=dict, blank=True, db_default={})
     length_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     chunk_size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     total_parts = models.PositiveIntegerField(null=True, blank=True)
@@ -88,6 +91,8 @@ class UploadSession(TimeStampedModel):
     finalizing_until = models.DateTimeField(null=True, blank=True)
     finalizing_for = models.JSONField(null=True, blank=True)
     last_activity_at = models.DateTimeField()
+    # The latest request that found another one appending: see `receiving/turns.py`.
+    wanted_by = models.UUIDField(null=True, blank=True)
     # The store's epoch in which the parts were received (`MayLoseWrites`).
     storage_epoch = models.CharField(max_length=36, blank=True, db_column="boot_id")
     # Why the session ended badly; a repeated finalize answers the same.
@@ -134,6 +139,12 @@ class UploadSession(TimeStampedModel):
             ),
         ]
         indexes = [
+            # An owner's unfinished uploads, newest first.
+            models.Index(
+                fields=["created_by", "-id"],
+                condition=models.Q(status__in=["init", "in_progress"]),
+                name="upload_session_unfinished",
+            ),
             # Sweep: open sessions by idleness.
             models.Index(
                 fields=["last_activity_at"],

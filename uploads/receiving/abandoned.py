@@ -4,6 +4,7 @@ Every function does a bounded batch and says how much it did.
 """
 
 import logging
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import batched
 from uuid import UUID
@@ -64,12 +65,25 @@ def purge_parts() -> int:
 
 def remove_orphan_spools() -> int:
     """Free spool files that no open session owns: their creation was cut short by a kill."""
-    before = timezone.now() - _SETTLE  # files' times are this machine's
-    return sum(
-        _remove_unowned(store, handles)
-        for store in map(named, backends())
-        for handles in batched(store.uploads.unfinished(older_than=before), BATCH)
-    )
+    removed = 0
+    for store in map(named, backends()):
+        for handle, file in _unfinished(store):
+            if _is_orphan(store, file):
+                removed += _discard(store, handle)
+            elif file is not None and file.status in IngestFile.WITH_POINTER:
+                store.uploads.settle(handle)  # its object stays, what is beside it goes
+    return removed
+
+
+def orphan_spools(store: Storage) -> Iterator[UploadHandle]:
+    """What `remove_orphan_spools` would free in one store."""
+    return (handle for handle, file in _unfinished(store) if _is_orphan(store, file))
+
+
+def remove_orphan_spool(store: Storage, handle: UploadHandle) -> bool:
+    """Free one of them, unless it has got an owner."""
+    file = IngestFile.objects.filter(id=UUID(handle.key)).first()
+    return _is_orphan(store, file) and _discard(store, handle)
 
 
 def _remove_spool(session: UploadSession) -> bool:
@@ -104,21 +118,20 @@ def _abort_if_quiet(session: UploadSession) -> bool:
         )
 
 
-def _remove_unowned(store: Storage, handles: tuple[UploadHandle, ...]) -> int:
-    """Free what no file owns any more; a stored file keeps its object, and loses what is beside."""
-    # A key is its file's id, which is indexed.
-    files = IngestFile.objects.in_bulk([UUID(handle.key) for handle in handles])
-    removed = 0
-    for handle in handles:
-        file = files.get(UUID(handle.key))
-        # One that lies elsewhere is on its way here; a move that was killed does it again.
-        is_elsewhere = file is not None and file.storage_backend not in {"", store.name}
-        is_gone = file is None or file.status == FileStatus.DELETED or file.purged_at is not None
-        if is_gone or is_elsewhere:
-            removed += _discard(store, handle)
-        elif file is not None and file.status in IngestFile.WITH_POINTER:
-            store.uploads.settle(handle)
-    return removed
+def _unfinished(store: Storage) -> Iterator[tuple[UploadHandle, IngestFile | None]]:
+    """What was not written to of late, with the file that it belongs to."""
+    before = timezone.now() - _SETTLE  # files' times are this machine's
+    for handles in batched(store.uploads.unfinished(older_than=before), BATCH):
+        # A key is its file's id, which is indexed.
+        files = IngestFile.objects.in_bulk([UUID(handle.key) for handle in handles])
+        yield from ((handle, files.get(UUID(handle.key))) for handle in handles)
+
+
+def _is_orphan(store: Storage, file: IngestFile | None) -> bool:
+    if file is None or file.status == FileStatus.DELETED or file.purged_at is not None:
+        return True
+    # One that lies elsewhere is on its way here; a move that was killed does it again.
+    return file.storage_backend not in {"", store.name}
 
 
 def _discard(store: Storage, handle: UploadHandle) -> bool:

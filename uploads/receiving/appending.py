@@ -1,8 +1,10 @@
 """Uploads that grow at their end: each request appends; a broken request's bytes are kept."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
 from uuid import UUID
 
 from django.db import transaction
@@ -14,7 +16,9 @@ from common.errors import Conflict, DooritoError, InvalidInput
 from common.http.digests import Digest
 from uploads import policy, selectors
 from uploads.files import states
+from uploads.files.expiry import session_expiry
 from uploads.models import PartOrder, UploadSession
+from uploads.receiving import turns
 from uploads.receiving.bodies import require_declared
 from uploads.receiving.digests import Prefix, part_digester, prefix_digester
 from uploads.receiving.endings import missing_spool_explained, require_open
@@ -22,15 +26,42 @@ from uploads.receiving.intake import Digester, Intake
 from uploads.receiving.record import Range, record_at_the_end
 from uploads.storage import handle_of, storage_for
 
-CHECKPOINT_BYTES = 64 * 2**20  # a long body is saved after this much; a kill loses no more
+_DIGEST = "blake3"
+# A long body is saved after so much, or so long: a kill loses no more, and whoever looks at the
+# upload sees it grow.
+CHECKPOINT_BYTES = 64 * 2**20
+CHECKPOINT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Appended:
-    """Where the upload ends now. `length_bytes` None: its length is not known yet."""
+class Progress:
+    """Where an upload ends now.
 
+    `length_bytes` None: its length is not known yet. `expires_at` None: it is complete.
+    """
+
+    session_id: UUID
     offset_bytes: int
     length_bytes: int | None
+    expires_at: datetime | None
+    is_piece: bool
+    door_data: dict[str, Any]
+
+    @classmethod
+    def of(cls, session: UploadSession) -> Self:
+        is_open = session.status in UploadSession.OPEN
+        return cls(
+            session_id=session.id,
+            offset_bytes=session.received_bytes,
+            length_bytes=session.length_bytes,
+            expires_at=session_expiry(session.last_activity_at) if is_open else None,
+            is_piece=session.file.is_piece,
+            door_data=session.door_data,
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        return self.offset_bytes == self.length_bytes
 
 
 def append(
@@ -40,33 +71,40 @@ def append(
     offset: int,
     blocks: Iterator[memoryview],
     declared: Digest | None = None,
-) -> Appended:
+    length_bytes: int | None = None,
+    let_go: Callable[[], object] = lambda: None,
+) -> Progress:
     """Append a body at `offset`, which must be where the upload ends.
 
     If the body breaks off, the bytes that arrived are kept before its error is raised, unless a
-    digest was `declared`: then the whole body counts, or nothing.
+    digest was `declared`: then the whole body counts, or nothing. `length_bytes` is declared first
+    (see `declare_length`). Another request that is appending has to give way; `let_go` is called,
+    from another thread, when this one has to, and should end `blocks`.
 
     Raises NotFound, Gone `session_…`, Conflict `offset_mismatch` (with `offset_bytes`, where the
-    upload ends), `part_in_progress` or `not_appendable`, InvalidInput `beyond_length`,
-    PayloadTooLarge `file_too_large`, UnprocessableContent `digest_mismatch`, InsufficientStorage
-    `no_room`, and what `blocks` raises.
+    upload ends), `superseded`, `part_in_progress` or `not_appendable`, InvalidInput
+    `beyond_length`, PayloadTooLarge `file_too_large`, UnprocessableContent `digest_mismatch`,
+    InsufficientStorage `no_room`, what `declare_length` and what `blocks` raises.
     """
     session = _appendable(principal, session_id)
-    store, handle = storage_for(session), handle_of(session)
     with (
         missing_spool_explained(session_id),
-        store.locks.writing(handle, offset=offset, size_bytes=None),
+        turns.sole_writer(session, offset=offset) as wish,
     ):
         session = _appendable(principal, session_id)  # only now nobody else appends
+        turns.require_latest(session, wish)
         _require_at_end(session, offset)
+        if length_bytes is not None:
+            declare_length(principal=principal, session_id=session_id, length_bytes=length_bytes)
+            session.length_bytes = length_bytes
         release_connection()
-        body = _Body(_within(session, offset, blocks))
-        at_most = None if declared else CHECKPOINT_BYTES
-        while not body.is_over:
-            session = _append_some(session, body, at_most=at_most, declared=declared)
+        with turns.turn_of(session, let_go=let_go) as turn:
+            body = _Body(turn.blocks(_within(session, offset, blocks)))
+            while not body.is_over:
+                _append_some(session, body, declared=declared)
         if body.error is not None:
             raise body.error
-    return Appended(session.received_bytes, session.length_bytes)
+    return Progress.of(session)
 
 
 def declare_length(*, principal: Principal, session_id: UUID, length_bytes: int) -> None:
@@ -106,52 +144,63 @@ class _Body:
         self.is_over = False
         self.error: DooritoError | None = None
 
-    def piece(self, *, at_most: int | None) -> Iterator[memoryview]:
-        """The next blocks, until there are `at_most` bytes; None: until the end."""
-        taken = 0
-        while at_most is None or taken < at_most:
-            try:
-                block = next(self._blocks)
-            except StopIteration:
-                self.is_over = True
-                return
-            except DooritoError as error:
-                self.is_over, self.error = True, error
-                return
-            taken += block.nbytes
+    @property
+    def is_superseded(self) -> bool:
+        return self.error is not None and self.error.code == turns.superseded().code
+
+    def whole(self) -> Iterator[memoryview]:
+        while (block := self._next()) is not None:
             yield block
 
+    def piece(self) -> Iterator[memoryview]:
+        """The next blocks, until it is time for a checkpoint."""
+        taken = 0
+        until = time.monotonic() + CHECKPOINT_SECONDS
+        while taken < CHECKPOINT_BYTES and (block := self._next()) is not None:
+            taken += block.nbytes
+            yield block
+            if time.monotonic() > until:
+                return
 
-def _append_some(
-    session: UploadSession, body: _Body, *, at_most: int | None, declared: Digest | None
-) -> UploadSession:
-    """Append a piece of the body. Returns the session as it is afterwards."""
+    def _next(self) -> memoryview | None:
+        try:
+            return next(self._blocks)
+        except StopIteration:
+            self.is_over = True
+        except DooritoError as error:
+            self.is_over, self.error = True, error
+        return None
+
+
+def _append_some(session: UploadSession, body: _Body, *, declared: Digest | None) -> None:
+    """Append a piece of the body. Brings what changes with it in `session` up to date."""
     offset = session.received_bytes
-    algorithm = declared.algorithm if declared else "blake3"
-    digester = part_digester(algorithm)
+    digester = part_digester(_DIGEST)
     rolling = prefix_digester(Prefix(session.hashed_bytes, session.hash_state), offset=offset)
-    digesters: list[Digester] = [digester] if rolling is None else [digester, rolling]
-    with ExitStack() as stack:
-        writer = stack.enter_context(
-            storage_for(session).uploads.write(handle_of(session), offset=offset, size_bytes=None)
-        )
+    promised = part_digester(declared.algorithm) if declared else None
+    digesters: list[Digester] = [each for each in (digester, rolling, promised) if each is not None]
+    uploads = storage_for(session).uploads
+    with uploads.write(handle_of(session), offset=offset, size_bytes=None) as writer:
         intake = Intake(writer, digesters)
-        intake.take(body.piece(at_most=at_most))
-        if declared and body.error is not None:
-            return session
-        require_declared(digester.digest(), declared=declared)
+        intake.take(body.whole() if declared else body.piece())
+        if body.is_superseded or (declared and body.error is not None):
+            return
+        if promised:
+            require_declared(promised.digest(), declared=declared)
         if intake.size_bytes:
-            taken = Range(writer.commit(), Digest(algorithm, digester.digest()), prefix=rolling)
+            taken = Range(writer.commit(), Digest(_DIGEST, digester.digest()), prefix=rolling)
             _record(session, taken)
-    return UploadSession.objects.get(id=session.id)
 
 
 def _record(session: UploadSession, taken: Range) -> None:
-    if record_at_the_end(session.id, taken) is not None:
-        return
-    current = UploadSession.objects.get(id=session.id)
-    require_open(current)
-    raise _not_at_end(current)  # a request that was killed had recorded it after all
+    recorded = record_at_the_end(session.id, taken)
+    if recorded is None:
+        current = UploadSession.objects.get(id=session.id)
+        require_open(current)
+        raise _not_at_end(current)  # a request that was killed had recorded it after all
+    session.received_bytes, session.last_activity_at = recorded.received_bytes, recorded.at
+    if taken.prefix is not None:
+        session.hashed_bytes, session.hash_state = recorded.received_bytes, taken.prefix.state()
 
 
 def _appendable(principal: Principal, session_id: UUID) -> UploadSession:

@@ -9,8 +9,10 @@ Saving is one conditional update: a second roller could at most waste work.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Buffer, Callable, Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, BinaryIO
 from uuid import UUID
 
@@ -57,9 +59,30 @@ class Backlog:
         return self.unhashed_bytes >= (1 if self.is_whole else _DUE_BYTES)
 
 
+class Crc32:
+    """CRC-32 (ISO-HDLC, as in zlib) with the interface of a hash object: four bytes, big-endian."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, block: Buffer, /) -> None:
+        self._value = zlib.crc32(block, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4)
+
+    def hexdigest(self) -> str:
+        return self.digest().hex()
+
+
+_OWN_DIGESTERS: dict[str, Callable[[], Any]] = {"blake3": blake3, "crc32": Crc32}
+
+
 def part_digester(algorithm: str) -> Any:
-    """A hash object for `blake3`, or for an algorithm as Content-Digest names it (`sha-256`)."""
-    return blake3() if algorithm == "blake3" else hashlib.new(algorithm.replace("-", ""))
+    """A hash object for `blake3`, `crc32`, or as Content-Digest names it (`sha-256`)."""
+    if algorithm in _OWN_DIGESTERS:
+        return _OWN_DIGESTERS[algorithm]()
+    return hashlib.new(algorithm.replace("-", ""), usedforsecurity=False)
 
 
 def prefix_digester(prefix: Prefix, *, offset: int) -> ResumableSha256 | None:
@@ -100,14 +123,16 @@ def complete_digest(session: UploadSession, *, length: int) -> str | None:
     return digest.hexdigest()
 
 
-def digest_of(handle: UploadHandle, spans: list[Span]) -> str:
-    """SHA-256 of an upload's spans, one after the other, in hex."""
+def digest_of(handle: UploadHandle, spans: list[Span], *, also: Any = None) -> str:
+    """SHA-256 of an upload's spans, one after the other, in hex. `also` is fed with them, too."""
     release_connection()
     digest = hashlib.sha256()
     with reader_of(handle) as reader:
         for offset, size in spans:
             for block in upload_blocks(reader, start=offset, end=offset + size):
                 digest.update(block)
+                if also is not None:
+                    also.update(block)
     return digest.hexdigest()
 
 
@@ -231,9 +256,15 @@ def _save(session_id: UUID, prefix: Prefix, digest: ResumableSha256, *, end: int
 
 
 def upload_blocks(reader: UploadReader, *, start: int, end: int) -> Iterator[memoryview]:
-    """The upload's bytes from `start` to `end`; each block is valid until the next."""
-    buffer = memoryview(bytearray(min(BLOCK_BYTES, end - start) or 1))
-    while start < end:
+    """The upload's bytes from `start` to `end`.
+
+    A block is valid until the second one after it is requested.
+    """
+    size = min(BLOCK_BYTES, end - start)
+    buffers = [memoryview(bytearray(size)) for _ in range(2 if end - start > size else 1)]
+    for buffer in cycle(buffers):
+        if start == end:
+            return
         wanted = min(len(buffer), end - start)
         count = reader.read_into(buffer[:wanted], offset=start)
         if count == 0:

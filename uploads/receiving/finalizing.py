@@ -5,6 +5,7 @@ read once from the object. A little is read at once; for more, a worker does it,
 says how far it is (`uploads.receiving.reading`).
 """
 
+import hashlib
 from collections.abc import Callable
 from uuid import UUID
 
@@ -53,17 +54,22 @@ class FinalizeUnderWay(Conflict):
         self.session = session
 
 
-def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
+def finalize_session(*, principal: Principal, session_id: UUID, md5: str = "") -> IngestFile:
     """Prove and store the file; the same answer when repeated.
 
+    `md5`, in hex, is checked besides, of an upload whose parts' order was told last.
+
     Raises NotFound, Gone `session_aborted`, InvalidInput `parts_missing` or `upload_incomplete`,
-    UnprocessableContent `sha256_mismatch`, UnsupportedType `type_not_allowed`, Conflict
-    `finalize_in_progress`: FinalizeUnderWay once a worker has taken it over.
+    UnprocessableContent `sha256_mismatch` or `md5_mismatch`, UnsupportedType `type_not_allowed`,
+    Conflict `is_piece` for what is only a piece of a file, or `finalize_in_progress`:
+    FinalizeUnderWay once a worker has taken it over.
     """
     session = selectors.get_session(principal=principal, session_id=session_id)
     if session.status not in UploadSession.OPEN:
         return _outcome(session)
-    _require_not_under_way(session)
+    if session.file.is_piece:
+        raise Conflict("is_piece", "This is a piece of a file; put it together with the others.")
+    require_not_under_way(session)
     if session.transfer != Transfer.DIRECT:
         _require_whole(session)
     release_connection()  # those who wait must leave one to the caller they wait for
@@ -74,7 +80,7 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
         session = selectors.get_session(principal=principal, session_id=session_id)
         if session.status not in UploadSession.OPEN:
             return _outcome(session)
-        _require_not_under_way(session)
+        require_not_under_way(session)
         if session.transfer == Transfer.DIRECT:
             adopt_parts(session)
             session = selectors.get_session(principal=principal, session_id=session_id)
@@ -83,20 +89,22 @@ def finalize_session(*, principal: Principal, session_id: UUID) -> IngestFile:
             session = selectors.get_session(principal=principal, session_id=session_id)
         # The previous holder of the upload may have found lost parts.
         size_bytes = _require_whole(session)
-        if bytes_to_read(session, size_bytes=size_bytes) > AT_ONCE_BYTES:
+        # An MD5 is known to this request alone: a worker would not ask for it.
+        if not md5 and bytes_to_read(session, size_bytes=size_bytes) > AT_ONCE_BYTES:
             reading_queue.put(session, actor=principal.actor)
             raise FinalizeUnderWay(
                 selectors.get_session(principal=principal, session_id=session_id)
             )
         try:
-            return finish_session(session, size_bytes=size_bytes, actor=principal.actor)
+            return finish_session(session, size_bytes=size_bytes, md5=md5, actor=principal.actor)
         except PartsLost as lost:
             forget_parts_at(session, lost.offsets)
             _require_whole(selectors.get_session(principal=principal, session_id=session_id))
             raise
 
 
-def _require_not_under_way(session: UploadSession) -> None:
+def require_not_under_way(session: UploadSession) -> None:
+    """Raises FinalizeUnderWay."""
     if session.finalizing_at is not None:
         raise FinalizeUnderWay(session)
 
@@ -113,20 +121,24 @@ def finish_session(
     *,
     size_bytes: int,
     actor: Actor,
+    md5: str = "",
     on_round: Callable[[], bool] = lambda: True,
 ) -> IngestFile:
     """Prove, finish and store an upload that the caller holds exclusively, and that is whole.
 
     Raises as `finalize_session`, PartsLost, MoreToRead where `on_round` ends it.
     """
+    digest = hashlib.md5(usedforsecurity=False) if md5 else None
 
     def check(facts: Facts) -> None:
+        if digest is not None:
+            _require_md5(digest.hexdigest(), declared=md5)
         _require_declared_sha256(session, facts.sha256)
         grants.check_detected_type(facts.detected_type, grant_id=session.grant_id)
 
     try:
         facts, stored = prove_and_finish(
-            session, size_bytes=size_bytes, check=check, on_round=on_round
+            session, size_bytes=size_bytes, check=check, also=digest, on_round=on_round
         )
     except (UnprocessableContent, UnsupportedType) as error:  # what `check` raises
         end_session(session, status=SessionStatus.FAILED, error=error, actor=actor)
@@ -173,6 +185,15 @@ def _require_whole(session: UploadSession) -> int:
             length_bytes=length,
         )
     return length
+
+
+def _require_md5(md5: str, *, declared: str) -> None:
+    if md5 != declared:
+        raise UnprocessableContent(
+            "md5_mismatch",
+            f"The file's MD5 is {md5}, not the declared {declared}. It was not kept; upload it "
+            "again.",
+        )
 
 
 def _require_declared_sha256(session: UploadSession, sha256: str) -> None:

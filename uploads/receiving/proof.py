@@ -5,13 +5,21 @@ digest has rolled along and the proof comes before finishing: what does not pass
 object. Elsewhere the object is read after finishing, once at most, and removed if it does not pass.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.db import release_connection
 from uploads.files.content_types import HEAD_BYTES, detect_type
 from uploads.models import PartOrder, UploadPart, UploadSession
-from uploads.receiving.digests import complete_digest, digest_of, hash_object, reader_of
+from uploads.receiving.digests import (
+    BLOCK_BYTES,
+    complete_digest,
+    digest_of,
+    hash_object,
+    reader_of,
+)
+from uploads.receiving.intake import Digester
 from uploads.storage import Storage, StoredObject, handle_of, storage_for
 from uploads.storage.base import ReadsBack, Receipt
 
@@ -38,21 +46,26 @@ def prove_and_finish(
     *,
     size_bytes: int,
     check: Callable[[Facts], None],
+    also: Digester | None = None,
     on_round: Callable[[], bool] = lambda: True,
 ) -> tuple[Facts, StoredObject]:
     """Finish a whole upload that passes `check`; what it is, and where it lies now.
+
+    `also` is fed with its bytes, if their order was told last: only then they are read anyway.
 
     The caller must hold the upload exclusively. Repeating it is harmless.
     Raises what `check` raises; then there is no object. MoreToRead where `on_round` ends it.
     """
     store = storage_for(session)
-    receipts = _receipts(session, store, size_bytes=size_bytes)
+    receipts = receipts_of(session, store, size_bytes=size_bytes)
     if isinstance(store.uploads, ReadsBack):
-        facts = _facts_of_upload(session, receipts, size_bytes=size_bytes)
+        facts = _facts_of_upload(session, receipts, size_bytes=size_bytes, also=also)
         check(facts)
         return facts, _finish(session, store, receipts, size_bytes=size_bytes)
     stored = _finish(session, store, receipts, size_bytes=size_bytes)
-    facts = _facts_of_object(session, store, stored, size_bytes=size_bytes, on_round=on_round)
+    facts = _facts_of_object(
+        session, store, stored, size_bytes=size_bytes, also=also, on_round=on_round
+    )
     try:
         check(facts)
     except Exception:
@@ -61,8 +74,8 @@ def prove_and_finish(
     return facts, stored
 
 
-def _receipts(session: UploadSession, store: Storage, *, size_bytes: int) -> list[Receipt]:
-    """The ranges in the file's order.
+def receipts_of(session: UploadSession, store: Storage, *, size_bytes: int) -> list[Receipt]:
+    """The ranges of a whole upload in the file's order.
 
     A store that writes in place needs no more than one for all, of which there may be very many,
     unless their order was told last.
@@ -74,11 +87,13 @@ def _receipts(session: UploadSession, store: Storage, *, size_bytes: int) -> lis
     return [Receipt(*row) for row in parts.values_list("offset_bytes", "size_bytes", "receipt")]
 
 
-def _facts_of_upload(session: UploadSession, receipts: list[Receipt], *, size_bytes: int) -> Facts:
+def _facts_of_upload(
+    session: UploadSession, receipts: list[Receipt], *, size_bytes: int, also: Digester | None
+) -> Facts:
     handle = handle_of(session)
     if session.part_order == PartOrder.TOLD_LAST:
         spans = [(receipt.offset_bytes, receipt.size_bytes) for receipt in receipts]
-        sha256 = digest_of(handle, spans)
+        sha256 = digest_of(handle, spans, also=also)
     else:
         sha256 = complete_digest(session, length=size_bytes) or ""
     release_connection()
@@ -98,12 +113,27 @@ def _facts_of_object(
     stored: StoredObject,
     *,
     size_bytes: int,
+    also: Digester | None,
     on_round: Callable[[], bool],
 ) -> Facts:
+    if also is not None:
+        return _read_through(store, stored, also=also)
     sha256 = hash_object(session, stored, length=size_bytes, on_round=on_round)
     release_connection()
     with store.objects.open(stored, end=min(HEAD_BYTES, size_bytes)) as content:
         return Facts(sha256, detect_type(content.read()))
+
+
+def _read_through(store: Storage, stored: StoredObject, *, also: Digester) -> Facts:
+    release_connection()
+    digest = hashlib.sha256()
+    head = b""
+    with store.objects.open(stored) as content:
+        while block := content.read(BLOCK_BYTES):
+            head = head or block[:HEAD_BYTES]
+            digest.update(block)
+            also.update(memoryview(block))
+    return Facts(digest.hexdigest(), detect_type(head))
 
 
 def _finish(

@@ -1,11 +1,13 @@
 """Writing down that a range was received: the part, the session's counters, the rolled digest."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
+from common import journal
 from common.http.digests import Digest
 from common.ids import uuid7
 from common.sha256 import ResumableSha256
@@ -35,6 +37,7 @@ class Recorded:
     parts_count: int
     received_bytes: int
     backlog: Backlog
+    at: datetime
 
 
 # One statement instead of a transaction of five round trips: it runs once for every part. The
@@ -62,7 +65,7 @@ _RECORD = f"""
         FROM counted
     )
     SELECT received_parts_count, received_bytes, received_bytes - hashed_bytes,
-        received_bytes = length_bytes
+        received_bytes = length_bytes, statement_timestamp()
     FROM counted
 """  # noqa: S608  (the states are the models' own)
 _NUMBERED = _RECORD.format(condition="", number="%(number)s")
@@ -116,5 +119,13 @@ def _record(
         row = cursor.fetchone()
     if row is None:
         return None
-    count, received, unhashed, is_whole = row
-    return Recorded(part_id, count, received, Backlog(unhashed, is_whole=bool(is_whole)))
+    count, received, unhashed, is_whole, at = row
+    journal.tell(
+        "part_received",
+        session_id=session_id,
+        part_id=part_id,
+        number=number or count,
+        offset_bytes=receipt.offset_bytes,
+        size_bytes=receipt.size_bytes,
+    )
+    return Recorded(part_id, count, received, Backlog(unhashed, is_whole=bool(is_whole)), at)

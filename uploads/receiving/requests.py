@@ -29,6 +29,9 @@ class UploadRequest:
     chunk_size_bytes: int | None = None
     part_order: PartOrder = PartOrder.NUMBERED
     transfer: Transfer = Transfer.PORTAL  # where it can be; see `direct.transfer_for`
+    is_piece: bool = False  # see `uploads.receiving.concatenating`
+    door: str = "api"  # through which it is asked for, and what that has to tell again later
+    door_data: dict[str, Any] = field(default_factory=dict)
 
     def checked(self) -> "UploadRequest":
         """The request in normal form.
@@ -44,18 +47,15 @@ class UploadRequest:
         policy.check_declared_type(content_type, filename)
         if size_bytes is not None:
             policy.chunk_size_for(size_bytes, self.chunk_size_bytes)
-        return UploadRequest(
+        return replace(
+            self,
             filename=filename,
             size_bytes=size_bytes,
             content_type=content_type,
             relative_path=policy.check_relative_path(self.relative_path),
             sha256=policy.check_sha256(self.sha256),
-            batch_id=self.batch_id,
             metadata=policy.check_metadata(self.metadata),
             idempotency_key=policy.check_idempotency_key(self.idempotency_key),
-            chunk_size_bytes=self.chunk_size_bytes,
-            part_order=self.part_order,
-            transfer=Transfer(self.transfer),
         )
 
     def new_file(self, principal: Principal, file_id: UUID) -> NewFile:
@@ -70,12 +70,14 @@ class UploadRequest:
             batch_id=self.batch_id,
             grant_id=principal.grant_id,
             metadata=self.metadata,
+            is_piece=self.is_piece,
         )
 
     def under_grant(self, principal: Principal) -> "UploadRequest":
         """The request as the grant of a guest has it: its limits and its batch.
 
-        Raises PayloadTooLarge, UnsupportedType `type_not_allowed`, NotFound `batch_not_found`.
+        Raises PayloadTooLarge, UnsupportedType `type_not_allowed`, NotFound `batch_not_found`,
+        Forbidden `pieces_not_granted`.
         """
         if principal.grant_id is None:
             return self
@@ -86,14 +88,20 @@ class UploadRequest:
             content_type=self.content_type,
             size_bytes=self.size_bytes,
         )
+        if self.is_piece:
+            grants.require_pieces(grant)
+            return self
         return replace(self, batch_id=grants.require_batch(grant, self.batch_id))
 
     def digest(self) -> str:
         """Tells a repeat of what was asked from another use of its idempotency key."""
         told = asdict(self)
+        del told["door"], told["door_data"]
         if self.part_order == PartOrder.NUMBERED:
             del told["part_order"]  # as it was before there were others: keys are kept for long
         if self.transfer == Transfer.PORTAL:
             del told["transfer"]
+        if not self.is_piece:
+            del told["is_piece"]  # likewise
         values = json.dumps(told, sort_keys=True, default=str, ensure_ascii=True)
         return hashlib.sha256(values.encode()).hexdigest()

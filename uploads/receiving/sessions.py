@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from accounts.principals import Actor, Principal
-from common import lengths
+from common import journal, lengths
 from common.errors import Conflict, DooritoError, Gone
 from common.ids import uuid7
 from uploads import policy, selectors
@@ -39,7 +39,15 @@ def create_session(*, principal: Principal, request: UploadRequest) -> tuple[Upl
     handle = store.uploads.create(file_id.hex, size_bytes=request.size_bytes)
     try:
         with transaction.atomic():
-            return _insert_session(principal, request, file_id, store, handle), True
+            session = _insert_session(principal, request, file_id, store, handle)
+            journal.tell_after_commit(
+                "session_created",
+                session_id=session.id,
+                file_id=file_id,
+                user=principal.owner.id,
+                size_bytes=request.size_bytes,
+            )
+            return session, True
     except IntegrityError:
         store.uploads.discard(handle)
         existing = session_of_key(principal=principal, request=request)
@@ -177,6 +185,8 @@ def _insert_session(
         created_by=principal.owner,
         grant_id=principal.grant_id,
         part_order=request.part_order,
+        door=request.door,
+        door_data=request.door_data,
         length_bytes=request.size_bytes,
         **grid,
         transfer=transfer_for(store, request.transfer, total_parts=grid.get("total_parts")),

@@ -20,6 +20,7 @@ __all__ = [
     "StoredObject",
     "UploadHandle",
     "backends",
+    "configured",
     "handle_of",
     "named",
     "object_of",
@@ -65,6 +66,11 @@ def unregister(name: str) -> None:
 def backends() -> list[str]:
     """The names that PORTAL_STORAGE may have."""
     return sorted(_makers)
+
+
+def configured() -> list[str]:
+    """Those that this portal's settings say enough of to ask them."""
+    return [name for name in backends() if name != "s3" or settings.AWS_STORAGE_BUCKET_NAME]
 
 
 def named(name: str) -> Storage:

@@ -4,16 +4,20 @@ An `UploadStore` takes the bytes of an upload: `create` gives a handle, each ran
 a receipt, and `finish` takes both and gives a stored object. An `ObjectStore` has what is stored.
 `UploadLocks` say who may write a range, and who alone may read an upload through and finish it.
 
-What only some backends can do is an interface of its own (`ReadsBack`, `MayLoseWrites`): callers
-ask with isinstance. Keys are made by the caller and hold no user text; a stored object keeps the
-key of its upload. Backends raise errors of `common.errors`, never their own.
+What only some backends can do is an interface of its own (`ReadsBack`, `MayLoseWrites`,
+`ListsObjects`): callers ask with isinstance. Keys are made by the caller and hold no user text; a
+stored object keeps the key of its upload. Backends raise errors of `common.errors`, never their
+own.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol, runtime_checkable
+
+KEY = re.compile(r"[0-9a-f]{32}")  # what keys are like
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,15 @@ class StoredObject:
     backend: str
     bucket: str
     key: str
+
+
+@dataclass(frozen=True)
+class HeldObject:
+    """An object as its store lists it. `changed_at` is by the store's own clock."""
+
+    stored: StoredObject
+    size_bytes: int
+    changed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -146,6 +159,12 @@ class UploadStore(Protocol):
         a row names the bytes, and discards them or leaves them to a sweep.
         """
 
+    def put_back(self, key: str, *, size_bytes: int) -> AbstractContextManager[ObjectWriter]:
+        """Store an object of a backup, in place of what an earlier try left.
+
+        Its row comes later: no database is asked. What was not committed is discarded.
+        """
+
     def discard(self, handle: UploadHandle) -> None:
         """Free everything of an upload, finished or not. Repeating it is harmless."""
 
@@ -253,6 +272,17 @@ class MayLoseWrites(Protocol):
 
     def epoch(self) -> str:
         """Names the time since the last such loss could have been; "" where that is not known."""
+
+
+@runtime_checkable
+class ListsObjects(Protocol):
+    """An object store that lists what it has."""
+
+    def held(self, *, after: str = "") -> Iterator[HeldObject]:
+        """Every object with a key behind `after`, in the order of keys, in flat memory.
+
+        What is stored or removed meanwhile may be listed or not.
+        """
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from uploads.storage import Storage
 from uploads.storage.s3 import S3Config
 from uploads.tests.factories import Api
 from uploads.tests.multipart_store import multipart_storage
-from uploads.tests.s3_servers import SERVERS, S3Server, running, to_s3
+from uploads.tests.s3_servers import EACH_SERVER, SERVERS, S3Server, running, to_s3
 from uploads.tests.wire import Door
 from uploads.workflows import queue
 
@@ -90,14 +90,14 @@ def nanio() -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=EACH_SERVER)
 def s3(request, settings) -> Iterator[S3Config]:
     """New uploads go to S3; the test runs once for each server."""
     with to_s3(request.getfixturevalue(request.param), settings) as config:
         yield config
 
 
-@pytest.fixture(params=["local", "multipart", *SERVERS])
+@pytest.fixture(params=["local", "multipart", *EACH_SERVER])
 def each_store(request, settings, multipart) -> Iterator[str]:
     """The test runs once for every kind of store; the name that rows have for it."""
     if request.param in SERVERS:

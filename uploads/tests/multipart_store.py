@@ -19,6 +19,7 @@ from typing import BinaryIO
 from common.errors import Gone, InvalidInput, NotFound
 from common.ids import uuid7
 from uploads.storage.base import (
+    HeldObject,
     PartRules,
     Receipt,
     Storage,
@@ -100,6 +101,12 @@ class MultipartUploads:
             if not writer.is_committed:
                 self.discard(handle)
         self.settle(handle)
+
+    @contextmanager
+    def put_back(self, key: str, *, size_bytes: int) -> Iterator["WholeObject"]:
+        self.discard(UploadHandle(BACKEND, key))
+        with self.put(key, size_bytes=size_bytes) as writer:
+            yield writer
 
     def discard(self, handle: UploadHandle) -> None:
         self.settle(handle)
@@ -190,6 +197,14 @@ class MultipartObjects:
 
     def name_of(self, stored: StoredObject) -> str:
         return stored.key
+
+    def held(self, *, after: str = "") -> Iterator[HeldObject]:
+        for path in sorted((self._root / BUCKET).glob("*")):
+            if path.name > after:
+                found = path.stat()
+                changed_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                stored = StoredObject(BACKEND, BUCKET, path.name)
+                yield HeldObject(stored, found.st_size, changed_at)
 
 
 class MultipartLocks(LocalLocks):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 import uvicorn
 from moto.s3 import models as moto_models
 from moto.server import ThreadedMotoServer
@@ -29,7 +30,8 @@ KEY, SECRET = "AKIDDOORITOTESTS", "a-secret-of-the-tests-only"
 BUCKET = "doorito-tests"
 MIN_PART_BYTES = 8  # of the servers here; S3's own is 5 MiB
 LEASE_SECONDS = 1.0
-SERVERS = ("moto", "nanio")
+SERVERS: dict[str, list[pytest.MarkDecorator]] = {"moto": [], "nanio": [pytest.mark.long]}
+EACH_SERVER = [pytest.param(name, marks=marks) for name, marks in SERVERS.items()]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def to_s3(server: S3Server, settings) -> Iterator[S3Config]:
     configured = storage._makers["s3"]
     storage.register("s3", lambda: storage_of(config))
     settings.PORTAL_STORAGE = "s3"
+    settings.AWS_STORAGE_BUCKET_NAME = config.bucket
     try:
         yield config
     finally:

@@ -33,6 +33,7 @@ def test_a_new_session_says_what_to_send(api):
         "status": "init",
         "finalizing": None,
         "transfer": "portal",
+        "door": "api",
         "size_bytes": 2500,
         "chunk_size_bytes": 1024,
         "total_parts": 3,

@@ -1,4 +1,4 @@
-"""GET /api/v1/uploads/sessions/{id}"""
+"""GET /api/v1/uploads/sessions and /api/v1/uploads/sessions/{id}"""
 
 from datetime import datetime, timedelta
 
@@ -62,3 +62,16 @@ def test_an_unknown_session_is_not_found(api):
 def test_what_is_no_session_id_is_no_address(api):
     for text in ("1", "abc", UNKNOWN[:-1], "%00", "a" * 5000):
         assert_problem(api.get(f"{SESSIONS}/{text}"), 404, "endpoint_not_found")
+
+
+def test_what_is_unfinished_is_listed_with_what_is_kept(api, other):
+    ended = api.session_of(b"0123456789", chunk=5)
+    api.abort(ended["session_id"])
+    first = api.session_of(b"0123456789", chunk=5)
+    second = api.session_of(b"abcdefghij", chunk=5)
+    api.put_part(second["session_id"], 1, b"abcde")
+    listed = api.get(SESSIONS).json()["items"]
+    assert [each["session_id"] for each in listed] == [second["session_id"], first["session_id"]]
+    assert [each["received_bytes"] for each in listed] == [5, 0]
+    assert api.get(SESSIONS, limit=1).json()["next_cursor"]
+    assert other.get(SESSIONS).json()["items"] == []

@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from uploads.cli.storage import storage as command
+from uploads.checking.cli import storage as command
 from uploads.files import moving
 from uploads.models import IngestFile, LeftObject, StoreUpload
 from uploads.storage.s3.client import client_of

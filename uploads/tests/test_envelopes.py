@@ -25,6 +25,7 @@ SECRETS = {
     "file.uploaded": {("file", "url")},
     "file.expiring": {("file", "url")},
     "file.processed": {("file", "url")},
+    "file.restored": {("file", "url")},
     "file.deleted": {("file", "url")},
     "file.failed": {("file", "url")},
     "workflow_run.completed": {("run", "output_text")},

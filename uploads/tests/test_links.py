@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.tests.factories import principal_of
-from common.masking import MaskingFormatter
+from boot.logs import LineFormatter
 from uploads.files.lifecycle import delete_file
 from uploads.files.links import LinkKind, link
 from uploads.models import IngestFile
@@ -131,7 +131,7 @@ def test_a_fault_does_not_bring_the_link_into_the_log(monkeypatch, caplog):
     (console,) = [
         handler
         for handler in logging.getLogger().handlers
-        if isinstance(handler.formatter, MaskingFormatter)
+        if isinstance(handler.formatter, LineFormatter)
     ]
     written = "".join(console.format(record) for record in caplog.records)
     assert "Internal Server Error: /f/[hidden]" in written

@@ -1,6 +1,6 @@
 """The queries of lists, claims and sweeps use their indexes, with many rows about."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from django.db import connection
@@ -11,6 +11,7 @@ from accounts.tests.factories import make_user, principal_of
 from uploads import selectors
 from uploads.files import grants, retention
 from uploads.files.batches import idle_batches
+from uploads.files.finding import FileFilters, Order, find_files
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant, UploadSession
 from uploads.receiving import abandoned
 from uploads.tests.factories import make_grant, make_rows
@@ -138,6 +139,36 @@ def test_the_list_of_one_status(db, crowd):
     plan = plans(lambda: selectors.files_page(principal=principal_of(user), status="stored"))
     assert_uses(plan, "ingest_file_by_status")
     assert "Sort" not in plan
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        (FileFilters(kind="video"), "ingest_file_by_kind"),
+        (FileFilters(order=Order.LARGEST), "ingest_file_by_size"),
+        (FileFilters(min_size=2**40), "ingest_file_by_size"),
+        (FileFilters(order=Order.NAME), "ingest_file_by_name"),
+        (FileFilters(order=Order.OLDEST), "ingest_file_of_user"),
+        (FileFilters(since=date(2100, 1, 1)), "ingest_file_pkey"),
+    ],
+)
+def test_each_filter_and_order_of_a_users_files(db, crowd, filters: FileFilters, index: str):
+    user, _ = crowd
+    plan = plans(lambda: find_files(principal=principal_of(user), filters=filters))
+    assert_uses(plan, index)
+
+
+def test_the_search_for_words_of_names(db, crowd):
+    user, _ = crowd
+    filters = FileFilters(search="nothing 0417")
+    plan = plans(lambda: find_files(principal=principal_of(user), filters=filters))
+    assert_uses(plan, "ingest_file_words")
+
+
+def test_unfinished_uploads(db, crowd):
+    user, _ = crowd
+    plan = plans(lambda: selectors.unfinished_page(principal=principal_of(user)))
+    assert_uses(plan, "upload_session_unfinished")
 
 
 def test_the_files_of_a_batch(db, crowd):

@@ -20,7 +20,7 @@ from boot.tests.database import url_of_the_tests
 from common.errors import Conflict, Gone, NotFound
 from common.ids import uuid7
 from uploads.storage import leases
-from uploads.storage.base import Receipt, Storage, UploadHandle
+from uploads.storage.base import ListsObjects, Receipt, Storage, StoredObject, UploadHandle
 from uploads.storage.local import local_storage, locks
 from uploads.storage.s3 import S3Config
 from uploads.tests.multipart_store import multipart_storage
@@ -35,7 +35,8 @@ DATA = bytes(range(30))
 
 
 IN_ROWS = [
-    pytest.param(server, marks=pytest.mark.django_db(transaction=True)) for server in SERVERS
+    pytest.param(server, marks=[*marks, pytest.mark.django_db(transaction=True)])
+    for server, marks in SERVERS.items()
 ]
 
 
@@ -584,3 +585,34 @@ def test_a_range_of_a_finished_upload_can_still_be_held(storage, upload):
     with storage.locks.writing(upload, offset=0, size_bytes=10), pytest.raises(Conflict) as error:
         write(storage, upload, DATA[:10])
     assert error.value.code == "part_in_progress"
+
+
+def test_objects_are_listed_in_the_order_of_their_keys(storage):
+    for key in ("c" * 32, "a" * 31 + "b", "b" * 31 + "a"):
+        with storage.uploads.put(key, size_bytes=30) as writer:
+            writer.write(memoryview(DATA))
+            writer.commit()
+    assert isinstance(storage.objects, ListsObjects)
+
+    held = list(storage.objects.held())
+    assert [each.stored.key[0] for each in held] == ["a", "b", "c"]
+    assert {each.size_bytes for each in held} == {30}
+    assert all(content(storage, each.stored) == DATA for each in held)
+    assert list(storage.objects.held(after=held[0].stored.key)) == held[1:]
+    assert datetime.now(UTC) - held[0].changed_at < timedelta(minutes=10)
+
+    storage.objects.delete(held[1].stored)
+    assert list(storage.objects.held()) == [held[0], held[2]]
+
+
+def test_an_object_of_a_backup_can_be_put_back_again(storage, left):
+    key = uuid7().hex
+    with storage.uploads.put_back(key, size_bytes=30) as writer:
+        writer.write(memoryview(DATA[:20]))  # a restore that is cut short
+    assert not any(key in str(path) for path in left())
+    for _ in range(2):
+        with storage.uploads.put_back(key, size_bytes=30) as writer:
+            writer.write(memoryview(DATA))
+            stored = writer.commit()
+        assert content(storage, stored) == DATA
+    assert stored == StoredObject(storage.name, stored.bucket, key)

@@ -1,5 +1,7 @@
 """What only a store of parts does: the contract for all is in `test_storage_contract`."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.errors import NotFound
@@ -8,7 +10,7 @@ from uploads.models import StoreUpload
 from uploads.storage import Storage, storage_for_new
 from uploads.storage.base import PartsLost, Receipt, UploadHandle
 from uploads.storage.s3.appended import Grid
-from uploads.tests.s3_servers import names_in
+from uploads.tests.s3_servers import names_in, storage_of
 
 pytestmark = pytest.mark.django_db
 DATA = bytes(range(30))
@@ -123,3 +125,27 @@ def test_an_object_can_be_read_from_anywhere(store):
         assert (opened.seek(20), opened.read()) == (20, DATA[20:])
         assert (opened.seek(-5, 2), opened.read(2)) == (25, DATA[25:27])
         assert (opened.seek(0), opened.read()) == (0, DATA)
+
+
+def test_an_object_of_a_backup_needs_no_row_to_be_put_back(store, django_assert_num_queries):
+    key = uuid7().hex
+    with django_assert_num_queries(0):
+        with store.uploads.put_back(key, size_bytes=30) as writer:
+            writer.write(memoryview(DATA))
+            stored = writer.commit()
+        assert content(store, stored) == DATA
+
+
+def test_an_object_that_is_too_large_for_one_request_is_sent_in_parts(s3):
+    store = storage_of(replace(s3, put_bytes=8))
+    for put in (store.uploads.put, store.uploads.put_back):
+        with put(uuid7().hex, size_bytes=30) as writer:
+            writer.write(memoryview(DATA[:19]))
+            writer.write(memoryview(DATA[19:]))
+            stored = writer.commit()
+        assert content(store, stored) == DATA
+        store.objects.delete(stored)
+        with put(uuid7().hex, size_bytes=30) as writer, pytest.raises(OSError, match="shorter"):
+            writer.write(memoryview(DATA[:16]))
+            writer.commit()
+    assert names_in(s3) == []

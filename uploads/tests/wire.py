@@ -111,6 +111,13 @@ class Wire:
         body = self._file.read(int(headers.get("content-length", 0)))
         return status, headers, json.loads(body) if body else None
 
+    def status(self) -> int:
+        """Of the next answer, 100 included; what else it says is skipped."""
+        line = self._file.readline()
+        while self._file.readline().strip() != b"":
+            pass
+        return int(line.split()[1])
+
     def is_closed_by_the_server(self) -> bool:
         return self._file.read(1) == b""
 

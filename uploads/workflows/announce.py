@@ -7,11 +7,14 @@ from uploads.models import WorkflowRun
 from uploads.workflows import events
 
 
-def announce_run(event_type: str, run: WorkflowRun) -> OutboxEvent:
-    """Emit one event each time a run ends; a retried run can end more than once."""
+def announce_run(event_type: str, run: WorkflowRun, *, fact: str = "") -> OutboxEvent:
+    """Emit one event each time a run ends; a retried run can end more than once.
+
+    `fact` tells an end without an attempt of its own from that of the attempt before it.
+    """
     return emit_event(
         event_type=event_type,
-        idempotency_key=f"{run.id}#{run.attempt}",
+        idempotency_key=f"{run.id}#{run.attempt}{fact}",
         aggregate_type="workflow_run",
         aggregate_id=run.id,
         payload=events.run_event(event_type, run, output_url=_output_url(run)).to_json(),

@@ -17,7 +17,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from common import lengths
+from common import journal, lengths
 from common.ids import uuid7
 from common.models import TimeStampedQuerySet
 from uploads.models import (
@@ -266,6 +266,7 @@ def cancel(*, run_id: UUID) -> None:
             WorkflowRun.objects.filter(id=run_id).update(
                 status=RunStatus.CANCELLED, completed_at=Now(), cancel_requested_at=Now()
             )
+            _tell_ended(run, RunStatus.CANCELLED)
         consume_if_done(file_id)
 
 
@@ -313,13 +314,29 @@ def _leased(run: WorkflowRun) -> TimeStampedQuerySet:
 
 
 def _end(run: WorkflowRun, status: RunStatus, **values: object) -> bool:
-    return _leased(run).change(
+    ended = _leased(run).change(
         status=status,
         completed_at=Now(),
         lease_id=None,
         lease_expires_at=None,
         is_handed_over=False,
         **values,
+    )
+    if ended:
+        _tell_ended(run, status, code=values.get("error_code", ""))
+    return ended
+
+
+def _tell_ended(run: WorkflowRun, status: RunStatus, *, code: object = "") -> None:
+    journal.tell_after_commit(
+        "run_ended",
+        run_id=run.id,
+        workflow_id=run.workflow_id,
+        file_id=run.file_id,
+        user=run.owner_id,
+        attempt=run.attempt,
+        outcome=str(status),
+        code=code,
     )
 
 

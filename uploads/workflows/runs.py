@@ -1,5 +1,7 @@
 """What users do with runs: start, cancel, retry. (Workers: `uploads.workflows.claims`.)"""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -8,6 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts.principals import Principal
+from common import content_types
 from common.errors import Conflict, UnsupportedType
 from uploads import selectors
 from uploads.files.lifecycle import require_readable
@@ -72,6 +75,58 @@ def start_on_batch(*, principal: Principal, batch_id: UUID, workflow: Workflow) 
         started += _start_on(chunk, workflow=workflow, principal=principal)
         chunk = list(files.filter(id__gt=chunk[-1]).values_list("id", flat=True)[:_CHUNK])
     return BulkStart(started=started, skipped=seen - started)
+
+
+def start_on_files(
+    *, principal: Principal, file_ids: Sequence[UUID], workflow: Workflow
+) -> BulkStart:
+    """Start a workflow on those of an owner's stored files that it accepts. Safe to repeat.
+
+    Raises Conflict `workflow_inactive`.
+    """
+    _require_active(workflow)
+    own = selectors.files_of(principal).filter(id__in=file_ids).order_by("id")
+    ids = list(own.values_list("id", flat=True))
+    started = sum(
+        _start_on(ids[begin : begin + _CHUNK], workflow=workflow, principal=principal)
+        for begin in range(0, len(ids), _CHUNK)
+    )
+    return BulkStart(started=started, skipped=len(file_ids) - started)
+
+
+def count_startable(
+    *, principal: Principal, batch_id: UUID, workflows: Sequence[Workflow]
+) -> dict[UUID, int]:
+    """On how many files of a batch each workflow would be started, by its id.
+
+    Of very large batches the first COUNT_CAP files count. A file on which it runs already counts
+    too, and is left out when it comes to it.
+    """
+    batch = selectors.get_batch(principal=principal, batch_id=batch_id)
+    stored = IngestFile.objects.filter(
+        batch=batch, status=FileStatus.STORED, expires_at__gt=Now()
+    ).order_by("id")
+    types = stored.values_list("detected_type", flat=True)[: selectors.COUNT_CAP]
+    return _accepted(Counter(types), workflows)
+
+
+def count_accepted(
+    files: Sequence[IngestFile], *, workflows: Sequence[Workflow]
+) -> dict[UUID, int]:
+    """The same of files that were read."""
+    types = Counter(file.detected_type for file in files if file.status == FileStatus.STORED)
+    return _accepted(types, workflows)
+
+
+def _accepted(types: Counter[str], workflows: Sequence[Workflow]) -> dict[UUID, int]:
+    return {
+        workflow.id: sum(
+            count
+            for detected_type, count in types.items()
+            if content_types.matches(workflow.accepted_types, detected_type)
+        )
+        for workflow in workflows
+    }
 
 
 def _start_on(file_ids: list[UUID], *, workflow: Workflow, principal: Principal) -> int:

@@ -8,7 +8,13 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from frontend.tests.browser.conftest import CHUNK, LARGEST, Gate, Window
-from frontend.tests.browser.upload_page import UPLOAD, choose, expect_state, row
+from frontend.tests.browser.upload_page import (
+    UPLOAD,
+    cancel,
+    choose,
+    expect_state,
+    row,
+)
 
 NO_ROOM = {"code": "no_room", "detail": "The portal's disk has no room for this file."}
 
@@ -78,9 +84,9 @@ def test_refused_files_that_are_given_up_make_a_batch_partial(ada: Window, four)
     refuse(page, "1.bin", "2.bin")
     choose(page, *four)
     expect(page.get_by_role("heading", name="2 of 4 files stored, 2 failed")).to_be_visible()
-    page.get_by_role("button", name="Cancel 1.bin").click()
+    cancel(page, "1.bin")
     with closing(page):
-        page.get_by_role("button", name="Cancel 2.bin").click()
+        cancel(page, "2.bin")
     assert batch(ada) == ("partial", 4, 2, 2)
 
 
@@ -99,7 +105,7 @@ def test_a_file_that_is_given_up_before_its_turn_does_not_count(ada: Window, mak
     choose(page, *(make_file(f"{number}.bin", 10) for number in range(8)))
     expect(page.locator("[data-upload][data-state=waiting]")).to_have_count(2)
     for name in ("6.bin", "7.bin"):
-        page.get_by_role("button", name=f"Cancel {name}").click()
+        cancel(page, name)
     with closing(page):
         gate.open()
     assert batch(ada) == ("complete", 6, 6, 0)

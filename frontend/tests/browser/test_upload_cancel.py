@@ -7,6 +7,7 @@ from frontend.tests.browser.upload_page import (
     LARGE,
     PARTS,
     UPLOAD,
+    cancel,
     choose,
     expect_state,
     row,
@@ -20,7 +21,7 @@ def test_cancelling_gives_the_upload_up(ada: Window, make_file):
     choose(page, make_file("large.bin", CHUNK * PARTS))
     wait_until_received(ada, "large.bin", 1)
     with page.expect_response(lambda response: response.request.method == "DELETE") as answer:
-        page.get_by_role("button", name="Cancel large.bin").click()
+        cancel(page, "large.bin")
     assert answer.value.status == 204
     expect(page.locator("[data-upload]")).to_have_count(0)
     assert page.evaluate("localStorage.length") == 0
@@ -33,7 +34,7 @@ def test_one_of_several_is_cancelled_or_removed_and_the_others_go_on(ada: Window
     gate = Gate(page, allowed=0)
     choose(page, make_file("kept.bin", CHUNK * 3), make_file("dropped.bin", CHUNK * 3))
     expect(page.locator("[data-upload][data-state=uploading]")).to_have_count(2)
-    page.get_by_role("button", name="Cancel dropped.bin").click()
+    cancel(page, "dropped.bin")
     expect(page.locator("[data-upload]")).to_have_count(1)
     gate.open()
     expect_state(page, "kept.bin", "stored")
@@ -49,7 +50,7 @@ def test_an_upload_that_is_cancelled_while_it_is_being_created_is_given_up(ada: 
     while len(held) < 2:  # the server made both; only its answers are slow
         page.wait_for_timeout(50)
     for name in ("first.bin", "second.bin"):
-        page.get_by_role("button", name=f"Cancel {name}").click()
+        cancel(page, name)
     expect(page.locator("[data-upload]")).to_have_count(0)
     for route, answer in held:
         with page.expect_response(lambda response: response.request.method == "DELETE"):
@@ -68,7 +69,7 @@ def test_cancelling_too_late_says_that_the_file_is_stored(ada: Window, make_file
     expect_state(page, "small.bin", "checking")
     while not late:
         page.wait_for_timeout(50)
-    page.get_by_role("button", name="Cancel small.bin").click()
+    cancel(page, "small.bin")
     expect(page.locator("#upload-notice")).to_contain_text("was stored before it could be")
 
 
@@ -101,7 +102,7 @@ def test_an_upload_that_another_tab_cancels_says_so_and_can_be_begun_anew(ada: W
     choose(other, path)
     expect_state(other, path.name, "uploading")
     with other.expect_response(lambda response: response.request.method == "DELETE"):
-        other.get_by_role("button", name="Cancel twice.bin").click()
+        cancel(other, "twice.bin")
     gate.open()
     expect(row(page, path.name)).to_contain_text("cancelled elsewhere, in another tab perhaps")
     page.get_by_role("button", name="Retry twice.bin").click()

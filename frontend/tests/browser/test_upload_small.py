@@ -1,6 +1,5 @@
 """Files that fit one request."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,14 @@ from playwright.sync_api import APIResponse, Page, Request, Route, expect
 from boot.tests.portal import Portal
 from frontend.tests.browser.conftest import CHUNK, Gate, Window
 from frontend.tests.browser.relay import Relay
-from frontend.tests.browser.upload_page import UPLOAD, choose, expect_state, row, sha256
+from frontend.tests.browser.upload_page import (
+    UPLOAD,
+    cancel,
+    choose,
+    expect_state,
+    expect_stored,
+    sha256,
+)
 
 FILES = "**/api/v1/files?*"
 
@@ -37,7 +43,7 @@ def test_a_small_file_takes_one_request_with_its_digests(ada: Window, small: Pat
     asked = requests_of_the_api(page)
     choose(page, small)
     expect_state(page, small.name, "stored")
-    expect(row(page, small.name).locator("code")).to_have_text(sha256(small))
+    expect_stored(ada, small)
     (request,) = asked
     assert f"sha256={sha256(small)}" in request.url
     assert "content-digest" in request.headers
@@ -59,7 +65,7 @@ def test_an_empty_file_is_stored_without_any_part(ada: Window, make_file):
     choose(page, path)
     expect_state(page, path.name, "stored")
     assert gate.passed == []
-    expect(row(page, path.name).locator("code")).to_have_text(hashlib.sha256(b"").hexdigest())
+    expect_stored(ada, path)
 
 
 def test_a_lost_answer_stores_no_file_twice(ada: Window, small: Path):
@@ -110,7 +116,7 @@ def test_a_small_file_that_is_cancelled_too_late_is_said_to_be_stored(
     relay.hold()
     choose(page, small)
     expect_state(page, small.name, "checking")
-    page.get_by_role("button", name="Cancel small.bin").click()
+    cancel(page, "small.bin")
     expect(page.locator("[data-upload]")).to_have_count(0)
     relay.release()
     expect(page.locator("#upload-notice")).to_contain_text("was stored before it could be")
@@ -144,6 +150,6 @@ def test_a_small_file_that_is_cut_off_on_its_way_is_sent_again(
     with page.expect_response("**/close*"):
         choose(page, *paths)
     assert relay.was_cut.is_set()
-    expect(row(page, "whole.bin").locator("code")).to_have_text(sha256(paths[0]))
+    expect_stored(ada, paths[0])
     (batch,) = ada.get("/api/v1/batches")["items"]
     assert (batch["status"], batch["total_files"], batch["stored_count"]) == ("complete", 2, 2)

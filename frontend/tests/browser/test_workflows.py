@@ -97,7 +97,7 @@ def test_text_is_extracted_from_documents_by_a_workflow_that_an_administrator_de
 
     page.get_by_role("link", name="report.md").click()
     expect(page.get_by_text("result of a workflow")).to_be_visible()
-    page.get_by_role("link", name="Runs", exact=True).click()
+    page.get_by_role("link", name="Workflows", exact=True).locator("visible=true").click()
     expect(page.locator("tbody tr")).to_have_count(2)
     page.get_by_label("Status").select_option("failed")
     expect(page.get_by_text("No run matches").first).to_be_visible()

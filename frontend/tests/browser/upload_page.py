@@ -31,7 +31,7 @@ def drop(page: Page, *paths: Path) -> None:
                 const bytes = Uint8Array.from(atob(content), (char) => char.charCodeAt(0));
                 transfer.items.add(new File([bytes], name));
             }
-            const zone = document.querySelector(".dropzone");
+            const zone = document.querySelector("#page");
             for (const type of ["dragenter", "dragover", "drop"]) {
                 zone.dispatchEvent(
                     new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true })
@@ -48,6 +48,23 @@ def row(page: Page, name: str) -> Locator:
 
 def expect_state(page: Page, name: str, state: str) -> None:
     expect(row(page, name)).to_have_attribute("data-state", state)
+
+
+def expect_stored(window: Window, *paths: Path) -> None:
+    """What is called stored is on the server, byte for byte."""
+    for path in paths:
+        expect_state(window.page, path.name, "stored")
+    files = [file for file in window.files() if file["status"] == "stored"]
+    stored = {file["original_filename"]: file["sha256"] for file in files}
+    assert {path.name: stored[path.name] for path in paths} == {
+        path.name: sha256(path) for path in paths
+    }
+
+
+def cancel(page: Page, name: str) -> None:
+    """For good: without the seconds in which it can be undone."""
+    page.get_by_role("button", name=f"Cancel {name}").click()
+    page.get_by_role("button", name=f"Give up now: {name}").click()
 
 
 def percent(page: Page, name: str) -> float:

@@ -1,8 +1,9 @@
 import { FileChanged, problem } from "/static/js/upload/errors.js";
 import { Meter } from "/static/js/upload/meter.js";
 import { Rate } from "/static/js/upload/rate.js";
+import { Order } from "/static/js/upload/order.js";
 import { rowOf } from "/static/js/upload/rows.js";
-import { leftOut, shown, summary, totals } from "/static/js/upload/totals.js";
+import { leftOut, totals } from "/static/js/upload/totals.js";
 import { State } from "/static/js/upload/transfer.js";
 import { equal, ok, test } from "./harness.js";
 
@@ -18,9 +19,9 @@ const left = (values) => leftOut({ listed: 0, of: 1, unreadable: [], emptyFolder
 
 test("a failed file can be tried again, one that changed must be chosen again", () => {
   const refused = rowOf(failed(507, "no_room"), "");
-  equal([refused.canRetry, refused.canReplace, refused.problem], [true, false, "Why."]);
+  equal([refused.actions, refused.problem], [["retry", "cancel"], "Why."]);
   const changed = rowOf(transfer(State.FAILED, { error: new FileChanged() }), "");
-  equal([changed.canRetry, changed.canReplace], [false, true]);
+  equal(changed.actions, ["replace", "cancel"]);
   ok(changed.problem.includes("Choose it again."));
 });
 
@@ -31,9 +32,9 @@ test("what can be done about a failure is said with it", () => {
 });
 
 test("a stored file links to its page", () => {
-  const stored = { id: "f1", sha256: "ab" };
+  const stored = { id: "f1" };
   const row = rowOf(transfer(State.STORED, { stored }), "/u/00000000-0000-0000-0000-000000000000/");
-  equal([row.url, row.sha256, row.percent], ["/u/f1/", "ab", 100]);
+  equal([row.url, row.percent, row.actions], ["/u/f1/", 100, ["remove"]]);
 });
 
 test("totals tell how far all files are", () => {
@@ -63,6 +64,7 @@ test("titles tell what stands still", () => {
   equal(title(State.STORED), "The file is stored");
   equal(title(State.STORED, State.STORED), "All 2 files are stored");
   equal(title(State.PAUSED, State.FAILED), "0 of 2 files stored, paused");
+  equal(title(State.PAUSED, State.PAUSING), "0 of 2 files stored, pausing");
   equal(title(State.FAILED), "0 of 1 file stored, 1 failed");
 });
 
@@ -72,30 +74,32 @@ test("empty files are counted where there are no bytes to", () => {
   equal(totals([], new Rate()).total.percent, 0);
 });
 
-test("what wants attention comes first, and what is not drawn is counted", () => {
-  const all = [State.STORED, State.WAITING, State.FAILED, State.STORED].map((s) => transfer(s));
-  const { drawn, others } = shown(all, { most: 3, isDrawn: () => false });
-  equal(drawn.map(({ state }) => state), ["failed", "stored", "waiting"]);
-  equal(summary(others), "and 1 more: 1 stored");
-  equal(summary([]), "");
+test("what runs comes first, then what failed, stands still, waits and is done", () => {
+  const order = new Order();
+  const states = [State.STORED, State.WAITING, State.FAILED, State.PAUSED, State.UPLOADING];
+  const all = states.map((s) => transfer(s, { isRunning: s === State.UPLOADING }));
+  equal(order.of(all).map(({ state }) => state), [
+    "uploading",
+    "failed",
+    "paused",
+    "waiting",
+    "stored",
+  ]);
 });
 
-test("a file that takes long gets a row", () => {
-  const running = (startedAt) => transfer(State.UPLOADING, { isRunning: true, startedAt });
-  const all = [transfer(State.STORED), running(performance.now()), running(performance.now() - 3000)];
-  const { drawn } = shown(all, { most: 2, isDrawn: ({ state }) => state === State.STORED });
-  equal(drawn, [all[0], all[2]]);
+test("a file that begins takes the place of one that ended", () => {
+  const order = new Order();
+  const all = [0, 1, 2, 3].map((id) => transfer(State.UPLOADING, { id, isRunning: id < 3 }));
+  all[3].state = State.WAITING;
+  equal(order.of(all).map(({ id }) => id), [0, 1, 2, 3]);
+  Object.assign(all[1], { state: State.STORED, isRunning: false });
+  Object.assign(all[3], { state: State.UPLOADING, isRunning: true });
+  equal(order.of(all).map(({ id }) => id), [0, 3, 2, 1]);
 });
 
-test("few files stay in their order", () => {
-  const all = [State.STORED, State.FAILED].map((state) => transfer(state));
-  equal(shown(all, { most: 2, isDrawn: () => true }).drawn, all);
-});
-
-test("a row that is drawn stays, so that a file waiting elsewhere needs none", () => {
-  const all = [State.WAITING, State.STORED, State.WAITING].map((s, id) => transfer(s, { id }));
-  const { drawn } = shown(all, { most: 2, isDrawn: ({ id }) => id === 1 });
-  equal(drawn.map(({ id }) => id), [0, 1]);
+test("what was cancelled can be undone or made final", () => {
+  const row = rowOf(transfer(State.PAUSING, { isLeaving: true }), "");
+  equal([row.state, row.actions], ["leaving", ["undo", "leave"]]);
 });
 
 test("why something is not added is said in one sentence each", () => {

@@ -23,6 +23,11 @@ export function createSession(body) {
   return json("POST", `${API}/uploads/sessions`, { body });
 }
 
+/** What was begun and is not whole yet, newest first. */
+export function unfinishedSessions() {
+  return json("GET", `${API}/uploads/sessions?limit=50`);
+}
+
 export function getSession(id, signal) {
   return json("GET", `${API}/uploads/sessions/${id}`, { signal });
 }

@@ -24,6 +24,36 @@ export async function fromTransfer(transfer) {
   return found;
 }
 
+/** Files that are dropped or pasted anywhere in the page: `over(isOver)` while some are held above
+ *  it, `take(transfer)` with what was let go. */
+export function listenForDrops({ over, take }) {
+  let depth = 0;
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragenter", (event) => {
+    if (!hasFiles(event)) return;
+    depth += 1;
+    over(true);
+  });
+  addEventListener("dragleave", (event) => {
+    if (!hasFiles(event)) return;
+    depth = Math.max(0, depth - 1);
+    over(depth > 0);
+  });
+  addEventListener("dragover", (event) => {
+    if (hasFiles(event)) event.preventDefault();
+  });
+  addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    depth = 0;
+    over(false);
+    take(event.dataTransfer);
+  });
+  addEventListener("paste", (event) => {
+    if (event.clipboardData?.files.length) take(event.clipboardData);
+  });
+}
+
 async function walk(directory, path, found) {
   const entries = await readable(entriesOf(directory), path, found);
   if (entries?.length === 0) found.emptyFolders.push(path);

@@ -66,6 +66,15 @@ export class FileChanged extends Error {
   }
 }
 
+/** Chosen to go on with an upload that was begun with other bytes. */
+export class OtherFile extends Error {
+  code = "other_file";
+
+  constructor() {
+    super("This is another file than the one whose upload was begun. What was kept stays as it is.");
+  }
+}
+
 /** Why a running transfer was stopped; never shown. */
 export class Stopped extends Error {}
 

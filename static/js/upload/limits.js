@@ -6,25 +6,29 @@ export class Limits {
   #oneRequest;
   #part;
   #leastPart;
+  #pace;
   #lowered = null;
 
   /** `oneRequest`: the largest file in one request. `part`: the portal's size of parts, which
-   *  clients may lower to `leastPart`. */
-  constructor({ oneRequest, part, leastPart }) {
+   *  clients may lower to `leastPart`. `pace`: how fast bodies go. */
+  constructor({ oneRequest, part, leastPart, pace }) {
     this.#oneRequest = oneRequest;
     this.#part = part;
     this.#leastPart = leastPart;
+    this.#pace = pace;
   }
 
   /** Whether a file is better sent in one request than in three. */
   fitOneRequest({ size, address }) {
-    const most = Math.min(this.#oneRequest, this.#lowered ?? this.#part);
+    const most = Math.min(this.#oneRequest, this.#lowered ?? this.#part, this.#pace.wholeFile);
     return size <= most && address.length <= LONGEST_ADDRESS;
   }
 
   /** The size of parts to ask for; null: the portal's own choice. */
-  get askedPart() {
-    return this.#lowered;
+  partFor(size) {
+    const wanted = Math.max(this.#leastPart, this.#pace.partFor(size));
+    const most = this.#lowered ?? this.#part;
+    return this.#lowered === null && wanted >= most ? null : Math.min(most, wanted);
   }
 
   /** After a proxy has refused a body of `bytes`; whether smaller ones are worth a try. */

@@ -32,6 +32,11 @@ export class Meter {
     this.#inFlight.clear();
   }
 
+  /** Whether requests are under way. */
+  get isBusy() {
+    return this.#inFlight.size > 0;
+  }
+
   /** What the server has or is getting. */
   get sent() {
     return this.#done + this.#bytesInFlight;
@@ -44,7 +49,7 @@ export class Meter {
 
   /** Whether requests are under way and none of them moves. */
   get isStalled() {
-    return this.#inFlight.size > 0 && performance.now() - this.#progressAt > STALLED_MS;
+    return this.isBusy && performance.now() - this.#progressAt > STALLED_MS;
   }
 
   get #bytesInFlight() {

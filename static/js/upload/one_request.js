@@ -69,11 +69,12 @@ export class OneRequest {
     return stored;
   }
 
-  /** Once the whole body is sent, a pause does not abort the request: only the answer tells whether
-   *  the file was stored. */
+  /** Once the whole body is sent, nothing aborts the request: only the answer tells whether the file
+   *  was stored. */
   async #ask(entry, { body, digest, signal }) {
-    const { file, meter } = this.#job;
+    const { file, pace, ended } = this.#job;
     const control = new AbortController();
+    const end = pace.begin(file.size);
     const stop = () => this.#isOut || control.abort(signal.reason);
     signal.addEventListener("abort", stop);
     this.#isOut = false;
@@ -88,14 +89,16 @@ export class OneRequest {
         onProgress: (bytes, isAll) => this.#progress(bytes, isAll),
       });
       this.#fate = Outcome.STORED;
+      end({ hasArrived: true });
       return stored;
     } catch (error) {
       if (error.code) this.#fate = Outcome.GIVEN_UP;
       else if (this.#isOut) this.#fate = Outcome.UNKNOWN;
       throw error;
     } finally {
+      end({ hasArrived: false });
       signal.removeEventListener("abort", stop);
-      meter.ended(file);
+      ended(file, { isWhole: this.#fate === Outcome.STORED });
     }
   }
 

@@ -1,289 +1,330 @@
-// The upload page: an Alpine component that shows what the queue does.
-import Alpine from "../../vendor/alpine/alpine-csp.esm.min.js";
+// The uploads of this tab: a drawer in the application's frame, which stays while pages change.
 import { count, isolated } from "../format.js";
 import { Access } from "./access.js";
-import { renewLogin, sendFor } from "./api.js";
-import { fromInput, fromTransfer } from "./drop.js";
+import { abortSession, renewLogin, sendFor, unfinishedSessions } from "./api.js";
+import { Awake } from "./awake.js";
+import { fromInput } from "./drop.js";
 import { keepFocus } from "./focus.js";
+import { keptRow } from "./kept.js";
 import { Limits } from "./limits.js";
+import { Order } from "./order.js";
+import { Pace } from "./pace.js";
+import { Panel } from "./panel.js";
 import { Queue } from "./queue.js";
 import { Rate } from "./rate.js";
 import { Memory } from "./resume.js";
 import { Outcome } from "./route.js";
 import { rowOf } from "./rows.js";
-import { leftOut, shown, summary, totals } from "./totals.js";
+import { leftOut, totals } from "./totals.js";
 import { State } from "./transfer.js";
+import { List } from "./view.js";
 
 const REFRESH_MS = 250;
-const SHOWN = 200; // rows; the totals count all
+const UNDO_MS = 6000;
+const UNDO_KEPT = "kept:"; // before the id of a session
 
-Alpine.data("uploads", () => {
-  // Outside of the component's reactive data: Alpine would wrap every file and every counter.
-  let queue;
-  let root;
-  let fileUrl;
-  const byId = new Map();
-  const changed = new Set();
-  const pageRate = new Rate();
-  let nextId = 1;
-  let timer = null;
-  let dueAt = Infinity; // of the timer
+class Uploads {
+  #root;
+  #queue;
+  #access;
+  #panel;
+  #list;
+  #keptList;
+  #order = new Order();
+  #awake = new Awake();
+  #byId = new Map();
+  #kept = new Map(); // session's id → {session, isLeaving}
+  #leaving = new Map(); // id → timer
+  #changed = new Set();
+  #rate = new Rate();
+  #nextId = 1;
+  #timer = null;
+  #dueAt = Infinity; // of the timer
+  #total;
 
-  return {
-    rows: [],
-    more: "", // what is not drawn
-    notice: "",
-    over: false,
-    offline: !navigator.onLine,
-    loggedOut: false,
-    otherAccount: false,
-    spoken: "",
-    total: { files: 0, stored: 0, failed: 0, percent: 0, text: "", title: "" },
-    can: { pause: false, resume: false, clear: false, retry: false },
+  constructor(root) {
+    this.#root = root;
+    const { user, oneRequestBytes, partBytes, leastPartBytes } = root.dataset;
+    sendFor(user);
+    const pace = new Pace();
+    this.#panel = new Panel(root);
+    this.#access = new Access({ renew: renewLogin, onChange: (e) => this.#panel.tellAccess(e) });
+    this.#queue = new Queue({
+      memory: new Memory(user),
+      access: this.#access,
+      pace,
+      limits: new Limits({
+        oneRequest: Number(oneRequestBytes),
+        part: Number(partBytes),
+        leastPart: Number(leastPartBytes),
+        pace,
+      }),
+      onChange: (transfer) => this.#note(transfer),
+    });
+    this.#list = new List({ ...this.#panel.rows, draw: (id) => this.#row(this.#byId.get(id)) });
+    this.#keptList = new List({ ...this.#panel.keptRows, draw: (id) => this.#keptRow(id) });
+    this.#access.keepAlive(() => this.#isBusy());
+    this.#listen();
+    this.#moved();
+  }
 
-    init() {
-      // Read once: a method that a removed row's button called has no `$root` any more.
-      root = this.$root;
-      const { user, oneRequestBytes, partBytes, leastPartBytes } = root.dataset;
-      fileUrl = root.dataset.fileUrl;
-      sendFor(user);
-      const access = new Access({ renew: renewLogin, onChange: (error) => this.tellAccess(error) });
-      queue = new Queue({
-        memory: new Memory(user),
-        access,
-        limits: new Limits({
-          oneRequest: Number(oneRequestBytes),
-          part: Number(partBytes),
-          leastPart: Number(leastPartBytes),
-        }),
-        onChange: (transfer) => this.note(transfer),
-      });
-      access.keepAlive(() => this.isBusy());
-      this.listenToTheBrowser(access);
-      this.listenForDrops();
-    },
+  #listen() {
+    addEventListener("online", () => this.#panel.tellOffline(false));
+    addEventListener("offline", () => this.#panel.tellOffline(true));
+    addEventListener("focus", () => this.#access.lookAgain());
+    document.addEventListener("visibilitychange", () => this.#access.lookAgain());
+    addEventListener("beforeunload", (event) => {
+      if (this.#isBusy()) event.preventDefault();
+    });
+    this.#root.addEventListener("change", (event) => this.#choose(event.target));
+    this.#root.addEventListener("click", (event) => this.#act(event.target.closest("[data-act]")));
+    document.addEventListener("htmx:afterSettle", () => this.#moved());
+  }
 
-    listenToTheBrowser(access) {
-      addEventListener("online", () => (this.offline = false));
-      addEventListener("offline", () => (this.offline = true));
-      addEventListener("focus", () => access.lookAgain());
-      document.addEventListener("visibilitychange", () => access.lookAgain());
-      addEventListener("beforeunload", (event) => {
-        if (this.isBusy()) event.preventDefault();
-      });
-    },
+  /** Another page is in the main area. */
+  #moved() {
+    if (this.#panel.move()) this.#lookForKept();
+    this.#refresh();
+  }
 
-    listenForDrops() {
-      let depth = 0;
-      const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-      addEventListener("dragenter", (event) => {
-        if (!hasFiles(event)) return;
-        depth += 1;
-        this.over = true;
-      });
-      addEventListener("dragleave", (event) => {
-        if (!hasFiles(event)) return;
-        depth = Math.max(0, depth - 1);
-        this.over = depth > 0;
-      });
-      addEventListener("dragover", (event) => event.preventDefault());
-      addEventListener("drop", (event) => {
-        event.preventDefault();
-        depth = 0;
-        this.over = false;
-        this.take(event.dataTransfer);
-      });
-      addEventListener("paste", (event) => {
-        if (event.clipboardData?.files.length) this.take(event.clipboardData);
-      });
-    },
+  async #lookForKept() {
+    try {
+      const { items } = await unfinishedSessions();
+      const isKnown = (id) => this.#kept.has(id);
+      const fresh = items.filter(({ session_id: id }) => !isKnown(id));
+      for (const session of fresh) this.#kept.set(session.session_id, { session });
+      this.#refresh();
+    } catch (error) {
+      if (error.status === undefined) throw error; // without it, uploading works all the same
+    }
+  }
 
-    async take(transfer) {
-      this.add(await fromTransfer(transfer));
-    },
+  // --- What a person does --------------------------------------------------------------------
 
-    choose(event) {
-      this.add(fromInput(event.target));
-      event.target.value = ""; // so that choosing the same file again is a change too
-    },
+  #choose(input) {
+    const id = input.closest("[data-upload], [data-kept]")?.dataset.id;
+    if (!id) return; // it adds files: see start.js
+    const found = fromInput(input);
+    input.value = ""; // so that choosing the same file again is a change too
+    if (this.#kept.has(id)) this.#goOn(this.#kept.get(id).session, found);
+    else this.#replace(this.#byId.get(Number(id)), found.items[0]);
+  }
 
-    add({ items, unreadable, emptyFolders }) {
-      const { added, resumed } = queue.add(items);
-      for (const transfer of added) {
-        transfer.id = nextId;
-        transfer.rate = new Rate();
-        nextId += 1;
-        byId.set(transfer.id, transfer);
-      }
-      this.refresh();
-      const taken = added.length + resumed.length;
-      const listed = items.length - taken;
-      this.notice = leftOut({ listed, of: items.length, unreadable, emptyFolders });
-      const news = taken ? `${count(taken, "file")} added. ` : "";
-      this.spoken = news + this.notice;
-    },
+  #goOn({ filename, relative_path: relativePath, size_bytes: bytes }, { items: [item] }) {
+    if (!item) return;
+    if (item.file.size !== bytes || item.file.name.normalize("NFC") !== filename.normalize("NFC")) {
+      this.#tell(`${isolated(item.file.name)} is not the file that was begun: its name or size differs.`);
+      return;
+    }
+    this.add({ items: [{ ...item, relativePath }], unreadable: [], emptyFolders: [] });
+  }
 
-    /** `error`: why the account of this page may do nothing; null when it may again. */
-    tellAccess(error) {
-      this.loggedOut = Boolean(error?.isLoggedOut);
-      this.otherAccount = Boolean(error) && !error.isLoggedOut;
-    },
+  #replace(transfer, item) {
+    if (!item) return;
+    this.#queue.replace(transfer, { ...item, relativePath: transfer.relativePath });
+    this.#refresh();
+  }
 
-    tell(news) {
-      this.notice = news;
-      this.spoken = news;
-    },
+  /** What was chosen or dropped: see drop.js. */
+  add({ items, unreadable, emptyFolders }) {
+    const kept = [...this.#kept.values()].map(({ session }) => session);
+    const { added, resumed } = this.#queue.add(items, kept);
+    for (const transfer of added) {
+      transfer.id = this.#nextId;
+      transfer.rate = new Rate();
+      this.#nextId += 1;
+      this.#byId.set(transfer.id, transfer);
+    }
+    this.#panel.unfold();
+    this.#refresh();
+    const taken = added.length + resumed.length;
+    const listed = items.length - taken;
+    const notice = leftOut({ listed, of: items.length, unreadable, emptyFolders });
+    this.#panel.tellNotice(notice);
+    this.#panel.speak((taken ? `${count(taken, "file")} added. ` : "") + notice);
+  }
 
-    dismiss() {
-      const restoreFocus = keepFocus(root);
-      this.notice = "";
-      afterDrawing(restoreFocus);
-    },
+  #act(button) {
+    if (!button) return;
+    const { act } = button.dataset;
+    const id = button.closest("[data-upload], [data-kept]")?.dataset.id;
+    const restoreFocus = keepFocus(this.#root);
+    if (id && this.#kept.has(id)) this.#actOnKept(act, id);
+    else if (id) this.#actOn(act, this.#byId.get(Number(id)));
+    else this.#actOnAll(act);
+    this.#refresh();
+    restoreFocus();
+  }
 
-    /** Rows in the order of the queue; of very many, those that want attention come first. */
-    list() {
-      const known = new Map(this.rows.map((row) => [row.id, row]));
-      const isDrawn = ({ id }) => known.has(id);
-      const { drawn, others } = shown(queue.transfers, { most: SHOWN, isDrawn });
-      const rows = drawn.map((transfer) => known.get(transfer.id) ?? this.draw(transfer));
-      const before = this.rows.map(({ id }) => id).join();
-      if (rows.map(({ id }) => id).join() !== before) this.rows = rows;
-      this.more = summary(others);
-    },
+  #actOn(act, transfer) {
+    const queue = this.#queue;
+    if (act === "pause" || act === "stop") transfer.pause();
+    else if (act === "resume" || act === "retry") queue.resume(transfer);
+    else if (act === "restart") queue.restart(transfer);
+    else if (act === "cancel") this.#leave(transfer);
+    else if (act === "undo") this.#comeBack(transfer);
+    else if (act === "leave") this.#giveUp(transfer);
+    else if (act === "remove") this.#drop([transfer]);
+  }
 
-    note(transfer) {
-      changed.add(transfer);
-      this.refreshIn(REFRESH_MS);
-    },
+  #actOnAll(act) {
+    const all = this.#queue.transfers.filter(({ isLeaving }) => !isLeaving);
+    const of = (state) => all.filter((transfer) => transfer.state === state);
+    if (act === "pause-all") for (const transfer of all) if (transfer.state !== State.PAUSING) transfer.pause();
+    if (act === "resume-all") for (const transfer of of(State.PAUSED)) this.#queue.resume(transfer);
+    if (act === "retry-all") for (const transfer of of(State.FAILED)) this.#queue.resume(transfer);
+    if (act === "clear") this.#drop(of(State.STORED));
+    if (act === "dismiss") this.#panel.tellNotice("");
+    if (act === "fold") this.#panel.fold();
+  }
 
-    /** The sooner of two wishes counts. */
-    refreshIn(milliseconds) {
-      const at = performance.now() + milliseconds;
-      if (at >= dueAt) return;
-      clearTimeout(timer);
-      dueAt = at;
-      timer = setTimeout(() => this.refresh(), milliseconds);
-    },
+  /** Stops it, and gives it up a little later: until then it can be undone. */
+  #leave(transfer) {
+    const wasGoing = !transfer.isOver && ![State.PAUSED, State.PAUSING].includes(transfer.state);
+    transfer.isLeaving = true;
+    transfer.pause();
+    const timer = setTimeout(() => this.#giveUp(transfer), UNDO_MS);
+    this.#leaving.set(transfer.id, { timer, wasGoing });
+    this.#panel.speak(`${isolated(transfer.file.name)} is cancelled. It can be undone for a few seconds.`);
+  }
 
-    refresh() {
-      const restoreFocus = keepFocus(root);
-      clearTimeout(timer);
-      dueAt = Infinity;
-      this.list();
-      const rows = new Map(this.rows.map((row) => [row.id, row]));
-      // One that stands still changes too: it loses its speed.
-      for (const transfer of queue.transfers) if (transfer.isRunning) changed.add(transfer);
-      for (const transfer of changed) {
-        const row = rows.get(transfer.id);
-        if (!row) continue;
-        Object.assign(row, this.draw(transfer));
-        if (transfer.spokenOf !== row.state) this.speak(row);
-        transfer.spokenOf = row.state;
-      }
-      changed.clear();
-      ({ total: this.total, can: this.can } = totals(queue.transfers, pageRate));
-      if (queue.transfers.some((transfer) => transfer.isRunning)) {
-        this.refreshIn(1000);
-      }
-      afterDrawing(restoreFocus);
-    },
+  #comeBack(transfer) {
+    const { timer, wasGoing } = this.#leaving.get(transfer.id);
+    clearTimeout(timer);
+    this.#leaving.delete(transfer.id);
+    transfer.isLeaving = false;
+    if (wasGoing && !transfer.isOver) this.#queue.resume(transfer);
+  }
 
-    /** Not `row`: within the list's loop `this` also holds the loop's variable of that name. */
-    draw(transfer) {
-      transfer.rate?.add(transfer.meter.moved);
-      if (transfer.state !== State.UPLOADING) transfer.rate?.clear();
-      return rowOf(transfer, fileUrl);
-    },
+  async #giveUp(transfer) {
+    clearTimeout(this.#leaving.get(transfer.id)?.timer);
+    this.#leaving.delete(transfer.id);
+    const cancelled = transfer.cancel();
+    const restoreFocus = keepFocus(this.#root);
+    this.#drop([transfer]);
+    restoreFocus();
+    const name = isolated(transfer.file.name);
+    const outcome = await cancelled;
+    if (outcome === Outcome.STORED) this.#tell(`${name} was stored before it could be cancelled.`);
+    if (outcome === Outcome.UNKNOWN) {
+      this.#tell(`${name} may have been stored before it was cancelled: look among the files.`);
+    }
+  }
 
-    speak(row) {
-      if (this.total.files > 5 && row.state !== State.FAILED) return; // the sum is enough
-      if (row.isStored) this.spoken = `${row.name} is stored.`;
-      else if (row.isFailed) this.spoken = `${row.name} failed: ${row.problem}`;
-      else if (row.state === State.PAUSED) this.spoken = `${row.name} is paused.`;
-    },
+  #actOnKept(act, id) {
+    const kept = this.#kept.get(id);
+    const key = UNDO_KEPT + id;
+    clearTimeout(this.#leaving.get(key)?.timer);
+    this.#leaving.delete(key);
+    kept.isLeaving = act === "cancel";
+    if (act === "leave") this.#discard(id);
+    if (act !== "cancel") return;
+    const timer = setTimeout(() => this.#discard(id), UNDO_MS);
+    this.#leaving.set(key, { timer });
+  }
 
-    isBusy() {
-      return queue.transfers.some(({ isOver }) => !isOver);
-    },
+  async #discard(id) {
+    this.#kept.delete(id);
+    this.#refresh();
+    try {
+      await abortSession(id);
+    } catch (error) {
+      if (error.status === undefined) throw error;
+      this.#tell(`It could not be given up: ${error.message}`);
+    }
+  }
 
-    pause(id) {
-      byId.get(id).pause();
-      this.refresh();
-    },
+  #drop(transfers) {
+    for (const transfer of transfers) {
+      this.#queue.remove(transfer);
+      this.#byId.delete(transfer.id);
+    }
+    this.#rate.clear(); // what they moved is no part of the sum any more
+    this.#refresh();
+  }
 
-    resume(id) {
-      queue.resume(byId.get(id));
-      this.refresh();
-    },
+  // --- What the page shows -------------------------------------------------------------------
 
-    restart(id) {
-      queue.restart(byId.get(id));
-      this.refresh();
-    },
+  #tell(news) {
+    this.#panel.tellNotice(news);
+    this.#panel.speak(news);
+  }
 
-    replace(id, event) {
-      const [item] = fromInput(event.target).items;
-      event.target.value = "";
-      if (!item) return;
-      const transfer = byId.get(id);
-      queue.replace(transfer, { ...item, relativePath: transfer.relativePath });
-      this.refresh();
-    },
+  #note(transfer) {
+    this.#changed.add(transfer);
+    this.#refreshIn(REFRESH_MS);
+  }
 
-    async cancel(id) {
-      const transfer = byId.get(id);
-      const cancelled = transfer.cancel();
-      this.remove(id);
-      const name = isolated(transfer.file.name);
-      const outcome = await cancelled;
-      if (outcome === Outcome.STORED) this.tell(`${name} was stored before it could be cancelled.`);
-      if (outcome === Outcome.UNKNOWN) {
-        this.tell(`${name} may have been stored before it was cancelled: look among the uploads.`);
-      }
-    },
+  /** The sooner of two wishes counts. */
+  #refreshIn(milliseconds) {
+    const at = performance.now() + milliseconds;
+    if (at >= this.#dueAt) return;
+    clearTimeout(this.#timer);
+    this.#dueAt = at;
+    this.#timer = setTimeout(() => this.#refresh(), milliseconds);
+  }
 
-    remove(id) {
-      this.drop([byId.get(id)]);
-    },
+  #refresh() {
+    const restoreFocus = keepFocus(this.#root);
+    clearTimeout(this.#timer);
+    this.#dueAt = Infinity;
+    const { transfers } = this.#queue;
+    for (const transfer of transfers) this.#measure(transfer);
+    const summed = totals(transfers, this.#rate);
+    this.#total = summed.total;
+    this.#panel.show({ ...summed, stored: transfers.map(({ stored }) => stored).filter(Boolean) });
+    this.#showRows(transfers);
+    this.#speakOfChanges();
+    this.#awake.while(this.#isBusy());
+    if (transfers.some((transfer) => transfer.isRunning)) this.#refreshIn(1000);
+    restoreFocus();
+  }
 
-    drop(transfers) {
-      for (const transfer of transfers) {
-        queue.remove(transfer);
-        byId.delete(transfer.id);
-      }
-      pageRate.clear(); // what they moved is no part of the sum any more
-      this.refresh();
-    },
+  #showRows(transfers) {
+    const rows = this.#order.of(transfers);
+    this.#list.show(rows.map(({ id, problem }) => ({ key: id, isTall: Boolean(problem) })));
+    const known = new Set(transfers.map(({ sessionId }) => sessionId));
+    for (const id of this.#kept.keys()) if (known.has(id)) this.#kept.delete(id);
+    this.#keptList.show([...this.#kept.keys()].map((key) => ({ key, isTall: false })));
+    this.#panel.showKept(this.#kept.size);
+  }
 
-    pauseAll() {
-      for (const transfer of queue.transfers) transfer.pause();
-      this.refresh();
-    },
+  #measure(transfer) {
+    transfer.rate?.add(transfer.meter.moved);
+    if (transfer.state !== State.UPLOADING) transfer.rate?.clear();
+    transfer.problem = rowOf(transfer, "").problem;
+  }
 
-    resumeAll() {
-      this.again(State.PAUSED);
-    },
+  #row(transfer) {
+    return rowOf(transfer, this.#root.dataset.fileUrl);
+  }
 
-    retryAll() {
-      this.again(State.FAILED);
-    },
+  #keptRow(id) {
+    const { session, isLeaving } = this.#kept.get(id);
+    const [state, label] = isLeaving ? ["leaving", "Given up"] : ["kept", "Unfinished"];
+    const actions = isLeaving ? ["undo", "leave"] : ["replace", "cancel"];
+    return { ...keptRow(session), state, label, url: "", path: session.relative_path, problem: "", actions };
+  }
 
-    again(state) {
-      for (const transfer of queue.transfers.filter((each) => each.state === state)) {
-        queue.resume(transfer);
-      }
-      this.refresh();
-    },
+  #speakOfChanges() {
+    for (const transfer of this.#changed) {
+      if (!this.#byId.has(transfer.id) || transfer.spokenOf === transfer.state) continue;
+      transfer.spokenOf = transfer.state;
+      this.#speakOf(this.#row(transfer));
+    }
+    this.#changed.clear();
+  }
 
-    clearStored() {
-      this.drop(queue.transfers.filter(({ state }) => state === State.STORED));
-    },
-  };
-});
+  #speakOf({ name, state, problem }) {
+    if (this.#total.files > 5 && state !== State.FAILED) return; // the sum is enough
+    if (state === State.STORED) this.#panel.speak(`${name} is stored.`);
+    else if (state === State.FAILED) this.#panel.speak(`${name} failed: ${problem}`);
+    else if (state === State.PAUSED) this.#panel.speak(`${name} is paused.`);
+  }
 
-/** When Alpine has drawn: it shows what was hidden a timer later than it hides. */
-function afterDrawing(action) {
-  Alpine.nextTick(() => setTimeout(action));
+  #isBusy() {
+    return this.#queue.transfers.some(({ isOver }) => !isOver);
+  }
 }
 
-Alpine.start();
+export const uploads = new Uploads(document.getElementById("uploads"));

@@ -1,5 +1,6 @@
 // The files of this page: which are listed, which may run, which belong together.
 import { Group } from "./group.js";
+import { keptFor } from "./kept.js";
 import { Slots } from "./slots.js";
 import { State, Transfer } from "./transfer.js";
 
@@ -13,10 +14,11 @@ export class Queue {
   #onChange;
 
   /** `onChange` gets a transfer that is to be drawn anew. */
-  constructor({ memory, access, limits, onChange }) {
+  constructor({ memory, access, pace, limits, onChange }) {
     this.#onChange = onChange;
     this.#shared = {
       slots: new Slots(REQUESTS_AT_ONCE),
+      pace,
       memory,
       access,
       limits,
@@ -25,8 +27,10 @@ export class Queue {
   }
 
   /** Takes files up; gives {added, resumed}: transfers that are new, and failed ones of the same
-   *  name that go on with what was chosen. What is under way already is left alone. */
-  add(items) {
+   *  name that go on with what was chosen. What is under way already is left alone. `kept` are the
+   *  unfinished sessions that the server has: what was begun in another browser goes on, too. */
+  add(items, kept = []) {
+    for (const item of items) this.#remind(item, kept);
     const listed = new Map(this.transfers.map((transfer) => [pathOf(transfer), transfer]));
     const resumed = [];
     const fresh = [];
@@ -60,6 +64,15 @@ export class Queue {
 
   remove(transfer) {
     this.transfers = this.transfers.filter((other) => other !== transfer);
+  }
+
+  #remind(item, kept) {
+    const { memory } = this.#shared;
+    if (memory.recall(item)) return;
+    const session = keptFor(item, kept);
+    if (!session) return;
+    const { session_id: sessionId, batch_id: batchId } = session;
+    memory.remember(item, { sessionId, batchId, isUnproven: true });
   }
 
   #grouped(items) {

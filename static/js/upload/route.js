@@ -24,11 +24,13 @@ export async function claim(job, { isWhole, signal, ask }) {
   }
 }
 
-async function drawn({ ticket, group, persistence }, { isWhole, signal }) {
+async function drawn({ file, ticket, group, limits, persistence }, { isWhole, signal }) {
   const before = ticket.entry;
   if (before?.key && !before.sessionId && Boolean(before.isWhole) === isWhole) return before;
   const batchId = before?.batchId ?? (await persistence.run(() => group.batchId(), signal));
-  const entry = { key: newKey(), batchId, isWhole };
+  // Asked with the same key again, the server wants the same size of parts.
+  const part = isWhole ? undefined : limits.partFor(file.size);
+  const entry = { key: newKey(), batchId, isWhole, part };
   ticket.keep(entry);
   return entry;
 }

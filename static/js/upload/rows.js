@@ -9,6 +9,7 @@ export const LABELS = {
   [State.WAITING]: "Waiting",
   [State.PREPARING]: "Preparing",
   [State.UPLOADING]: "Uploading",
+  [State.PAUSING]: "Pausing…",
   [State.PAUSED]: "Paused",
   [State.CHECKING]: "Checking",
   [State.STORED]: "Stored",
@@ -22,7 +23,11 @@ export const PAUSABLE = new Set([
   State.CHECKING,
 ]);
 
+const LEAVING = "leaving"; // cancelled, but not for good yet
+
 const WORDS = {
+  other_file:
+    "This is another file than the one whose upload was begun; what was kept of that stays. Retry sends this one as a new file.",
   session_not_found:
     "The server does not know this upload any more. Retry sends the file from its beginning.",
   session_aborted:
@@ -36,32 +41,31 @@ const AFTER_THE_SERVERS = new Set(["invalid_filename", "invalid_relative_path"])
 
 /** `fileUrl` is the address of a file's page, with an id of zeros. */
 export function rowOf(transfer, fileUrl) {
-  const { file, state, stored } = transfer;
+  const { file, state, stored, isLeaving } = transfer;
   const isFailed = state === State.FAILED;
   const isChanged = isFailed && transfer.error instanceof FileChanged;
   return {
     id: transfer.id,
     name: visible(file.name),
     path: visible(transfer.relativePath),
-    state,
-    label: LABELS[state],
+    state: isLeaving ? LEAVING : state,
+    label: isLeaving ? "Cancelled" : LABELS[state],
     percent: state === State.STORED ? 100 : percent(transfer.sentBytes, file.size),
     detail: detail(transfer),
-    problem: problem(transfer),
-    isFailed,
-    isStored: state === State.STORED,
+    problem: isLeaving ? "" : problem(transfer),
     url: stored ? fileUrl.replace(EMPTY_ID, stored.id) : "",
-    sha256: stored ? stored.sha256 : "",
-    shaId: `sha256-${transfer.id}`,
-    shaRef: `#sha256-${transfer.id}`,
-    canPause: PAUSABLE.has(state),
-    canResume: state === State.PAUSED,
-    canRetry: isFailed && !isChanged,
-    canReplace: isChanged,
-    canCancel: state !== State.STORED,
-    canRestart: transfer.wasStored,
-    canClear: state === State.STORED,
+    actions: isLeaving ? ["undo", "leave"] : actions(transfer, { isFailed, isChanged }),
   };
+}
+
+/** What can be done to it, as the names of the row's buttons. */
+function actions({ state, wasStored }, { isFailed, isChanged }) {
+  if (state === State.STORED) return wasStored ? ["restart", "remove"] : ["remove"];
+  if (state === State.PAUSING) return ["stop", "cancel"];
+  if (PAUSABLE.has(state)) return ["pause", "cancel"];
+  if (state === State.PAUSED) return ["resume", "cancel"];
+  if (isChanged) return ["replace", "cancel"];
+  return isFailed ? ["retry", "cancel"] : ["cancel"];
 }
 
 export function percent(part, whole) {
@@ -74,6 +78,7 @@ function detail(transfer) {
   if (state === State.STORED || state === State.WAITING) return size(file.size);
   if (state === State.CHECKING) return `${size(file.size)} · verifying what arrived`;
   const parts = [`${size(transfer.sentBytes)} of ${size(file.size)}`];
+  if (state === State.PAUSED && transfer.sentBytes > 0) parts.push("kept");
   if (state === State.UPLOADING && rate?.perSecond > 0) {
     parts.push(`${size(Math.round(rate.perSecond))}/s`);
     parts.push(timeLeft(rate.secondsFor(file.size - transfer.sentBytes)));

@@ -9,11 +9,11 @@ import {
   replaceSession,
 } from "./api.js";
 import { sleep } from "./backoff.js";
+import { OtherFile } from "./errors.js";
 import { missingParts, parseRanges } from "./ranges.js";
 import { Outcome, claim, unlessAborted } from "./route.js";
 
 const READING_MS = 2_000; // between questions
-const PARTS_AT_ONCE = 3; // of the page's slots: a small file does not wait behind a large one
 
 export class InParts {
   canShrink = true;
@@ -37,6 +37,7 @@ export class InParts {
     const { session_id: id, file_id: fileId, status, received_bytes: bytes } = this.#session;
     if (status === "complete") return persistence.run((s) => getFile(fileId, s), signal);
     this.#job.begin(bytes);
+    await this.#prove(signal);
     await this.#sendParts(signal).catch(unlessComplete);
     this.#job.check();
     await source.requireUnchanged();
@@ -89,9 +90,10 @@ export class InParts {
   }
 
   async #created(signal) {
-    const { ticket, persistence, limits } = this.#job;
-    const asked = limits.askedPart;
+    const { ticket, persistence } = this.#job;
+    let asked = null;
     const ask = async (entry) => {
+      asked = entry.part ?? null;
       const session = await persistence.run((s) => unlessAborted(this.#create(entry), s), signal);
       ticket.keep({ ...entry, sessionId: session.session_id });
       return session;
@@ -104,8 +106,8 @@ export class InParts {
   }
 
   /** Not aborted by a pause or a cancel: only the answer tells what the server created. */
-  #create({ key, batchId }) {
-    const { file, relativePath, limits } = this.#job;
+  #create({ key, batchId, part }) {
+    const { file, relativePath } = this.#job;
     this.#creation ??= createSession({
       filename: file.name,
       relative_path: relativePath || undefined,
@@ -113,47 +115,82 @@ export class InParts {
       content_type: file.type || undefined,
       batch_id: batchId ?? undefined,
       idempotency_key: key,
-      chunk_size_bytes: limits.askedPart ?? undefined,
+      chunk_size_bytes: part ?? undefined,
     }).finally(() => (this.#creation = null));
     return this.#creation;
   }
 
-  async #sendParts(signal) {
-    const { total_parts: total, received_parts: received } = this.#session;
+  /** What this browser does not remember to have begun may be another file of the same name and
+   *  size: the first and the last part that the server has are sent again, and it compares them. */
+  async #prove(signal) {
+    const { ticket, meter } = this.#job;
+    if (!ticket.entry?.isUnproven) return;
+    const received = [...parseRanges(this.#session.received_parts)];
+    const probes = new Set([received[0], received.at(-1)].filter(Boolean));
+    try {
+      for (const number of probes) await this.#sendPart(number, signal);
+    } catch (error) {
+      throw error.code === "part_differs" ? new OtherFile() : error;
+    }
+    meter.begin(this.#session.received_bytes); // what was sent again is no gain
+    ticket.keep({ ...ticket.entry, isUnproven: undefined });
+  }
+
+  /** As many at once as the speed of the last ones allows; a pause begins no further one. */
+  #sendParts(signal) {
+    const { total_parts: total, received_parts: received, chunk_size_bytes: chunk } = this.#session;
     const missing = missingParts(total, parseRanges(received));
-    const worker = async () => {
-      while (missing.length > 0) {
-        // First a slot, then the number: parts leave in order, which the server hashes fastest.
-        await this.#job.slots.with(signal, async () => {
-          const number = missing.shift();
-          if (number !== undefined) await this.#sendPart(number, signal);
-        });
+    const { slots, pace, isPausing } = this.#job;
+    const { promise, resolve, reject } = Promise.withResolvers();
+    let underWay = 0; // those that wait for a slot too
+    let left = missing.length;
+    const stop = () => reject(signal.reason);
+    // First a slot, then the number: parts leave in order, which the server hashes fastest.
+    const next = async () => {
+      if (isPausing()) left += 1;
+      else await this.#sendPart(missing.shift(), signal);
+    };
+    const fill = () => {
+      if (left === 0 && underWay === 0) resolve();
+      while (left > 0 && underWay < pace.atOnce(chunk) && !isPausing()) {
+        left -= 1;
+        underWay += 1;
+        slots.with(signal, next).then(ended, reject);
       }
     };
-    await Promise.all(Array.from({ length: Math.min(PARTS_AT_ONCE, missing.length) }, worker));
+    const ended = () => {
+      underWay -= 1;
+      fill();
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    fill();
+    return promise.finally(() => signal.removeEventListener("abort", stop));
   }
 
   async #sendPart(number, signal) {
     const { session_id: sessionId, chunk_size_bytes: chunk } = this.#session;
-    const { file, source, meter, persistence, progress } = this.#job;
+    const { file, source, meter, pace, persistence, progress, ended } = this.#job;
     const start = (number - 1) * chunk;
-    const end = Math.min(start + chunk, file.size);
+    const size = Math.min(chunk, file.size - start);
     await persistence.run(async (s) => {
       progress(number, 0);
+      let end = () => {};
       try {
-        const { body, digest } = await source.read(start, end);
+        const { body, digest } = await source.read(start, start + size);
         s.throwIfAborted();
-        const onProgress = (bytes) => progress(number, Math.min(bytes, end - start));
+        end = pace.begin(size);
+        const onProgress = (bytes) => progress(number, Math.min(bytes, size));
         await putPart({ sessionId, number, body, digest, onProgress, signal: s });
-        meter.arrived(end - start);
+        end({ hasArrived: true });
+        meter.arrived(size);
       } catch (error) {
         if (error.isTransient) await source.requireReadable();
         throw error;
       } finally {
-        meter.ended(number);
+        end({ hasArrived: false });
+        ended(number);
       }
     }, signal);
-    this.#job.changed();
   }
 }
 

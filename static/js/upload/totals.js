@@ -1,55 +1,7 @@
 // What the page says about all files together.
 import { count, isolated, size, timeLeft } from "../format.js";
-import { LABELS, PAUSABLE, percent } from "./rows.js";
+import { PAUSABLE, percent } from "./rows.js";
 import { State } from "./transfer.js";
-
-const URGENCY = [
-  State.FAILED,
-  State.PAUSED,
-  State.CHECKING,
-  State.UPLOADING,
-  State.PREPARING,
-  State.WAITING,
-  State.STORED,
-];
-
-const STOPPED = new Set([State.FAILED, State.PAUSED]);
-const LONG_MS = 2000;
-
-/** Up to `most` transfers to draw, and the others. Which: what wants attention, then what
- *  `isDrawn` already, so that thousands of small files do not each get a row for a moment. In which
- *  order: what stands still first, the rest as it was added. A row that comes, goes or moves costs
- *  a new layout of all others. */
-export function shown(transfers, { most, isDrawn }) {
-  if (transfers.length <= most) return { drawn: transfers, others: [] };
-  const [stopped, going] = parted(transfers, ({ state }) => STOPPED.has(state));
-  const [long, short] = parted(going, takesLong);
-  const [before, after] = parted(short, isDrawn);
-  const chosen = new Set([...stopped, ...long, ...before, ...after].slice(0, most));
-  const [drawn, others] = parted([...stopped, ...going], (transfer) => chosen.has(transfer));
-  return { drawn, others };
-}
-
-function takesLong({ isRunning, startedAt }) {
-  return isRunning && performance.now() - startedAt > LONG_MS;
-}
-
-function parted(transfers, isFirst) {
-  const parts = [[], []];
-  for (const transfer of transfers) parts[isFirst(transfer) ? 0 : 1].push(transfer);
-  return parts;
-}
-
-/** `and 101 more: 80 waiting, 21 stored` */
-export function summary(transfers) {
-  if (transfers.length === 0) return "";
-  const parts = URGENCY.map((state) => [
-    transfers.filter((transfer) => transfer.state === state).length,
-    LABELS[state].toLowerCase(),
-  ]);
-  const named = parts.filter(([number]) => number).map((part) => part.join(" "));
-  return `and ${transfers.length} more: ${named.join(", ")}`;
-}
 
 /** The sum of all rows and what can be done to all; `rate` is that of the whole page. */
 export function totals(all, rate) {
@@ -59,8 +11,10 @@ export function totals(all, rate) {
   const stored = of(State.STORED).length;
   const failed = of(State.FAILED).length;
   const paused = of(State.PAUSED).length;
+  const pausing = of(State.PAUSING).length;
   const running = of(State.PREPARING, State.UPLOADING, State.CHECKING).length;
-  if (running) rate.add(all.reduce((sum, { meter }) => sum + meter.moved, 0));
+  const isOver = all.every((transfer) => transfer.isOver);
+  if (running + pausing) rate.add(all.reduce((sum, { meter }) => sum + meter.moved, 0));
   else rate.clear();
   return {
     total: {
@@ -69,7 +23,8 @@ export function totals(all, rate) {
       failed,
       percent: bytes ? percent(sent, bytes) : percent(stored, all.length),
       text: progress({ sent, bytes, left: bytesLeft(all), rate }),
-      title: title({ all: all.length, stored, failed, paused, running }),
+      isOver,
+      title: title({ all: all.length, stored, failed, paused, pausing, running }),
     },
     can: {
       pause: of(...PAUSABLE).length > 1,
@@ -120,10 +75,11 @@ function progress({ sent, bytes, left, rate }) {
   return parts.join(" · ");
 }
 
-function title({ all, stored, failed, paused, running }) {
+function title({ all, stored, failed, paused, pausing, running }) {
   if (stored === all) return all === 1 ? "The file is stored" : `All ${all} files are stored`;
   const done = `${stored} of ${count(all, "file")} stored`;
   if (running) return done;
+  if (pausing) return `${done}, pausing`;
   if (paused) return `${done}, paused`;
   return failed ? `${done}, ${failed} failed` : done;
 }

@@ -1,5 +1,5 @@
 // One file from being chosen to being stored: its state, and the user's actions on it.
-import { FileChanged, Stopped } from "./errors.js";
+import { FileChanged, OtherFile, Stopped } from "./errors.js";
 import { getFile } from "./api.js";
 import { Meter } from "./meter.js";
 import { OneRequest, longestAddress } from "./one_request.js";
@@ -13,6 +13,7 @@ export const State = {
   WAITING: "waiting",
   PREPARING: "preparing",
   UPLOADING: "uploading",
+  PAUSING: "pausing", // what is under way arrives first
   PAUSED: "paused",
   CHECKING: "checking",
   STORED: "stored",
@@ -20,7 +21,7 @@ export const State = {
   CANCELLED: "cancelled",
 };
 
-const RUNNING = new Set([State.PREPARING, State.UPLOADING, State.CHECKING]);
+const RUNNING = new Set([State.PREPARING, State.UPLOADING, State.PAUSING, State.CHECKING]);
 const OVER = new Set([State.STORED, State.FAILED, State.CANCELLED]);
 
 export class Transfer {
@@ -31,7 +32,7 @@ export class Transfer {
   wasStored = false; // before it was chosen
   hasJoined = false; // the batch of its group
   meter = new Meter();
-  startedAt = 0; // as `performance.now()` has it
+  isLeaving = false; // cancelled, but not for good yet
 
   #shared;
   #source;
@@ -42,7 +43,7 @@ export class Transfer {
   #wasRefused = false;
 
   /** `item`: {file, relativePath, entry}. `group` may lend the file a batch. `shared` is the whole
-   *  page's: {slots, limits, memory, access, onChange}. */
+   *  page's: {slots, pace, limits, memory, access, onChange}. */
   constructor(item, { group, shared }) {
     this.group = group;
     this.#shared = shared;
@@ -72,6 +73,11 @@ export class Transfer {
     return this.hasJoined || this.#wasRefused;
   }
 
+  /** The session that it goes on with; none while it has none. */
+  get sessionId() {
+    return this.#ticket.entry?.sessionId;
+  }
+
   /** Whether it was stored before, as far as this browser remembers. */
   get isRemembered() {
     return Boolean(this.#ticket.entry?.fileId);
@@ -81,7 +87,6 @@ export class Transfer {
   async run() {
     const { signal } = (this.#control = new AbortController());
     this.#persistence.reset();
-    this.startedAt = performance.now();
     try {
       this.#become(State.PREPARING);
       this.stored = await this.#storedBefore(signal);
@@ -94,14 +99,19 @@ export class Transfer {
     }
   }
 
+  /** Lets arrive what is under way. Asked again, or with nothing under way, it stops at once. */
   pause() {
-    if (this.isOver) return;
-    this.#become(State.PAUSED);
-    this.#stop();
+    if (this.isOver || this.state === State.PAUSED) return;
+    if (this.state === State.UPLOADING && this.meter.isBusy) this.#become(State.PAUSING);
+    else this.#pauseNow();
   }
 
   /** Back into the queue, after a pause or a failure. */
   queue() {
+    if (this.state === State.PAUSING) {
+      this.#become(State.UPLOADING);
+      return;
+    }
     // Only whoever asks for another try may begin anew what the server does not know any more.
     if (this.error?.code === "session_not_found") this.#forget();
     this.error = null;
@@ -154,11 +164,13 @@ export class Transfer {
       meter: this.meter,
       persistence: this.#persistence,
       slots: this.#shared.slots,
+      pace: this.#shared.pace,
       limits: this.#shared.limits,
       joined: () => (this.hasJoined = true),
       begin: (doneBytes) => this.#begin(doneBytes),
       check: () => this.#become(State.CHECKING),
-      changed: () => this.#shared.onChange(this),
+      isPausing: () => this.state === State.PAUSING,
+      ended: (request, end) => this.#ended(request, end),
       progress: (request, bytes) => this.#progress(request, bytes),
     };
   }
@@ -172,6 +184,18 @@ export class Transfer {
     this.meter.progress(request, bytes);
     if (bytes > 0) this.#persistence.moved();
     this.#shared.onChange(this);
+  }
+
+  /** The last one that a pause waited for ends it, unless it was the whole file. */
+  #ended(request, { isWhole = false } = {}) {
+    this.meter.ended(request);
+    if (this.state === State.PAUSING && !this.meter.isBusy && !isWhole) this.#pauseNow();
+    else this.#shared.onChange(this);
+  }
+
+  #pauseNow() {
+    this.#become(State.PAUSED);
+    this.#stop();
   }
 
   async #send(signal) {
@@ -218,7 +242,7 @@ export class Transfer {
     this.error = error;
     this.#wasRefused ||= !this.hasJoined;
     if (error instanceof FileChanged || error.code === "part_differs") this.#abandon();
-    else if (isEndOf(error)) this.#forget();
+    else if (error instanceof OtherFile || isEndOf(error)) this.#forget();
     this.#become(State.FAILED);
   }
 

@@ -1,12 +1,20 @@
 """Stored objects: files that nobody writes to any more."""
 
+import heapq
 import io
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import BinaryIO, cast
 
 from common.disk import disk_errors_explained
-from uploads.storage.base import StoredObject
-from uploads.storage.local.places import Places
+from uploads.storage.base import KEY, HeldObject, StoredObject
+from uploads.storage.local.places import Places, object_of
 from uploads.storage.refusals import file_purged
+
+# Keys that are kept in mind at a time, some 10 MB. All folders are read once for so many.
+_LISTED = 50_000
 
 
 class LocalObjects:
@@ -28,6 +36,27 @@ class LocalObjects:
 
     def name_of(self, stored: StoredObject) -> str:
         return stored.key
+
+    def held(self, *, after: str = "") -> Iterator[HeldObject]:
+        while keys := heapq.nsmallest(_LISTED, self._keys(after)):
+            for key in keys:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    yield self._held(key)
+            after = keys[-1]
+
+    def _keys(self, after: str) -> Iterator[str]:
+        with disk_errors_explained():
+            for folder in self._places.files.glob("??"):
+                # What has no key's name is a network file system's or a backup's own.
+                with os.scandir(folder) as entries:
+                    names = (entry.name for entry in entries if entry.name > after)
+                    yield from (n for n in names if KEY.fullmatch(n) and n.endswith(folder.name))
+
+    def _held(self, key: str) -> HeldObject:
+        found = self._places.file_path(key).stat()
+        return HeldObject(
+            object_of(key), found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
+        )
 
 
 class _Limited(io.RawIOBase):

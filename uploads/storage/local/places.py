@@ -1,7 +1,6 @@
 """Which file has an upload's bytes, or a stored object's."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from uploads.storage.base import StoredObject, UploadHandle
 from uploads.storage.refusals import upload_missing
 
 BACKEND = "local"
-KEY = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -28,15 +26,19 @@ class Places:
     def spool(self) -> Path:
         return self.root / "spool"
 
+    @property
+    def files(self) -> Path:
+        return self.root / "files"
+
     def spool_path(self, key: str) -> Path:
-        return self.root / "spool" / key[-2:] / key
+        return self.spool / key[-2:] / key
 
     def composed_path(self, key: str) -> Path:
         """Where ranges are copied into the file's order, if they did not come in it."""
         return self.spool_path(key).with_suffix(".composed")
 
     def file_path(self, key: str) -> Path:
-        return self.root / "files" / key[-2:] / key
+        return self.files / key[-2:] / key
 
     @contextmanager
     def opened(self, key: str, flags: int) -> Iterator[int]:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from common.disk import disk_errors_explained
-from uploads.storage.base import PartRules, Receipt, StoredObject, UploadHandle
+from uploads.storage.base import KEY, PartRules, Receipt, StoredObject, UploadHandle
 from uploads.storage.local.disk import (
     begin_write_back,
     make_folder,
@@ -19,7 +19,7 @@ from uploads.storage.local.disk import (
     write_all,
 )
 from uploads.storage.local.locks import WHOLE, try_lock
-from uploads.storage.local.places import KEY, Places, handle_of, object_of
+from uploads.storage.local.places import Places, handle_of, object_of
 from uploads.storage.refusals import upload_missing
 
 _WRITE_BACK_BYTES = 2**20
@@ -119,6 +119,12 @@ class LocalUploads:
                 self.discard(handle_of(key))
             os.close(descriptor)
         spooled.unlink(missing_ok=True)
+
+    @contextmanager
+    def put_back(self, key: str, *, size_bytes: int) -> Iterator["LocalObjectWriter"]:
+        self.discard(handle_of(key))
+        with self.put(key, size_bytes=size_bytes) as writer:
+            yield writer
 
     def discard(self, handle: UploadHandle) -> None:
         # The spool first: a finish that runs meanwhile either finds nothing to rename or has

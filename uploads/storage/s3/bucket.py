@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -22,6 +23,13 @@ class StoredPart:
     number: int
     etag: str
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class Listed:
+    name: str
+    size_bytes: int
+    changed_at: datetime
 
 
 class Bucket:
@@ -199,22 +207,22 @@ class Bucket:
 
     def remove_pieces(self, key: str) -> None:
         """Everything of an upload that was there for a time only."""
-        for name, _ in self.listed(self.names.pieces(key)):
-            self.delete(name)
+        for found in self.listed(self.names.pieces(key)):
+            self.delete(found.name)
 
     def delete(self, name: str) -> None:
         with store_errors_explained():
             self._client.delete_object(Bucket=self.config.bucket, Key=name)
 
-    def listed(self, prefix: str, *, after: str = "") -> Iterator[tuple[str, int]]:
-        """Names and sizes of objects, in the order of their names."""
+    def listed(self, prefix: str, *, after: str = "") -> Iterator[Listed]:
+        """Objects, in the order of their names."""
         with store_errors_explained():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.config.bucket, Prefix=prefix, StartAfter=after
             )
             for page in pages:
                 for found in page.get("Contents", []):
-                    yield found["Key"], found["Size"]
+                    yield Listed(found["Key"], found["Size"], found["LastModified"])
 
     def check(self) -> None:
         """Raises ServiceUnavailable `storage_failed`, which names the setting, if it is no use."""

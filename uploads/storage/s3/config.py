@@ -31,6 +31,7 @@ class S3Config:
     tags: str = ""  # name=value&name=value
     min_part_bytes: int = MIN_PART_BYTES
     append_part_bytes: int = 8 * 2**20
+    put_bytes: int = 2**30  # a whole object that is larger is sent in parts of so many
     timeout_seconds: float = 60
     attempts: int = ATTEMPTS
 

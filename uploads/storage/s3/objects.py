@@ -1,10 +1,11 @@
 """Stored objects of a bucket."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
-from uploads.storage.base import StoredObject
+from uploads.storage.base import KEY, HeldObject, StoredObject
 from uploads.storage.refusals import file_purged
 from uploads.storage.s3 import rows
 from uploads.storage.s3.bucket import Bucket
@@ -32,6 +33,15 @@ class S3Objects:
 
     def name_of(self, stored: StoredObject) -> str:
         return self._bucket.names.object(stored.key)
+
+    def held(self, *, after: str = "") -> Iterator[HeldObject]:
+        config, names = self._bucket.config, self._bucket.names
+        folder = names.object("")
+        for found in self._bucket.listed(folder, after=names.object(after)):
+            key = found.name.removeprefix(folder)
+            if KEY.fullmatch(key):
+                stored = StoredObject(rows.BACKEND, config.bucket, key)
+                yield HeldObject(stored, found.size_bytes, found.changed_at)
 
     def check(self) -> None:
         quick = replace(self._bucket.config, attempts=1, timeout_seconds=_CHECK_SECONDS)

@@ -21,12 +21,14 @@ from uploads.storage.s3.config import MAX_PART_BYTES, MAX_PARTS
 from uploads.storage.s3.finishing import Finish, part_receipt
 from uploads.storage.s3.writers import (
     Append,
+    ObjectPutBack,
     RangeOfKnownSize,
     StreamedSender,
     WholeObject,
     multipart_token,
     object_sender,
     piece_name,
+    whole_sender,
 )
 
 
@@ -76,11 +78,10 @@ class S3Uploads:
     @contextmanager
     def put(self, key: str, *, size_bytes: int) -> Iterator[WholeObject]:
         handle = rows.insert(key, size_bytes=size_bytes)
-        name = self._bucket.names.object(key)
         writer: WholeObject | None = None
         try:
             with self._locks.writing(handle, offset=0, size_bytes=None):
-                sender = object_sender(self._bucket, name, size_bytes=size_bytes)
+                sender = whole_sender(self._bucket, key, size_bytes=size_bytes)
                 writer = WholeObject(sender, self._object(key), size_bytes=size_bytes)
                 yield writer
         finally:
@@ -89,6 +90,14 @@ class S3Uploads:
             if writer is None or not writer.is_committed:
                 self.discard(handle)
         rows.delete(key)
+
+    @contextmanager
+    def put_back(self, key: str, *, size_bytes: int) -> Iterator[ObjectPutBack]:
+        sender = whole_sender(self._bucket, key, size_bytes=size_bytes)
+        try:
+            yield ObjectPutBack(sender, self._object(key))
+        finally:
+            sender.close()
 
     def discard(self, handle: UploadHandle) -> None:
         row = rows.find(handle.key)

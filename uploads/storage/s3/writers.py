@@ -7,7 +7,7 @@ from common.ids import uuid7
 from uploads.storage.base import Receipt, StoredObject
 from uploads.storage.s3 import rows
 from uploads.storage.s3.appended import Grid
-from uploads.storage.s3.bucket import Bucket, seal
+from uploads.storage.s3.bucket import Bucket, StoredPart, seal
 from uploads.storage.s3.client import Body
 
 IN_MEMORY_BYTES = 2**20  # what is smaller is kept until it is sent, so that it can be sent again
@@ -62,6 +62,70 @@ def object_sender(bucket: Bucket, name: str, *, size_bytes: int) -> Sender:
     if size_bytes <= IN_MEMORY_BYTES:
         return SmallObjectSender(bucket, name, size_bytes=size_bytes)
     return StreamedSender(bucket.body(name, size_bytes=size_bytes))
+
+
+class PartsSender:
+    """A whole object that is too large for one request, in parts of known length.
+
+    A kill leaves parts, which the lifecycle of the bucket removes.
+    """
+
+    def __init__(self, bucket: Bucket, key: str, *, size_bytes: int) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._left = size_bytes
+        self._room = 0  # of the part under way
+        self._body: Body | None = None
+        self._parts: list[StoredPart] = []
+        self._token = bucket.begin(key)
+
+    def send(self, block: memoryview) -> None:
+        while block.nbytes:
+            body = self._body or self._begin_part()
+            sent = block[: self._room]
+            body.send(sent)
+            self._room -= sent.nbytes
+            block = block[sent.nbytes :]
+            if not self._room:
+                self._end_part(body)
+
+    def finish(self) -> str:
+        if self._left or self._body:
+            raise OSError("the body is shorter than was announced")
+        self._bucket.complete(self._key, self._token, self._parts)
+        self._token = ""
+        return seal([part.etag for part in self._parts])
+
+    def close(self) -> None:
+        if self._body:
+            self._body.__exit__()
+            self._body = None
+        if self._token:
+            self._bucket.abort(self._key, self._token)
+            self._token = ""
+
+    def _begin_part(self) -> Body:
+        self._room = min(self._bucket.config.put_bytes, self._left)
+        if not self._room:
+            raise OSError("the body is longer than was announced")
+        self._left -= self._room
+        self._body = self._bucket.part_body(
+            self._key, self._token, number=len(self._parts) + 1, size_bytes=self._room
+        )
+        return self._body
+
+    def _end_part(self, body: Body) -> None:
+        etag = body.finish()
+        body.__exit__()
+        self._body = None
+        self._parts.append(StoredPart(len(self._parts) + 1, etag, 0))
+
+
+def whole_sender(bucket: Bucket, key: str, *, size_bytes: int) -> Sender:
+    """Of the object itself, whatever its size."""
+    if size_bytes > bucket.config.put_bytes:
+        return PartsSender(bucket, key, size_bytes=size_bytes)
+    return object_sender(bucket, bucket.names.object(key), size_bytes=size_bytes)
 
 
 class RangeOfKnownSize:
@@ -165,6 +229,21 @@ class WholeObject:
 
     def close(self) -> None:
         self._sender.close()
+
+
+class ObjectPutBack:
+    """A whole object that no row is about yet."""
+
+    def __init__(self, sender: Sender, stored: StoredObject) -> None:
+        self._sender = sender
+        self._stored = stored
+
+    def write(self, block: memoryview) -> None:
+        self._sender.send(block)
+
+    def commit(self) -> StoredObject:
+        self._sender.finish()
+        return self._stored
 
 
 def multipart_token(bucket: Bucket, key: str) -> str:

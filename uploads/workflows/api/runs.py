@@ -8,6 +8,7 @@ from django.urls import reverse
 from ninja import Query, Router, Schema, Status
 from pydantic import ValidationError
 
+from accounts import rates
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput, PayloadTooLarge
@@ -28,6 +29,7 @@ from uploads.workflows.api.schemas import (
 )
 
 may_run = Authenticator(TokenScope.WORKFLOWS)
+may_start = Authenticator(TokenScope.WORKFLOWS, rate=rates.RUNS)
 # What a task writes may hold anything of the file.
 may_read_output = Authenticator(TokenScope.WORKFLOWS, TokenScope.READ)
 router = Router(tags=["Runs"], auth=may_run)
@@ -52,7 +54,7 @@ class ResultQuery(Schema):
 # --- Starting ------------------------------------------------------------------------------------
 
 
-@file_router.post("/{uuid:file_id}/runs", response={201: RunDetailOut} | PROBLEMS)
+@file_router.post("/{uuid:file_id}/runs", response={201: RunDetailOut} | PROBLEMS, auth=may_start)
 def start_run(
     request: AuthenticatedRequest, file_id: UUID, body: RunIn, response: HttpResponse
 ) -> Status:
@@ -64,7 +66,7 @@ def start_run(
     return Status(201, _detail(request, run))
 
 
-@batch_router.post("/{uuid:batch_id}/runs", response={200: BulkStartOut} | PROBLEMS)
+@batch_router.post("/{uuid:batch_id}/runs", response={200: BulkStartOut} | PROBLEMS, auth=may_start)
 def start_runs(request: AuthenticatedRequest, batch_id: UUID, body: BatchRunIn) -> BulkStartOut:
     """Start a workflow on every stored file of a batch that it accepts. Safe to repeat."""
     workflow = selectors.get_workflow(body.workflow)
@@ -175,6 +177,7 @@ def take_answer(request: HttpRequest, token: str) -> Status:
     410 `attempt_over` once the attempt has ended, was cancelled, or its deadline has passed.
     Progress does not move the deadline.
     """
+    rates.take_of_address(request, rates.LINKS)
     callbacks.check(token)
     callbacks.take_answer(token, _answer(request))
     return Status(204, None)
@@ -188,6 +191,7 @@ def take_result(request: HttpRequest, token: str, query: Query[ResultQuery]) -> 
 
     Unless it was taken, or the attempt is over, it may be sent again.
     """
+    rates.take_of_address(request, rates.LINKS)
     refuse_content_range(request, instead="Send the result in one request.")
     callbacks.check(token)
     with sized_body(request, check_size=callbacks.check_result_size) as body:
