@@ -15,6 +15,7 @@ CALLS = [
     ("GET", SESSIONS, "upload", None),
     ("GET", f"{SESSIONS}/{ID}", "upload", "session_not_found"),
     ("PUT", f"{SESSIONS}/{ID}/parts/1", "upload", "session_not_found"),
+    ("GET", f"{SESSIONS}/{ID}/part-urls", "upload", "session_not_found"),
     ("POST", f"{SESSIONS}/{ID}/finalize", "upload", "session_not_found"),
     ("DELETE", f"{SESSIONS}/{ID}", "upload", "session_not_found"),
     ("POST", FILES, "upload", None),
