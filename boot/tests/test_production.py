@@ -92,7 +92,7 @@ def test_the_processes_by_hand_are_refused_before_and_work_after_the_preparation
             stranger = {"Host": "other.example"}
             assert client.get("/admin/", headers=stranger).status_code == 400
             assert client.get("/admin/", headers={"X-Forwarded-Proto": "http"}).status_code == 301
-            assert client.get("/readyz/", headers=stranger).json()["status"] == "ok"
+            until(lambda: client.get("/readyz/", headers=stranger).json()["status"] == "ok")
 
             page = client.get("/app/login/")
             style = re.search(r'href="(/static/css/main\.[0-9a-f]+\.css)"', page.text)

@@ -86,8 +86,11 @@ class Window:
         if message.type in {"error", "warning"}:
             self.problems.append(f"{message.location['url']}: {message.text}")
 
-    def open(self, path: str) -> Page:
-        self.page.goto(self.url + path)
+    def open(self, path: str, *, base_url: str | None = None) -> Page:
+        """A page with all that it loads; `base_url` is of another way to the portal."""
+        self.page.goto((base_url or self.url) + path)
+        if path == "/app/upload/":
+            self.page.wait_for_selector("#uploads[data-ready]", state="attached")
         return self.page
 
     def register(self) -> None:

@@ -13,6 +13,7 @@ from frontend.tests.browser.upload_page import (
     UPLOAD,
     cancel,
     choose,
+    drop,
     expect_state,
     expect_stored,
     sha256,
@@ -111,8 +112,7 @@ def relay(product: Portal) -> Iterator[Relay]:
 def test_a_small_file_that_is_cancelled_too_late_is_said_to_be_stored(
     ada: Window, small: Path, relay: Relay
 ):
-    page = ada.page
-    page.goto(relay.url + UPLOAD)
+    page = ada.open(UPLOAD, base_url=relay.url)
     relay.hold()
     choose(page, small)
     expect_state(page, small.name, "checking")
@@ -126,8 +126,7 @@ def test_a_small_file_that_is_cancelled_too_late_is_said_to_be_stored(
 def test_a_small_file_that_was_paused_while_it_was_stored_is_stored_once(
     ada: Window, small: Path, relay: Relay
 ):
-    page = ada.page
-    page.goto(relay.url + UPLOAD)
+    page = ada.open(UPLOAD, base_url=relay.url)
     relay.hold()
     choose(page, small)
     expect_state(page, small.name, "checking")
@@ -144,8 +143,7 @@ def test_a_small_file_that_is_cut_off_on_its_way_is_sent_again(
 ):
     ada.expected = ("ERR_", "409")  # the first may not have noticed yet when it is repeated
     paths = [make_file("whole.bin", CHUNK), make_file("tiny.bin", 10)]
-    page = ada.page
-    page.goto(relay.url + UPLOAD)
+    page = ada.open(UPLOAD, base_url=relay.url)
     relay.cut_after(CHUNK // 2)
     with page.expect_response("**/close*"):
         choose(page, *paths)
@@ -153,3 +151,19 @@ def test_a_small_file_that_is_cut_off_on_its_way_is_sent_again(
     expect_stored(ada, paths[0])
     (batch,) = ada.get("/api/v1/batches")["items"]
     assert (batch["status"], batch["total_files"], batch["stored_count"]) == ("complete", 2, 2)
+
+
+def test_files_that_are_dropped_while_the_portal_is_away_are_sent_once_it_is_back(
+    ada: Window, small: Path
+):
+    ada.expected = ("ERR_FAILED",)
+    page = ada.open("/app/uploads/")
+    page.route("**/js/upload/page*.js", lambda route: route.abort())
+    drop(page, small)
+    notice = page.locator("#upload-notice")
+    expect(notice).to_contain_text("sent as soon as it does")
+    expect(notice).to_be_visible()
+    page.unroute_all()
+    expect_state(page, small.name, "stored")
+    expect(notice).to_be_hidden()
+    expect_stored(ada, small)

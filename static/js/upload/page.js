@@ -96,6 +96,8 @@ class Uploads {
       this.#refresh();
     } catch (error) {
       if (error.status === undefined) throw error; // without it, uploading works all the same
+    } finally {
+      this.#root.dataset.ready = "";
     }
   }
 

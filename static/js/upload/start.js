@@ -5,11 +5,35 @@ import { fromInput, fromTransfer, listenForDrops } from "./drop.js";
 const root = document.getElementById("uploads");
 const target = document.getElementById("drop-target");
 
+const FIRST_WAIT_MS = 1000;
+const LONGEST_WAIT_MS = 30_000;
+
 let loading = null;
 
 async function uploads() {
-  loading ??= import("./page.js");
+  loading ??= load();
   return (await loading).uploads;
+}
+
+/** Until it succeeds: somebody has dropped files, or is about to, and they must not be lost. */
+async function load() {
+  for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
+    try {
+      const page = await import("./page.js");
+      tell("");
+      return page;
+    } catch {
+      tell("The portal does not answer. Files that you choose are sent as soon as it does.");
+      await new Promise((go) => setTimeout(go, wait));
+    }
+  }
+}
+
+function tell(text) {
+  const notice = root.querySelector('[data-at="notice"]');
+  notice.querySelector('[data-at="notice-text"]').textContent = text;
+  notice.hidden = !text;
+  if (text) root.hidden = false;
 }
 
 function loadOnUploadPage() {
