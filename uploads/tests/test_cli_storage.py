@@ -3,11 +3,14 @@
 import pytest
 from click.testing import CliRunner
 
+from uploads import tasks
 from uploads.checking.cli import storage as command
 from uploads.files import moving
+from uploads.files.holds import hold_bytes
 from uploads.models import IngestFile, LeftObject, StoreUpload
+from uploads.storage import named, object_of
 from uploads.storage.s3.client import client_of
-from uploads.tests.factories import body, some_bytes
+from uploads.tests.factories import body, on_disk, some_bytes
 from uploads.tests.s3_servers import names_in, to_s3
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +39,22 @@ def test_files_move_there_and_back(api, s3, settings, tmp_path):
     assert run("move", "--to", "local").exit_code == 0
     assert (names_in(s3), StoreUpload.objects.count(), LeftObject.objects.count()) == ([], 0, 0)
     assert contents(api, files) == files
+
+
+def test_old_bytes_stay_while_a_backup_holds_them_and_nothing_moves_there(api, moto, settings):
+    (file,) = files = stored(api, 1)
+    was = object_of(IngestFile.objects.get())
+    with to_s3(moto, settings) as config:
+        with hold_bytes("backup"):
+            assert run("move", "--to", "s3").exit_code == 0
+            with named("local").objects.open(was) as held:
+                assert held.read() == files[file]
+            back = run("move", "--to", "local")
+            assert (back.exit_code, f"{file}: its old bytes are held" in back.output) == (1, True)
+        assert tasks.clean_up_uploads() == 1
+        assert contents(api, files) == files
+        assert on_disk() == set()
+        assert (len(names_in(config)), LeftObject.objects.count()) == (1, 0)
 
 
 @pytest.mark.parametrize("at", ["_point_at", "remove_left_objects"])
