@@ -30,12 +30,16 @@ class Module(NamedTuple):
     functions: list[str]
 
 
+_SETTINGS = ("settings", "portal_settings")
+
+
 @cache
 def settings_read() -> list[Setting]:
-    """Those that boot/settings.py takes from the environment through `boot.values`."""
-    tree = _parsed(settings.BASE_DIR / "boot" / "settings.py")
+    """Those that are taken from the environment through `boot.values`."""
+    trees = [_parsed(settings.BASE_DIR / "boot" / f"{name}.py") for name in _SETTINGS]
     return [
         _setting(statement, configuration.name)
+        for tree in trees
         for configuration in tree.body
         if isinstance(configuration, ast.ClassDef)
         for statement in configuration.body

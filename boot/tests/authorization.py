@@ -148,10 +148,10 @@ class World:
             answers = []
             for method in ADMIN_METHODS if people == ADMIN_PEOPLE else METHODS:
                 body = _body(route, method)
-                allowed = self._status(path, method, body, "superuser") != 405
-                asked = people if allowed else NOT_ALLOWED_PEOPLE
-                statuses = (str(self._status(path, method, body, each)) for each in asked)
-                answers.append((" ".join(statuses), method))
+                of_superuser = self._status(path, method, body, "superuser")
+                *others, _ = people if of_superuser != 405 else NOT_ALLOWED_PEOPLE
+                statuses = [self._status(path, method, body, each) for each in others]
+                answers.append((" ".join(map(str, [*statuses, of_superuser])), method))
             transaction.set_rollback(True)
         answers.sort(key=lambda answer: answer[0])
         for told, group in groupby(answers, key=lambda answer: answer[0]):

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,9 +77,30 @@ class Portal:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self.stop()
         if self._owned:
+            self._discard()
             shutil.rmtree(self._owned)
+        else:
+            self.stop()
+
+    def _discard(self) -> None:
+        """End all of it at once: nobody needs its data any more."""
+        processes = self.processes
+        if not processes:
+            self.stop()
+            return
+        postgres = processes.pop("postgres", None)
+        doomed = [*processes["supervisor"].children(recursive=True), processes["supervisor"]]
+        processes["supervisor"].suspend()  # or it would start what dies
+        for process in doomed:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        if postgres is not None:
+            postgres.send_signal(signal.SIGQUIT)  # what pg_ctl calls immediate
+            doomed.append(postgres)
+        psutil.wait_procs(doomed, timeout=30)
+        self._process.wait(timeout=10)
+        self._process = None
 
     def prepare(self) -> None:
         """Give it a migrated, empty database and its static files, both copied.

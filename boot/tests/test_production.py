@@ -69,9 +69,12 @@ def test_the_processes_by_hand_are_refused_before_and_work_after_the_preparation
 
         def start(command):
             log = stack.enter_context(portal.log.open("ab"))
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, cwd=ROOT, env=portal.environment, stdout=log, stderr=subprocess.STDOUT
             )
+            stack.callback(process.wait)
+            stack.callback(process.terminate)  # where the test fails before it does
+            return process
 
         web, worker, _, beat = COMMANDS
         refused = [start(command) for command in (web, worker, beat)]

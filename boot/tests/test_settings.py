@@ -10,12 +10,14 @@ import pytest
 from boot import values
 from boot.tests.portal import PRODUCTION, ROOT, clean_environment
 
-_TREE = ast.parse((ROOT / "boot" / "settings.py").read_text())
+_TREE = ast.parse(
+    "\n".join((ROOT / "boot" / name).read_text() for name in ("settings.py", "portal_settings.py"))
+)
 _ENTRY = re.compile(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 
 
 def read_by_settings():
-    """Names of the environment variables that boot/settings.py reads."""
+    """Names of the environment variables that the settings read."""
     names = set()
     for node in ast.walk(_TREE):
         if isinstance(node, ast.Assign) and _is_value(node.value):
@@ -39,8 +41,9 @@ def listed():
 
 def defaults():
     """(environment variable, kind, default) of Base's plain settings."""
-    base = next(n for n in _TREE.body if isinstance(n, ast.ClassDef) and n.name == "Base")
-    for node in base.body:
+    shared = {"Base", "Portal"}
+    classes = (n for n in _TREE.body if isinstance(n, ast.ClassDef) and n.name in shared)
+    for node in (statement for each in classes for statement in each.body):
         if isinstance(node, ast.Assign) and _is_value(node.value):
             kind = node.value.func.attr
             if kind != "Directory":
