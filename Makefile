@@ -3,7 +3,7 @@ BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
 PYTEST_ARGS ?= -n 3 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install install-dev migrate makemigrations run server shell test test-fast test-long lint client format \
+.PHONY: help install install-dev migrate makemigrations run server shell test test-fast test-long test-interop lint client format \
 	check check-types check-lint check-settings superuser clean css css-watch lock \
 	docker-up docker-down docker-logs docker-shell
 
@@ -53,13 +53,16 @@ check-settings:
 	DJANGO_CONFIGURATION=Test $(MANAGE) makemigrations --check --dry-run
 
 test: check  ## The gate, then all but the long tests (PYTEST_ARGS="-k name" chooses)
-	$(BIN)/pytest -m "not long" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not long and not interop" $(PYTEST_ARGS)
 
 test-fast: install-dev  ## The tests that start no process and no browser, for while one works
-	$(BIN)/pytest -m "not long and not process and not browser" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not long and not interop and not process and not browser" $(PYTEST_ARGS)
 
 test-long: install-dev  ## The tests that are slow by nature: many kills, large amounts of data
-	$(BIN)/pytest -m long $(PYTEST_ARGS)
+	$(BIN)/pytest -m "long and not interop" $(PYTEST_ARGS) -n 4
+
+test-interop: install-dev  ## Tests of protocols once more, with other implementations of them
+	$(BIN)/pytest -m interop $(PYTEST_ARGS)
 
 lint: install-dev  ## Find and fix what ruff can
 	$(BIN)/ruff check --fix .

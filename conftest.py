@@ -71,6 +71,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:  # noqa: ARG001
+    """A thread that outlives its test does not keep the test database from being removed."""
+    yield
+    with django_db_blocker.unblock():
+        database.end_other_sessions()
+
+
+@pytest.fixture(scope="session")
 def portal() -> Iterator[Portal]:
     """`./doorito up` in a data directory of its own, with everything that belongs to it.
 

@@ -64,3 +64,13 @@ def _empty_filled_tables(_test_case: TransactionTestCase) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL doorito.purges_audit = 'on'")  # see common.audit
         cursor.execute(sql.SQL("; ").join(deletions).as_string(None))
+
+
+def end_other_sessions() -> None:
+    """Disconnect everybody else from the test database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    connection.close()

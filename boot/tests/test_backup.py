@@ -205,7 +205,6 @@ def test_a_busy_portal_comes_back_with_all_that_it_had_announced(tmp_path):
         restored = again.run("backup", "restore", str(folder))
         assert restored.returncode == 0, restored.stderr
         assert "1 uploads were under way" in restored.stdout
-        assert again.run("backup", "restore", str(folder)).returncode == 1
         again.start()
         client = stack.enter_context(Client(again, token))
         for file_id, data in announced.items():

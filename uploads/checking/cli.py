@@ -13,9 +13,9 @@ from uploads.checking import mending
 from uploads.checking.findings import MENDABLE, Finding
 from uploads.checking.walking import Walk
 from uploads.files import moving
-from uploads.storage import Storage, configured, named, s3_config
+from uploads.storage import Storage, configured, named
 from uploads.storage.base import ListsObjects
-from uploads.storage.s3 import setup
+from uploads.storage.s3 import configuration, setup
 
 FAILED = 1
 
@@ -78,7 +78,7 @@ def move(ctx: click.Context, target: str) -> None:
 @click.option("--apply", "is_applied", is_flag=True, help="Set CORS and lifecycle of the bucket.")
 def s3_setup(is_applied: bool) -> None:
     """Print what the bucket needs: CORS, lifecycle, the least policy; or apply the former two."""
-    config = s3_config()
+    config = configuration()
     if not config.bucket:
         raise ImproperlyConfigured("AWS_STORAGE_BUCKET_NAME must name the bucket.")
     for title, value in (

@@ -6,6 +6,7 @@ uploads go to the one that PORTAL_STORAGE names: `storage_for_new()`.
 
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -13,7 +14,6 @@ from django.conf import settings
 
 from uploads.storage.base import Storage, StoredObject, UploadHandle
 from uploads.storage.local import local_storage
-from uploads.storage.s3 import S3Config, s3_storage
 
 __all__ = [
     "Storage",
@@ -26,7 +26,6 @@ __all__ = [
     "object_of",
     "open_object",
     "register",
-    "s3_config",
     "storage_for",
     "storage_for_new",
     "unregister",
@@ -117,28 +116,11 @@ def _local_in(root: str, keep_free: int) -> Storage:  # a Path is slow to hash
     return local_storage(Path(root), keep_free=keep_free)
 
 
-def s3_config() -> S3Config:
-    """The bucket that the settings name."""
-    return S3Config(
-        bucket=settings.AWS_STORAGE_BUCKET_NAME,
-        prefix=settings.PORTAL_S3_PREFIX,
-        endpoint_url=settings.AWS_S3_ENDPOINT_URL,
-        region=settings.AWS_S3_REGION_NAME,
-        access_key=settings.AWS_ACCESS_KEY_ID,
-        secret_key=settings.AWS_SECRET_ACCESS_KEY,
-        session_token=settings.AWS_SESSION_TOKEN,
-        addressing_style=settings.AWS_S3_ADDRESSING_STYLE,
-        ca_bundle=str(settings.AWS_CA_BUNDLE or ""),
-        checksums=settings.PORTAL_S3_CHECKSUMS,
-        encryption=settings.PORTAL_S3_ENCRYPTION,
-        kms_key=settings.PORTAL_S3_KMS_KEY,
-        storage_class=settings.PORTAL_S3_STORAGE_CLASS,
-        tags=settings.PORTAL_S3_TAGS,
-    )
-
-
 def _s3() -> Storage:
-    return s3_storage(s3_config())
+    # boto is an eighth of a process's start: who keeps uploads on the disk needs none of it.
+    s3 = import_module("uploads.storage.s3")
+    storage: Storage = s3.s3_storage(s3.configuration())
+    return storage
 
 
 _makers: dict[str, Callable[[], Storage]] = {"local": _local, "s3": _s3}

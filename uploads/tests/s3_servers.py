@@ -30,7 +30,7 @@ KEY, SECRET = "AKIDDOORITOTESTS", "a-secret-of-the-tests-only"
 BUCKET = "doorito-tests"
 MIN_PART_BYTES = 8  # of the servers here; S3's own is 5 MiB
 LEASE_SECONDS = 1.0
-SERVERS: dict[str, list[pytest.MarkDecorator]] = {"moto": [], "nanio": [pytest.mark.long]}
+SERVERS: dict[str, list[pytest.MarkDecorator]] = {"moto": [], "nanio": [pytest.mark.interop]}
 EACH_SERVER = [pytest.param(name, marks=marks) for name, marks in SERVERS.items()]
 
 

@@ -216,7 +216,7 @@ def test_every_sequence_of_calls_is_answered_as_the_model_says(api):
     machine = type("Machine", (UploadMachine,), {"api": api})
     test = machine.TestCase()
     test.settings = hypothesis_settings(
-        max_examples=20,
+        max_examples=10,
         stateful_step_count=20,
         deadline=None,
         database=None,

@@ -188,7 +188,7 @@ class TusMachine(RuleBasedStateMachine):
 def test_tus_answers_as_the_model_does():
     test = TusMachine.TestCase()
     test.settings = hypothesis_settings(
-        max_examples=8,
+        max_examples=6,
         stateful_step_count=30,
         deadline=None,
         database=None,

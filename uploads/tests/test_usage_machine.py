@@ -240,7 +240,7 @@ class UsageMachine(RuleBasedStateMachine):
 def test_usage_is_what_a_recount_finds_after_every_step():
     test = UsageMachine.TestCase()
     test.settings = hypothesis_settings(
-        max_examples=12,
+        max_examples=8,
         stateful_step_count=30,
         deadline=None,
         database=None,

@@ -11,12 +11,12 @@ from functools import cache
 from uploads.storage.base import Storage
 from uploads.storage.leases import LEASE_SECONDS, LeaseLocks
 from uploads.storage.s3.bucket import Bucket
-from uploads.storage.s3.config import S3Config
+from uploads.storage.s3.config import S3Config, configuration
 from uploads.storage.s3.objects import S3Objects
 from uploads.storage.s3.rows import BACKEND
 from uploads.storage.s3.uploads import S3Uploads
 
-__all__ = ["S3Config", "s3_storage"]
+__all__ = ["S3Config", "configuration", "s3_storage"]
 
 
 @cache

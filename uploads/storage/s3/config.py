@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from botocore.config import Config
+from django.conf import settings
 
 # What S3 itself sets: every part but the last, the number of parts, one PUT.
 MIN_PART_BYTES = 5 * 2**20
@@ -75,3 +76,23 @@ class Names:
 
     def pieces(self, key: str) -> str:
         return f"{self.config.prefix}incoming/{key}/"
+
+
+def configuration() -> S3Config:
+    """The bucket that the settings name."""
+    return S3Config(
+        bucket=settings.AWS_STORAGE_BUCKET_NAME,
+        prefix=settings.PORTAL_S3_PREFIX,
+        endpoint_url=settings.AWS_S3_ENDPOINT_URL,
+        region=settings.AWS_S3_REGION_NAME,
+        access_key=settings.AWS_ACCESS_KEY_ID,
+        secret_key=settings.AWS_SECRET_ACCESS_KEY,
+        session_token=settings.AWS_SESSION_TOKEN,
+        addressing_style=settings.AWS_S3_ADDRESSING_STYLE,
+        ca_bundle=str(settings.AWS_CA_BUNDLE or ""),
+        checksums=settings.PORTAL_S3_CHECKSUMS,
+        encryption=settings.PORTAL_S3_ENCRYPTION,
+        kms_key=settings.PORTAL_S3_KMS_KEY,
+        storage_class=settings.PORTAL_S3_STORAGE_CLASS,
+        tags=settings.PORTAL_S3_TAGS,
+    )
