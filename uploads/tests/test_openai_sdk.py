@@ -95,7 +95,7 @@ def test_refusals_are_the_clients_own_errors(client, door):
         client.uploads.parts.create(upload.id, data=b"5")
 
 
-@pytest.mark.long
+@pytest.mark.interop
 def test_a_large_file_in_the_clients_own_parts(client):
     """Four parts of 64 MiB, the last of them smaller."""
     data = bytes(200 * 2**20)
