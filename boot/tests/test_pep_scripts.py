@@ -235,20 +235,31 @@ def test_help_lists_every_target(checkout):
     assert {f"claude-pep-{step}" for step in STEPS} <= listed
 
 
+@pytest.fixture
+def proposal(checkout):
+    """The name of the folder of an open proposal, whatever is open today."""
+    return checkout.new("Keep files on the moon").name
+
+
+@pytest.fixture
+def number(proposal):
+    return proposal[4:8]
+
+
 @pytest.mark.parametrize("step", sorted(STEPS))
-def test_a_step_hands_over_its_prompt_for_the_proposal(checkout, step):
+def test_a_step_hands_over_its_prompt_for_the_proposal(checkout, proposal, number, step):
     checkout.install_claude()
-    done = checkout.make(f"claude-pep-{step}", "PEP=0006")
+    done = checkout.make(f"claude-pep-{step}", f"PEP={number}")
 
     assert done.returncode == 0, done.stderr
     permission, mode, prompt = checkout.arguments()
     assert (permission, mode) == ("--permission-mode", "acceptEdits")
-    assert "PEPs/PEP_0006_s3_upload_storage" in prompt
+    assert f"PEPs/{proposal}" in prompt
     assert "{{" not in prompt
     template = ROOT / "scripts" / "prompts" / f"pep-{step}" / "default.md"
     assert prompt.splitlines()[-1] == template.read_text().splitlines()[-1].replace(
-        "{{FOLDER}}", "PEPs/PEP_0006_s3_upload_storage"
-    ).replace("{{PEP}}", "0006")
+        "{{FOLDER}}", f"PEPs/{proposal}"
+    ).replace("{{PEP}}", number)
     assert checkout.record.with_name("record.folder").read_text().strip() == str(checkout.folder)
 
 
@@ -270,30 +281,30 @@ def test_a_draft_of_nothing_is_refused(checkout, words):
     assert not checkout.record.exists()
 
 
-def test_another_prompt_can_be_chosen(checkout):
+def test_another_prompt_can_be_chosen(checkout, number):
     checkout.install_claude()
     cautious = checkout.folder / "scripts" / "prompts" / "pep-implement" / "cautious.md"
     cautious.write_text("Carefully: PEP {{PEP}}.\n")
 
-    assert checkout.make("claude-pep-implement", "PEP=0006", "PROMPT=cautious").returncode == 0
-    assert checkout.arguments()[2] == "Carefully: PEP 0006."
+    assert checkout.make("claude-pep-implement", f"PEP={number}", "PROMPT=cautious").returncode == 0
+    assert checkout.arguments()[2] == f"Carefully: PEP {number}."
 
-    said = refused(checkout.make("claude-pep-implement", "PEP=0006", "PROMPT=bold"))
+    said = refused(checkout.make("claude-pep-implement", f"PEP={number}", "PROMPT=bold"))
     assert "pep-implement/bold.md" in said
     assert "cautious default" in said
-    said = refused(checkout.make("claude-pep-implement", "PEP=0006", "PROMPT=../../install"))
+    said = refused(checkout.make("claude-pep-implement", f"PEP={number}", "PROMPT=../../install"))
     assert "name of a variant" in said
 
 
-def test_the_prompt_of_a_shell_is_no_variant(checkout):
+def test_the_prompt_of_a_shell_is_no_variant(checkout, number):
     checkout.install_claude()
-    done = checkout.make("claude-pep-plan", "PEP=0006", PROMPT="%n@%m %~ %# ")
+    done = checkout.make("claude-pep-plan", f"PEP={number}", PROMPT="%n@%m %~ %# ")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("step", ["draft", *sorted(STEPS)])
-def test_without_claude_it_says_so(checkout, step):
-    said = refused(checkout.make(f"claude-pep-{step}", "PEP=0006", "DESC=Something"))
+def test_without_claude_it_says_so(checkout, number, step):
+    said = refused(checkout.make(f"claude-pep-{step}", f"PEP={number}", "DESC=Something"))
     assert "the command `claude` is missing" in said
     assert f"scripts/prompts/pep-{step}/default.md" in said
 
