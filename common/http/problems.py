@@ -43,11 +43,11 @@ class Problem(Schema):
     detail: str
 
 
-PROBLEMS: dict[Any, Any] = {
-    frozenset(
-        {400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 415, 416, 422, 429, 500, 503, 507}
-    ): Problem
-}
+# What any call may be answered with.
+STATUSES = (
+    *(400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 415, 416, 422, 429),
+    *(500, 503, 507),
+)
 
 
 def problem_response(error: DooritoError) -> HttpResponse:

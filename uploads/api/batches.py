@@ -6,7 +6,6 @@ from ninja import Router, Status
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
-from common.http.problems import PROBLEMS
 from uploads import selectors
 from uploads.api.schemas import BatchIn, BatchList, BatchOut, FileList
 from uploads.files import batches
@@ -17,7 +16,7 @@ may_upload = Authenticator(TokenScope.UPLOAD)
 may_read = Authenticator(TokenScope.READ)
 
 
-@router.post("", response={201: BatchOut} | PROBLEMS, auth=may_upload)
+@router.post("", response={201: BatchOut}, auth=may_upload)
 def create_batch(request: AuthenticatedRequest, body: BatchIn) -> Status:
     """Open a batch; name it in the sessions of its files.
 
@@ -26,7 +25,7 @@ def create_batch(request: AuthenticatedRequest, body: BatchIn) -> Status:
     return Status(201, batches.create_batch(principal=request.principal, **dict(body)))
 
 
-@router.get("", response={200: BatchList} | PROBLEMS, auth=may_read)
+@router.get("", response={200: BatchList}, auth=may_read)
 def list_batches(
     request: AuthenticatedRequest, limit: int = 50, cursor: str | None = None
 ) -> BatchList:
@@ -35,12 +34,12 @@ def list_batches(
     )
 
 
-@router.get("/{uuid:batch_id}", response={200: BatchOut} | PROBLEMS, auth=may_read)
+@router.get("/{uuid:batch_id}", response={200: BatchOut}, auth=may_read)
 def get_batch(request: AuthenticatedRequest, batch_id: UUID) -> UploadBatch:
     return selectors.get_batch(principal=request.principal, batch_id=batch_id)
 
 
-@router.get("/{uuid:batch_id}/files", response={200: FileList} | PROBLEMS, auth=may_read)
+@router.get("/{uuid:batch_id}/files", response={200: FileList}, auth=may_read)
 def list_batch_files(
     request: AuthenticatedRequest, batch_id: UUID, limit: int = 50, cursor: str | None = None
 ) -> FileList:
@@ -50,7 +49,7 @@ def list_batch_files(
     return FileList.of(page)
 
 
-@router.post("/{uuid:batch_id}/close", response={200: BatchOut} | PROBLEMS, auth=may_upload)
+@router.post("/{uuid:batch_id}/close", response={200: BatchOut}, auth=may_upload)
 def close_batch(
     request: AuthenticatedRequest, batch_id: UUID, expected_files: int | None = None
 ) -> UploadBatch:

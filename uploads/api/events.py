@@ -7,7 +7,6 @@ from ninja import Query, Router, Schema, Status
 
 from accounts.authentication import AuthenticatedRequest
 from common.errors import InvalidInput
-from common.http.problems import PROBLEMS
 from common.outbox.envelopes import envelope_for
 from common.outbox.types import event_types
 from common.webhooks import replay, selectors
@@ -24,7 +23,7 @@ class EventListQuery(Schema):
     status: str | None = None
 
 
-@router.get("", response={200: EventList} | PROBLEMS, auth=may_see_webhooks)
+@router.get("", response={200: EventList}, auth=may_see_webhooks)
 def list_events(request: AuthenticatedRequest, query: Query[EventListQuery]) -> EventList:
     """All events that are kept, newest first."""
     if query.type and query.type not in event_types:
@@ -35,16 +34,14 @@ def list_events(request: AuthenticatedRequest, query: Query[EventListQuery]) -> 
     return EventList.of(page)
 
 
-@router.get("/{uuid:event_id}", response={200: EventDetailOut} | PROBLEMS, auth=may_see_webhooks)
+@router.get("/{uuid:event_id}", response={200: EventDetailOut}, auth=may_see_webhooks)
 def get_event(request: AuthenticatedRequest, event_id: UUID) -> EventDetailOut:
     """The event as receivers get it, and its deliveries."""
     event = selectors.get_event(event_id=event_id)
     return EventDetailOut.of_envelope(event, envelope_for(request.principal, event))
 
 
-@router.post(
-    "/{uuid:event_id}/redeliver", response={202: RedeliveryOut} | PROBLEMS, auth=may_change_webhooks
-)
+@router.post("/{uuid:event_id}/redeliver", response={202: RedeliveryOut}, auth=may_change_webhooks)
 def redeliver_event(
     request: AuthenticatedRequest, event_id: UUID, body: RedeliverIn | None = None
 ) -> Status:

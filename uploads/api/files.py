@@ -15,7 +15,6 @@ from common.errors import InvalidInput
 from common.http.digests import content_digest
 from common.http.forms import read_form
 from common.http.headers import refuse_content_range
-from common.http.problems import PROBLEMS
 from common.http.schemas import BINARY
 from common.http.sized import sized_body
 from uploads import policy, selectors
@@ -87,7 +86,7 @@ _CONTENT = {
 }
 
 
-@router.post("", response={201: FileOut} | PROBLEMS, auth=may_store, openapi_extra=_BODY)
+@router.post("", response={201: FileOut}, auth=may_store, openapi_extra=_BODY)
 def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> Status:
     """Send a small file in one request: the field `file` of a form, or the raw body."""
     refuse_content_range(
@@ -100,20 +99,20 @@ def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> 
     return Status(201, FileOut.of(file))
 
 
-@router.get("", response={200: FileList} | PROBLEMS, auth=may_read)
+@router.get("", response={200: FileList}, auth=may_read)
 def list_files(request: AuthenticatedRequest, query: Query[FileListQuery]) -> FileList:
     """Your files, newest first. `search` looks at the names of the newest 10,000."""
     return FileList.of(selectors.files_page(principal=request.principal, **query.model_dump()))
 
 
-@router.get("/{uuid:file_id}", response={200: FileOut} | PROBLEMS, auth=may_read)
+@router.get("/{uuid:file_id}", response={200: FileOut}, auth=may_read)
 def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
     return FileOut.of(selectors.get_file(principal=request.principal, file_id=file_id))
 
 
 @router.get(
     "/{uuid:file_id}/content",
-    response={200: None} | PROBLEMS,
+    response={200: None},
     url_name="file_content",
     auth=may_read,
     openapi_extra=_CONTENT,
@@ -128,7 +127,7 @@ def get_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBas
 @router.api_operation(
     ["HEAD"],
     "/{uuid:file_id}/content",
-    response={200: None} | PROBLEMS,
+    response={200: None},
     auth=may_read,
     include_in_schema=False,
 )
@@ -136,27 +135,27 @@ def head_content(request: AuthenticatedRequest, file_id: UUID) -> HttpResponseBa
     return get_content(request, file_id)
 
 
-@router.delete("/{uuid:file_id}", response={204: None} | PROBLEMS, auth=may_consume)
+@router.delete("/{uuid:file_id}", response={204: None}, auth=may_consume)
 def delete_file(request: AuthenticatedRequest, file_id: UUID) -> Status:
     """Remove the file; its record stays. Safe to repeat."""
     lifecycle.delete_file(principal=request.principal, file_id=file_id)
     return Status(204, None)
 
 
-@router.post("/{uuid:file_id}/consume", response={200: ConsumptionOut} | PROBLEMS, auth=may_consume)
+@router.post("/{uuid:file_id}/consume", response={200: ConsumptionOut}, auth=may_consume)
 def consume_file(request: AuthenticatedRequest, file_id: UUID) -> ConsumptionOut:
     """Take the file for processing: 200 to exactly one caller, 409 to all others."""
     consumption = lifecycle.consume_file(principal=request.principal, file_id=file_id)
     return ConsumptionOut.of_consumption(consumption)
 
 
-@router.post("/{uuid:file_id}/restore", response={200: FileOut} | PROBLEMS, auth=may_restore)
+@router.post("/{uuid:file_id}/restore", response={200: FileOut}, auth=may_restore)
 def restore_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
     """Undo a consumption while the bytes are there. For staff who may change files."""
     return FileOut.of(lifecycle.restore_file(file_id=file_id, actor=request.principal.actor))
 
 
-@router.post("/{uuid:file_id}/extend", response={200: FileOut} | PROBLEMS, auth=may_upload)
+@router.post("/{uuid:file_id}/extend", response={200: FileOut}, auth=may_upload)
 def extend_file(request: AuthenticatedRequest, file_id: UUID, body: ExtendIn) -> FileOut:
     """Keep the file longer, within the configured maximum."""
     file = lifecycle.extend_file(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -11,9 +12,22 @@ from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
+from common.http.problems import STATUSES, Problem
+
+# django-ninja would make a model of each for every operation, a thousand at each start.
+_PROBLEMS: dict[int, dict[str, Any]] = {
+    status: {
+        "description": HTTPStatus(status).phrase,
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        },
+    }
+    for status in STATUSES
+}
+
 
 class DescribedAPI(NinjaAPI):
-    """django-ninja describes every answer as JSON; errors are problem documents here."""
+    """Every operation can answer with each of the problem documents."""
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         """The function's name alone: generated clients must not change when a module moves."""
@@ -26,19 +40,13 @@ class DescribedAPI(NinjaAPI):
     @cached_property
     def _description(self) -> OpenAPISchema:
         schema = super().get_openapi_schema()
+        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
         for operations in schema["paths"].values():
             for operation in operations.values():
-                _describe_problems(operation["responses"])
+                operation["responses"].update(_PROBLEMS)
         return schema
 
 
 def read_only(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """For the pages that describe the API: any other method is a 405, whoever asks."""
     return csrf_exempt(require_safe(view))
-
-
-def _describe_problems(responses: dict[int, dict[str, Any]]) -> None:
-    for status, answer in responses.items():
-        if status >= 400 and "content" in answer:
-            (schema,) = answer["content"].values()
-            answer["content"] = {"application/problem+json": schema}

@@ -14,7 +14,6 @@ from accounts.models import TokenScope
 from common.http.bodies import body_blocks, body_length
 from common.http.digests import content_digest
 from common.http.headers import content_range
-from common.http.problems import PROBLEMS
 from common.http.schemas import BINARY
 from uploads import selectors
 from uploads.api.schemas import (
@@ -32,7 +31,7 @@ may_begin = Authenticator(TokenScope.UPLOAD, rate=rates.SESSIONS)
 router = Router(tags=["Upload sessions"], auth=Authenticator(TokenScope.UPLOAD))
 
 
-@router.post("", response={201: SessionOut, 200: SessionOut} | PROBLEMS, auth=may_begin)
+@router.post("", response={201: SessionOut, 200: SessionOut}, auth=may_begin)
 def create_session(request: AuthenticatedRequest, body: SessionIn) -> Status:
     """Begin an upload. A repeated `idempotency_key` answers 200 with the session it made."""
     session, created = sessions.create_session(
@@ -41,7 +40,7 @@ def create_session(request: AuthenticatedRequest, body: SessionIn) -> Status:
     return Status(201 if created else 200, SessionOut.of(session))
 
 
-@router.get("", response={200: UnfinishedList} | PROBLEMS)
+@router.get("", response={200: UnfinishedList})
 def list_unfinished_sessions(
     request: AuthenticatedRequest, limit: int = 50, cursor: str | None = None
 ) -> UnfinishedList:
@@ -50,7 +49,7 @@ def list_unfinished_sessions(
     return UnfinishedList.of(page)
 
 
-@router.get("/{uuid:session_id}", response={200: SessionOut} | PROBLEMS)
+@router.get("/{uuid:session_id}", response={200: SessionOut})
 def get_session(request: AuthenticatedRequest, session_id: UUID) -> SessionOut:
     """State and received parts: what to send next after an interruption."""
     return SessionOut.of(selectors.get_session(principal=request.principal, session_id=session_id))
@@ -58,7 +57,7 @@ def get_session(request: AuthenticatedRequest, session_id: UUID) -> SessionOut:
 
 @router.put(
     "/{uuid:session_id}/parts/{int:part_number}",
-    response={200: PartOut} | PROBLEMS,
+    response={200: PartOut},
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -85,7 +84,7 @@ def put_part(
     return asdict(receipt)
 
 
-@router.get("/{uuid:session_id}/part-urls", response={200: DirectPartList} | PROBLEMS)
+@router.get("/{uuid:session_id}/part-urls", response={200: DirectPartList})
 def list_part_urls(
     request: AuthenticatedRequest,
     session_id: UUID,
@@ -103,7 +102,7 @@ def list_part_urls(
     return DirectPartList.of(page)
 
 
-@router.post("/{uuid:session_id}/finalize", response={200: FileOut, 202: SessionOut} | PROBLEMS)
+@router.post("/{uuid:session_id}/finalize", response={200: FileOut, 202: SessionOut})
 def finalize_session(
     request: AuthenticatedRequest, response: HttpResponse, session_id: UUID
 ) -> Status:
@@ -121,7 +120,7 @@ def finalize_session(
     return Status(200, FileOut.of(file))
 
 
-@router.delete("/{uuid:session_id}", response={204: None} | PROBLEMS)
+@router.delete("/{uuid:session_id}", response={204: None})
 def abort_session(
     request: AuthenticatedRequest, session_id: UUID, replaced: bool = False
 ) -> Status:

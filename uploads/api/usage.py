@@ -4,7 +4,6 @@ from ninja import Router, Schema
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
-from common.http.problems import PROBLEMS
 from uploads.files.limits import AccountUsage, account_usage
 
 router = Router(tags=["Usage"])
@@ -35,7 +34,7 @@ class AccountUsageOut(Schema):
         )
 
 
-@router.get("", response={200: AccountUsageOut} | PROBLEMS, auth=may_read)
+@router.get("", response={200: AccountUsageOut}, auth=may_read)
 def get_usage(request: AuthenticatedRequest) -> AccountUsageOut:
     """What your account takes up of its limits."""
     return AccountUsageOut.of(account_usage(principal=request.principal))

@@ -9,7 +9,6 @@ from ninja import Query, Router, Schema, Status
 
 from accounts.authentication import AuthenticatedRequest
 from common.errors import InvalidInput
-from common.http.problems import PROBLEMS
 from common.models import WebhookEndpoint
 from common.pagination import paginate
 from common.webhooks import dispatch, endpoints, recovery, replay, selectors
@@ -42,7 +41,7 @@ class DeliveryListQuery(Schema):
 # --- Endpoints -------------------------------------------------------------------------------
 
 
-@router.post("", response={201: CreatedWebhookOut} | PROBLEMS, auth=may_change_webhooks)
+@router.post("", response={201: CreatedWebhookOut}, auth=may_change_webhooks)
 def create_webhook(
     request: AuthenticatedRequest, body: WebhookIn, response: HttpResponse
 ) -> Status:
@@ -52,7 +51,7 @@ def create_webhook(
     return Status(201, CreatedWebhookOut.of(endpoint, selectors.Health()))
 
 
-@router.get("", response={200: WebhookList} | PROBLEMS, auth=may_see_webhooks)
+@router.get("", response={200: WebhookList}, auth=may_see_webhooks)
 def list_webhooks(
     request: AuthenticatedRequest, limit: int = 50, cursor: str | None = None
 ) -> WebhookList:
@@ -65,13 +64,13 @@ def list_webhooks(
     )
 
 
-@router.get("/{uuid:webhook_id}", response={200: WebhookOut} | PROBLEMS, auth=may_see_webhooks)
+@router.get("/{uuid:webhook_id}", response={200: WebhookOut}, auth=may_see_webhooks)
 def get_webhook(request: AuthenticatedRequest, webhook_id: UUID) -> WebhookOut:
     """One endpoint with its health and state."""
     return _webhook(webhook_id)
 
 
-@router.patch("/{uuid:webhook_id}", response={200: WebhookOut} | PROBLEMS, auth=may_change_webhooks)
+@router.patch("/{uuid:webhook_id}", response={200: WebhookOut}, auth=may_change_webhooks)
 def change_webhook(
     request: AuthenticatedRequest, webhook_id: UUID, body: WebhookPatch
 ) -> WebhookOut:
@@ -82,7 +81,7 @@ def change_webhook(
     return _webhook(webhook_id)
 
 
-@router.delete("/{uuid:webhook_id}", response={204: None} | PROBLEMS, auth=may_change_webhooks)
+@router.delete("/{uuid:webhook_id}", response={204: None}, auth=may_change_webhooks)
 def delete_webhook(request: AuthenticatedRequest, webhook_id: UUID) -> Status:
     """Remove the endpoint with its deliveries. Events stay."""
     endpoints.remove_endpoint(endpoint_id=webhook_id)
@@ -92,9 +91,7 @@ def delete_webhook(request: AuthenticatedRequest, webhook_id: UUID) -> Status:
 # --- Secrets ---------------------------------------------------------------------------------
 
 
-@router.get(
-    "/{uuid:webhook_id}/secret", response={200: SecretOut} | PROBLEMS, auth=may_change_webhooks
-)
+@router.get("/{uuid:webhook_id}/secret", response={200: SecretOut}, auth=may_change_webhooks)
 def get_secret(
     request: AuthenticatedRequest, webhook_id: UUID, response: HttpResponse
 ) -> SecretOut:
@@ -105,7 +102,7 @@ def get_secret(
 
 @router.post(
     "/{uuid:webhook_id}/rotate-secret",
-    response={200: SecretOut} | PROBLEMS,
+    response={200: SecretOut},
     auth=may_change_webhooks,
 )
 def rotate_secret(
@@ -118,7 +115,7 @@ def rotate_secret(
 
 @router.post(
     "/{uuid:webhook_id}/replace-secret",
-    response={200: SecretOut} | PROBLEMS,
+    response={200: SecretOut},
     auth=may_change_webhooks,
 )
 def replace_secret(
@@ -131,7 +128,7 @@ def replace_secret(
 
 @router.post(
     "/{uuid:webhook_id}/revoke-old-secrets",
-    response={200: RevokedOut} | PROBLEMS,
+    response={200: RevokedOut},
     auth=may_change_webhooks,
 )
 def revoke_old_secrets(request: AuthenticatedRequest, webhook_id: UUID) -> RevokedOut:
@@ -142,35 +139,27 @@ def revoke_old_secrets(request: AuthenticatedRequest, webhook_id: UUID) -> Revok
 # --- Actions ---------------------------------------------------------------------------------
 
 
-@router.post(
-    "/{uuid:webhook_id}/test", response={200: TestOut} | PROBLEMS, auth=may_change_webhooks
-)
+@router.post("/{uuid:webhook_id}/test", response={200: TestOut}, auth=may_change_webhooks)
 def test_webhook(request: AuthenticatedRequest, webhook_id: UUID) -> TestOut:
     """Send `webhook.test`, once, and wait for what comes of it: 200 also when that is a failure."""
     return TestOut.of(dispatch.send_test(endpoint_id=webhook_id))
 
 
-@router.post(
-    "/{uuid:webhook_id}/disable", response={200: WebhookOut} | PROBLEMS, auth=may_change_webhooks
-)
+@router.post("/{uuid:webhook_id}/disable", response={200: WebhookOut}, auth=may_change_webhooks)
 def disable_webhook(request: AuthenticatedRequest, webhook_id: UUID) -> WebhookOut:
     """Send it no more; what waits for it fails. Safe to repeat."""
     endpoints.disable(endpoint_id=webhook_id)
     return _webhook(webhook_id)
 
 
-@router.post(
-    "/{uuid:webhook_id}/enable", response={200: WebhookOut} | PROBLEMS, auth=may_change_webhooks
-)
+@router.post("/{uuid:webhook_id}/enable", response={200: WebhookOut}, auth=may_change_webhooks)
 def enable_webhook(request: AuthenticatedRequest, webhook_id: UUID) -> WebhookOut:
     """Send it new events again. `recover` sends those that it missed. Safe to repeat."""
     endpoints.enable(endpoint_id=webhook_id)
     return _webhook(webhook_id)
 
 
-@router.post(
-    "/{uuid:webhook_id}/recover", response={202: WebhookOut} | PROBLEMS, auth=may_change_webhooks
-)
+@router.post("/{uuid:webhook_id}/recover", response={202: WebhookOut}, auth=may_change_webhooks)
 def recover_webhook(request: AuthenticatedRequest, webhook_id: UUID, body: RecoverIn) -> Status:
     """Send, in the background, what failed or was missed since then. Safe to repeat.
 
@@ -185,9 +174,7 @@ def recover_webhook(request: AuthenticatedRequest, webhook_id: UUID, body: Recov
 # --- Deliveries ------------------------------------------------------------------------------
 
 
-@router.get(
-    "/{uuid:webhook_id}/deliveries", response={200: DeliveryList} | PROBLEMS, auth=may_see_webhooks
-)
+@router.get("/{uuid:webhook_id}/deliveries", response={200: DeliveryList}, auth=may_see_webhooks)
 def list_deliveries(
     request: AuthenticatedRequest, webhook_id: UUID, query: Query[DeliveryListQuery]
 ) -> DeliveryList:
@@ -198,7 +185,7 @@ def list_deliveries(
 
 
 @deliveries_router.get(
-    "/{uuid:delivery_id}", response={200: DeliveryDetailOut} | PROBLEMS, auth=may_see_webhooks
+    "/{uuid:delivery_id}", response={200: DeliveryDetailOut}, auth=may_see_webhooks
 )
 def get_delivery(request: AuthenticatedRequest, delivery_id: UUID) -> DeliveryDetailOut:
     """One delivery with its attempts."""
@@ -208,7 +195,7 @@ def get_delivery(request: AuthenticatedRequest, delivery_id: UUID) -> DeliveryDe
 
 @deliveries_router.post(
     "/{uuid:delivery_id}/resend",
-    response={202: DeliveryOut} | PROBLEMS,
+    response={202: DeliveryOut},
     auth=may_change_webhooks,
 )
 def resend_delivery(request: AuthenticatedRequest, delivery_id: UUID) -> Status:

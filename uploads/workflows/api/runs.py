@@ -13,7 +13,6 @@ from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from common.errors import InvalidInput, PayloadTooLarge
 from common.http.headers import refuse_content_range
-from common.http.problems import PROBLEMS
 from common.http.schemas import BINARY
 from common.http.sized import sized_body, whole_body
 from uploads.models import WorkflowRun
@@ -54,7 +53,7 @@ class ResultQuery(Schema):
 # --- Starting ------------------------------------------------------------------------------------
 
 
-@file_router.post("/{uuid:file_id}/runs", response={201: RunDetailOut} | PROBLEMS, auth=may_start)
+@file_router.post("/{uuid:file_id}/runs", response={201: RunDetailOut}, auth=may_start)
 def start_run(
     request: AuthenticatedRequest, file_id: UUID, body: RunIn, response: HttpResponse
 ) -> Status:
@@ -66,7 +65,7 @@ def start_run(
     return Status(201, _detail(request, run))
 
 
-@batch_router.post("/{uuid:batch_id}/runs", response={200: BulkStartOut} | PROBLEMS, auth=may_start)
+@batch_router.post("/{uuid:batch_id}/runs", response={200: BulkStartOut}, auth=may_start)
 def start_runs(request: AuthenticatedRequest, batch_id: UUID, body: BatchRunIn) -> BulkStartOut:
     """Start a workflow on every stored file of a batch that it accepts. Safe to repeat."""
     workflow = selectors.get_workflow(body.workflow)
@@ -77,19 +76,19 @@ def start_runs(request: AuthenticatedRequest, batch_id: UUID, body: BatchRunIn) 
 # --- Runs ----------------------------------------------------------------------------------------
 
 
-@router.get("", response={200: RunList} | PROBLEMS)
+@router.get("", response={200: RunList})
 def list_runs(request: AuthenticatedRequest, query: Query[RunListQuery]) -> RunList:
     """The runs on your files, newest first. `workflow` is a slug."""
     return RunList.of(selectors.runs_page(principal=request.principal, **query.model_dump()))
 
 
-@router.get("/{uuid:run_id}", response={200: RunDetailOut} | PROBLEMS, url_name="run")
+@router.get("/{uuid:run_id}", response={200: RunDetailOut}, url_name="run")
 def get_run(request: AuthenticatedRequest, run_id: UUID) -> RunDetailOut:
     """One run with its output and attempts. Poll it every second or so while it is active."""
     return _detail(request, selectors.get_run(principal=request.principal, run_id=run_id))
 
 
-@router.get("/{uuid:run_id}/log", response={200: LogOut} | PROBLEMS, auth=may_read_output)
+@router.get("/{uuid:run_id}/log", response={200: LogOut}, auth=may_read_output)
 def get_log(
     request: AuthenticatedRequest,
     run_id: UUID,
@@ -105,7 +104,7 @@ def get_log(
 
 @router.get(
     "/{uuid:run_id}/output",
-    response={200: None} | PROBLEMS,
+    response={200: None},
     auth=may_read_output,
     openapi_extra={"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}},
 )
@@ -123,13 +122,13 @@ def get_output(request: AuthenticatedRequest, run_id: UUID) -> HttpResponse:
     )
 
 
-@router.post("/{uuid:run_id}/cancel", response={200: RunDetailOut} | PROBLEMS)
+@router.post("/{uuid:run_id}/cancel", response={200: RunDetailOut})
 def cancel_run(request: AuthenticatedRequest, run_id: UUID) -> RunDetailOut:
     """Take a run back. One that is under way ends soon: see `cancel_requested_at`."""
     return _detail(request, runs.cancel_run(principal=request.principal, run_id=run_id))
 
 
-@router.post("/{uuid:run_id}/retry", response={200: RunDetailOut} | PROBLEMS)
+@router.post("/{uuid:run_id}/retry", response={200: RunDetailOut})
 def retry_run(request: AuthenticatedRequest, run_id: UUID) -> RunDetailOut:
     """Try a run again that failed or was cancelled, with the same configuration."""
     return _detail(request, runs.retry_run(principal=request.principal, run_id=run_id))
@@ -170,7 +169,7 @@ _RESULT_BODY = {
 }
 
 
-@callback_router.post("/{token}", response={204: None} | PROBLEMS, openapi_extra=_ANSWER_BODY)
+@callback_router.post("/{token}", response={204: None}, openapi_extra=_ANSWER_BODY)
 def take_answer(request: HttpRequest, token: str) -> Status:
     """For the bearer of a `result_url`: progress, or how the run ended.
 
@@ -183,9 +182,7 @@ def take_answer(request: HttpRequest, token: str) -> Status:
     return Status(204, None)
 
 
-@callback_router.put(
-    "/{token}", response={201: ReceivedResultOut} | PROBLEMS, openapi_extra=_RESULT_BODY
-)
+@callback_router.put("/{token}", response={201: ReceivedResultOut}, openapi_extra=_RESULT_BODY)
 def take_result(request: HttpRequest, token: str, query: Query[ResultQuery]) -> Status:
     """For the bearer of a `result_url`: the result file as the raw body; completes the run.
 

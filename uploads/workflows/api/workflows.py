@@ -6,7 +6,6 @@ from ninja import Router
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
-from common.http.problems import PROBLEMS
 from uploads import selectors
 from uploads.workflows import selectors as run_selectors
 from uploads.workflows.api.schemas import WorkflowList, WorkflowOut
@@ -14,7 +13,7 @@ from uploads.workflows.api.schemas import WorkflowList, WorkflowOut
 router = Router(tags=["Workflows"], auth=Authenticator(TokenScope.WORKFLOWS))
 
 
-@router.get("", response={200: WorkflowList} | PROBLEMS)
+@router.get("", response={200: WorkflowList})
 def list_workflows(request: AuthenticatedRequest, file_id: UUID | None = None) -> WorkflowList:
     """All active workflows by name; with `file_id`, those that accept this file."""
     if file_id is None:
@@ -23,7 +22,7 @@ def list_workflows(request: AuthenticatedRequest, file_id: UUID | None = None) -
     return WorkflowList.of(run_selectors.workflows_for(file), principal=request.principal)
 
 
-@router.get("/{slug:slug}", response={200: WorkflowOut} | PROBLEMS)
+@router.get("/{slug:slug}", response={200: WorkflowOut})
 def get_workflow(request: AuthenticatedRequest, slug: str) -> WorkflowOut:
     """One active workflow."""
     return WorkflowOut.of(run_selectors.get_workflow(slug), principal=request.principal)
