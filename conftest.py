@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.db.models.signals import post_save
 
-from boot import embedded_postgres
+from boot import embedded_postgres, startup
 from boot.tests import database, kinds
 from boot.tests.portal import Portal, sharing_preparations
 from common.models import OutboxEvent
@@ -30,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if settings.EMBEDDED_POSTGRES:
         stack.enter_context(embedded_postgres.running(settings.DOORITO_DATA_DIR))
         database.stop_syncing(settings.DOORITO_DATA_DIR)
+    if not hasattr(config, "workerinput"):
+        database.forget_migrated()
     database.stop_syncing_files()
     database.empty_filled_tables_after_tests()
     config.stash[kinds.StartedProcesses.key] = kinds.StartedProcesses()
@@ -68,6 +70,22 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"Skipped, which CI does not allow: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None,  # noqa: ARG001
+    request: pytest.FixtureRequest,
+    django_db_blocker: Any,
+) -> None:
+    """Before the test database is made.
+
+    A pool that is there already would go on with the database that is not the tests' own.
+    """
+    startup.release_connections()
+    if hasattr(request.config, "workerinput"):
+        with django_db_blocker.unblock():
+            database.share_migrations()
 
 
 @pytest.fixture(scope="session")

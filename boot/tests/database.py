@@ -12,12 +12,14 @@ import psycopg
 from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 from psycopg import sql
 
-from boot import embedded_postgres
+from boot import embedded_postgres, startup
 
+_MIGRATED = "test_doorito_migrated"
 UNSYNCED = ("fsync", "synchronous_commit", "full_page_writes")
 # Filled by migrations, never changed by a test.
 _KEPT = {model._meta.db_table for model in (ContentType, Permission)}
@@ -32,6 +34,45 @@ def stop_syncing(data_dir: Path) -> None:
         for name in UNSYNCED:
             server.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         server.execute("SELECT pg_reload_conf()")
+
+
+def forget_migrated() -> None:
+    """Drop what `share_migrations` has made; it may be of other migrations than today's."""
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as server:
+        _drop(server, _MIGRATED)
+
+
+def share_migrations() -> None:
+    """Let the first process of a test run migrate, and the test databases be copies of that one."""
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as server:
+        server.execute("SELECT pg_advisory_lock(hashtext(%s))", [_MIGRATED])
+        if not server.execute(
+            "SELECT 1 FROM pg_database WHERE datname = %s", [_MIGRATED]
+        ).fetchone():
+            _make_migrated(server)
+    connection.settings_dict["TEST"]["TEMPLATE"] = _MIGRATED
+
+
+def _make_migrated(server: psycopg.Connection) -> None:
+    unfinished, usual = f"{_MIGRATED}_soon", connection.settings_dict["NAME"]
+    _drop(server, unfinished)
+    server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(unfinished)))
+    connection.settings_dict["NAME"] = unfinished
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+    finally:
+        startup.release_connections()
+        connection.settings_dict["NAME"] = usual
+    server.execute(
+        sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+            *map(sql.Identifier, (unfinished, _MIGRATED))
+        )
+    )
+
+
+def _drop(server: psycopg.Connection, name: str) -> None:
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+    server.execute(drop.format(sql.Identifier(name)))
 
 
 def url_of_the_tests() -> str:
