@@ -9,12 +9,21 @@ from doorito_client.errors import (
     NoAnswer,
     PortalError,
 )
-from doorito_client.results import Batch, Consumption, Event, File, Run, RunDetail
+from doorito_client.results import (
+    AccountUsage,
+    Batch,
+    Consumption,
+    Event,
+    File,
+    Run,
+    RunDetail,
+)
 from doorito_client.uploading import Outcome, Upload
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccountUsage",
     "AsyncClient",
     "Batch",
     "Client",

@@ -80,6 +80,7 @@ class AsyncClient:
         await self._http.aclose()
 
     check_login = _awaited(operations.check_login)
+    usage = _awaited(operations.usage)
 
     files = _iterating(operations.files)
     file = _awaited(operations.file)

@@ -87,6 +87,7 @@ class Client:
         self._http.close()
 
     check_login = _blocking(operations.check_login)
+    usage = _blocking(operations.usage)
 
     files = _iterating(operations.files)
     file = _blocking(operations.file)

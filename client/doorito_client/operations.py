@@ -10,6 +10,7 @@ from uuid import UUID
 from doorito_client.errors import DooritoError
 from doorito_client.flows import Core, Flow, Pause, Request, address, ask, call, order
 from doorito_client.results import (
+    AccountUsage,
     Batch,
     Consumption,
     Event,
@@ -48,6 +49,14 @@ class Listing[T]:
         found = yield from ask(core, dict, "GET", self.path, query=query)
         items = [from_json(self.kind, item) for item in found["items"]]
         return Page(items, found.get("next_cursor"))
+
+
+# --- The account ---------------------------------------------------------------------------------
+
+
+def usage(core: Core) -> Flow[AccountUsage]:
+    """What your account takes up of its limits."""
+    return ask(core, AccountUsage, "GET", "usage")
 
 
 # --- Files ---------------------------------------------------------------------------------------

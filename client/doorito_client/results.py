@@ -80,6 +80,23 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """`used` may exceed `limit` where that was lowered; no limit is None."""
+
+    used: int
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class AccountUsage:
+    """Of files that are uploading or stored."""
+
+    bytes: Usage
+    files: Usage
+    uploads_under_way: Usage
+
+
+@dataclass(frozen=True)
 class Event:
     id: UUID
     type: str

@@ -3,6 +3,7 @@
 import json
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -117,6 +118,40 @@ def test_a_file_is_kept_longer(place):
     before = rows(place.run("show", file_id, "--json"))["expires_at"]
     assert rows(place.run("extend", file_id, "3d", "--json"))["expires_at"] > before
     assert place.run("extend", file_id, "soon").returncode == 2
+
+
+def test_what_the_account_takes_up_is_shown(place):
+    before = rows(place.run("usage", "--json"))
+    place.run("upload", place.file("counted", 1234))
+    after = rows(place.run("usage", "--json"))
+    assert after["files"]["used"] == before["files"]["used"] + 1
+    assert after["bytes"]["used"] == before["bytes"]["used"] + 1234
+    assert place.client().usage().files.used == after["files"]["used"]
+    told = place.run("usage").stdout.splitlines()
+    assert [line[:18].rstrip() for line in told] == ["storage", "files", "uploads under way"]
+
+
+@pytest.mark.parametrize("program", ["doorito-client", "doorito"])
+def test_the_shell_completes_commands_and_options(place, program):
+    own = [sys.executable, "-m", "doorito_client"]
+
+    def complete(words):
+        asked = {
+            f"_{program.replace('-', '_').upper()}_COMPLETE": "bash_complete",
+            "COMP_WORDS": f"{program} {words}",
+            "COMP_CWORD": str(len(words.split())),
+        }
+        done = subprocess.run(
+            [ROOT / "doorito"] if program == "doorito" else own,
+            env=place.environment() | asked,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return {line.split(",")[1] for line in done.stdout.splitlines()}
+
+    assert "upload" in complete("up")
+    assert "--batch" in complete("upload --ba")
 
 
 def test_what_steers_a_terminal_is_not_printed(place):

@@ -21,6 +21,7 @@ SHARED: Mapping[str, str] = {
     "rm": "doorito_client.cli.files:rm",
     "extend": "doorito_client.cli.files:extend",
     "batch": "doorito_client.cli.batch:batch",
+    "usage": "doorito_client.cli.usage:usage",
     "watch": "doorito_client.cli.watch:watch",
 }
 # On the portal's own machine, commands of these names need no token and do more.
