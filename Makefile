@@ -3,7 +3,7 @@ BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
 PYTEST_ARGS ?= -n 3 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install install-dev migrate makemigrations run server shell test test-fast test-long test-interop lint client format \
+.PHONY: docs help install install-dev migrate makemigrations run server shell test test-fast test-long test-interop lint client format \
 	check check-types check-lint check-settings superuser clean css css-watch lock \
 	docker-up docker-down docker-logs docker-shell
 
@@ -80,10 +80,17 @@ lock: install-dev  ## Lock requirements*.in, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --output-file requirements.txt requirements.in
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --constraint requirements.txt \
 		--output-file requirements-dev.txt requirements-dev.in
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --output-file requirements-docs.txt requirements-docs.in
 
 client: install-dev  ## Build the client's package and wheel into client/dist
 	@rm -rf client/dist
 	@cd client && ../$(BIN)/hatchling build
+
+docs: install-dev  ## Build the manual as a site into dist/docs; a broken link fails
+	@test -x .venv/docs/bin/python || $(BIN)/python -m venv .venv/docs
+	@$(BIN)/uv pip install --quiet --python .venv/docs/bin/python --require-hashes -r requirements-docs.txt
+	@.venv/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going docs dist/docs
+	@echo "Open dist/docs/index.html"
 
 # --- Containers (docs/deploy.md). COMPOSE=podman-compose for Podman ----------------------------
 

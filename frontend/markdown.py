@@ -96,6 +96,12 @@ def _image(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> st
     return escape(tokens[index].content)
 
 
+def adapt_tables(parser: MarkdownIt) -> None:
+    """Let a wide table be scrolled by itself, with the keyboard too."""
+    parser.add_render_rule("table_open", _table_open)
+    parser.add_render_rule("table_close", _table_close)
+
+
 def _table_open(*_: Any) -> str:
     return '<div tabindex="0" role="region" aria-label="Table"><table>'
 
@@ -140,8 +146,7 @@ def _make_parser() -> MarkdownIt:
     parser.inline.ruler.before("text", "steps", _count_inline)
     parser.inline.ruler2.before("balance_pairs", "steps", _count_tokens)
     parser.add_render_rule("image", _image)
-    parser.add_render_rule("table_open", _table_open)
-    parser.add_render_rule("table_close", _table_close)
+    adapt_tables(parser)
     return parser
 
 

@@ -278,6 +278,10 @@ class _Address:
     def _event_id(self) -> Any:
         return make_event(aggregate_id=self._stored.id).id
 
+    def _name(self) -> str:
+        """Of a page of the manual."""
+        return "tour"
+
     def _event_type(self) -> str:
         return "file.uploaded"
 
