@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -50,17 +51,44 @@ def make_pdf_of_many_pages(path: Path, *, pages: int) -> Path:
         b"<< /Length 38 >>\nstream\nBT /F1 12 Tf 10 50 Td (Hello) Tj ET   \nendstream",
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
+    path.write_bytes(pdf_bytes(objects))
+    return path
+
+
+def pdf_bytes(objects: list[bytes]) -> bytes:
+    """A PDF of these objects, numbered from 1; the first is its catalog."""
     out = bytearray(b"%PDF-1.4\n")
     offsets = []
     for number, body in enumerate(objects, 1):
         offsets.append(len(out))
         out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
     start = len(out)
-    out += b"xref\n0 6\n0000000000 65535 f \n"
+    size = len(objects) + 1
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % size
     out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    out += b"trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % start
-    path.write_bytes(out)
-    return path
+    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, start)
+    return bytes(out)
+
+
+def pdf_page(content: bytes, *, more: bytes = b"", annotations: Sequence[bytes] = ()) -> bytes:
+    """A PDF of one page, 600 by 800 points, with the fonts F1 (Helvetica) and F2 (its bold).
+
+    `more` are entries of the catalog. Annotations are the objects from 7 on.
+    """
+    numbers = range(7, 7 + len(annotations))
+    return pdf_bytes(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R %s >>" % more,
+            b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources "
+            b"<< /Font << /F1 5 0 R /F2 6 0 R >> >> /Annots [%s] >>"
+            % b" ".join(b"%d 0 R" % number for number in numbers),
+            b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold >>",
+            *annotations,
+        ]
+    )
 
 
 def make_docx(path: Path, *, picture: bool = False) -> Path:
@@ -236,3 +264,17 @@ def make_image_bomb(path: Path, *, side: int = 50_000) -> Path:
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
     return path
+
+
+def replace_in(path: Path, folder: str, old: bytes, new: bytes) -> Path:
+    """Replace bytes in the entries of an archive whose names begin so."""
+    with ZipFile(path) as archive:
+        entries = {entry: archive.read(entry) for entry in archive.namelist()}
+    assert any(old in content for name, content in entries.items() if name.startswith(folder))
+    return make_zip(
+        path,
+        {
+            name: content.replace(old, new) if name.startswith(folder) else content
+            for name, content in entries.items()
+        },
+    )

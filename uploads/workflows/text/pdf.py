@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import BinaryIO
 
@@ -9,6 +10,7 @@ import pypdfium2
 
 from uploads.workflows.errors import TaskFailed
 from uploads.workflows.text.base import Job, Piece, encrypted, reading
+from uploads.workflows.text.pdf_forms import filled_in
 
 _LABEL = "a PDF"
 # PDFium's mark for a word that continues on the next line.
@@ -26,9 +28,10 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
                 "too_many_pages",
                 f"The PDF has {count:,} pages; {job.options.max_pages:,} are allowed.",
             )
+        document.init_forms()
         has_text = False
         for index in range(count):
-            text = _page_text(document, index)
+            text = job.attempt(f"Page {index + 1}", partial(_page_text, document, index))
             has_text = has_text or text != ""
             mark = f"\n---\n\n*Page {index + 1}*\n\n" if index else ""
             yield Piece(f"{mark}{text}\n" if text else mark, (index + 1) / count)
@@ -56,9 +59,11 @@ def _page_text(document: pypdfium2.PdfDocument, index: int) -> str:
             text = _with_paragraphs(text_page, text)
         finally:
             text_page.close()
+        written = filled_in(document, page)
     finally:
         page.close()
-    return _HYPHENATED.sub("", text).strip()
+    own = _HYPHENATED.sub("", text).strip()
+    return "\n\n".join(filter(None, [own, written]))
 
 
 def _with_paragraphs(text_page: pypdfium2.PdfTextPage, text: str) -> str:

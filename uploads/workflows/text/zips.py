@@ -118,11 +118,14 @@ def _sound_xml(parts: Iterator[bytes], on_element: OnElement) -> Iterator[bytes]
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.StartDoctypeDeclHandler = doctype
+    taken = 0
     for block in parts:
         try:
             parser.Parse(block, False)
         except expat.ExpatError:
+            yield block[: max(0, parser.ErrorByteIndex - taken)]
             return
+        taken += len(block)
         yield block
 
 
