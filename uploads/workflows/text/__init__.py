@@ -5,12 +5,10 @@ library.
 """
 
 from collections.abc import Generator
-from importlib import import_module
 from typing import BinaryIO
 
 from uploads.workflows.errors import TaskFailed
 from uploads.workflows.text.base import (
-    Converter,
     Job,
     Piece,
     TextOptions,
@@ -20,7 +18,7 @@ from uploads.workflows.text.base import (
     without_notes,
 )
 from uploads.workflows.text.clean import clean
-from uploads.workflows.text.kinds import ACCEPTED_TYPES, Kind, kind_of
+from uploads.workflows.text.kinds import ACCEPTED_TYPES, converter, kind_of
 
 __all__ = ["ACCEPTED_TYPES", "Piece", "TextOptions", "pieces"]
 
@@ -53,7 +51,7 @@ def pieces(
     job = Job(filename=filename, content_type=content_type, options=options, warn=hear)
     has_text = False
     try:
-        for piece in _converter(kind)(source, job):
+        for piece in converter(kind)(source, job):
             text = clean(piece.text)
             has_text = has_text or without_notes(text).strip() != ""
             yield Piece(text, piece.done)
@@ -63,8 +61,3 @@ def pieces(
         raise unreadable(kind.label, told[0])
     if not has_text:
         raise TaskFailed("no_text", "There is no text in the file.")
-
-
-def _converter(kind: Kind) -> Converter:
-    converter: Converter = import_module(f"uploads.workflows.text.{kind.module}").convert
-    return converter

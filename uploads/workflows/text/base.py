@@ -48,6 +48,7 @@ class Job:
     content_type: str
     options: TextOptions = field(default_factory=TextOptions)
     warn: Warn = unheard
+    depth: int = 0  # of documents within documents
 
     def attempt(self, part: str, read: Callable[[], str]) -> str:
         """What `read` gives; if that fails, a note in its place, and a warning.

@@ -15,14 +15,14 @@ Points = dict[int, str]
 
 def chart_markdown(root: Element) -> str:
     """The title, and a table of categories and values for each plot."""
-    title = first(root, "title")
-    words = (
-        one_line("".join(text.text or "" for text in named(title, "t")))
-        if title is not None
-        else ""
-    )
+    title = chart_title(root)
     tables = [*_plots(root), *_new_plots(root)]
-    return "\n\n".join([*([f"**{words}**"] if words else []), *filter(None, tables)])
+    return "\n\n".join([*([f"**{title}**"] if title else []), *filter(None, tables)])
+
+
+def chart_title(root: Element) -> str:
+    title = first(root, "title")
+    return "" if title is None else one_line("".join(text.text or "" for text in named(title, "t")))
 
 
 def _plots(root: Element) -> Iterator[str]:

@@ -5,12 +5,13 @@ to see what they contain, and kinds of text are distinguished by suffix.
 """
 
 from enum import Enum
+from importlib import import_module
 from pathlib import PurePath
 from typing import BinaryIO
 from zipfile import ZipFile
 
 from uploads.workflows.errors import TaskFailed
-from uploads.workflows.text.base import encrypted, reading
+from uploads.workflows.text.base import Converter, encrypted, reading
 from uploads.workflows.text.zips import blocks, open_zip
 
 
@@ -38,6 +39,11 @@ class Kind(Enum):
     @property
     def label(self) -> str:
         return self.value[1]
+
+
+def converter(kind: Kind) -> Converter:
+    found: Converter = import_module(f"uploads.workflows.text.{kind.module}").convert
+    return found
 
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
@@ -72,6 +78,8 @@ _BY_SUFFIX = {
     ".markdown": Kind.PLAIN,
     ".rst": Kind.PLAIN,
     ".eml": Kind.EMAIL,
+    ".mht": Kind.EMAIL,
+    ".mhtml": Kind.EMAIL,
     ".html": Kind.HTML,
     ".htm": Kind.HTML,
     ".xhtml": Kind.HTML,

@@ -17,7 +17,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
         copy = Path(folder, "copy.ods")
         with reading(_LABEL):
             yield from repack(source, copy, job.options, watch=_Cells)
-        yield from tables(copy, job.options, _LABEL)
+        yield from tables(copy, job, _LABEL)
 
 
 class _Cells:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from posixpath import dirname, join, normpath
+from posixpath import dirname, join, normpath, split
 from typing import Any
 from zipfile import ZipFile
 
@@ -44,10 +44,7 @@ class Package:
 
     def root(self, part: str) -> Element:
         """Raises KeyError, ValueError (too large), etree.XMLSyntaxError."""
-        name = self._names[part.lower()]
-        if self._archive.getinfo(name).file_size > WHOLE_BYTES_MAX:
-            raise ValueError(f"a part is larger than {WHOLE_BYTES_MAX:,} bytes")
-        content = self._archive.read(name)
+        content = self.content(part)
         for strict, usual in _STRICT:
             content = content.replace(strict, usual)
         reader = parser()
@@ -58,10 +55,24 @@ class Package:
             self.damaged.add(part)
         return root
 
+    def content(self, part: str) -> bytes:
+        """Raises KeyError, ValueError (too large)."""
+        name = self._names[part.lower()]
+        if self._archive.getinfo(name).file_size > WHOLE_BYTES_MAX:
+            raise ValueError(f"a part is larger than {WHOLE_BYTES_MAX:,} bytes")
+        return self._archive.read(name)
+
+    def ids(self, part: str) -> set[str]:
+        """The ids of all relations of a part, also of those that lead out of the package."""
+        name = _relations_name(part)
+        if name not in self._names:
+            return set()
+        return {element.get("Id", "") for element in self.root(name)}
+
     def relations(self, part: str) -> dict[str, Relation]:
         """What the part refers to, by id. What lies outside of the package is left out."""
         folder = dirname(part)
-        name = join(folder, "_rels", f"{part.rpartition('/')[2]}.rels").lower()
+        name = _relations_name(part)
         if name not in self._names:
             return {}
         return {
@@ -134,6 +145,11 @@ def drawn_text(body: Element) -> list[tuple[int, str]]:
 
 def _run_text(element: Element) -> str:
     return (element.text or "") if local(element) == "t" else " "
+
+
+def _relations_name(part: str) -> str:
+    folder, name = split(part)
+    return join(folder, "_rels", f"{name}.rels").lower()
 
 
 def _part_name(folder: str, target: str) -> str:

@@ -11,6 +11,7 @@ from zipfile import ZipFile
 from uploads.workflows.text.base import Job, Piece, reading
 from uploads.workflows.text.charts import chart_markdown
 from uploads.workflows.text.clean import one_line, row, table_head
+from uploads.workflows.text.diagrams import diagram_text
 from uploads.workflows.text.opc import (
     A,
     Element,
@@ -128,13 +129,6 @@ def _table(table: Element) -> str:
         for line in table.iter(f"{A}tr")
     ]
     return table_head(rows[0]) + "".join(map(row, rows[1:])) if rows else ""
-
-
-def diagram_text(package: Package, part: str, diagram: Element) -> str:
-    """The words of a SmartArt graphic (part 1, 21.4), as a list."""
-    data = package.root(package.relations(part)[relation_id(diagram, "dm")].target)
-    points = [" ".join(text for _l, text in drawn_text(point)) for point in named(data, "pt")]
-    return "\n".join(f"- {text}" for text in points if text)
 
 
 def _notes(package: Package, part: str) -> str:
