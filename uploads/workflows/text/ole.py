@@ -14,7 +14,7 @@ def streams(source: BinaryIO) -> set[str]:
     try:
         with OleFileIO(source) as ole:
             return {path[0].lower() for path in ole.listdir(streams=True, storages=True)}
-    except (OSError, ValueError, IndexError, TypeError):
+    except (OSError, ValueError, IndexError, TypeError, RecursionError):
         return set()
     finally:
         source.seek(0)
