@@ -218,6 +218,13 @@ def test_an_output_that_was_cut_says_so(ada: Client, user: User):
     assert b"Only the beginning is shown here." in content
 
 
+def test_what_could_not_be_read_is_listed(ada: Client, user: User):
+    run = make_completed(user=user, warnings=["Page 2 could not be read.", "Page <3>"])
+    content = ada.get(page_of(run)).content
+    assert b"Page 2 could not be read." in content
+    assert b"Page &lt;3&gt;" in content
+
+
 def test_a_result_that_is_gone_is_not_offered(ada: Client, user: User):
     run = make_completed(user=user, result=b"x")
     delete_file(principal=principal_of(user), file_id=run.result_file_id)

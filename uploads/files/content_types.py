@@ -13,6 +13,21 @@ HEAD_BYTES = 256 * 1024  # of a file that its type is told by
 _EMPTY = "application/x-empty"
 _ENTRY = b"PK\x03\x04"  # a ZIP's local file header (APPNOTE 4.3.7)
 _UNSURE = {"application/zip", "application/octet-stream"}
+_PDF = "application/pdf"
+_PDF_HEAD = b"%PDF-"
+_PDF_HEAD_BYTES = 1024  # it may stand anywhere in these (ISO 32000-1, annex H)
+_OLE_UNSURE = {"application/cdfv2", "application/x-ole-storage", "application/encrypted"}
+_OLE_TYPES = {
+    f"{name}\0".encode("utf-16-le"): kind
+    for name, kind in {
+        "EncryptedPackage": "application/encrypted",
+        "Workbook": "application/vnd.ms-excel",
+        "Book": "application/vnd.ms-excel",
+        "WordDocument": "application/msword",
+        "PowerPoint Document": "application/vnd.ms-powerpoint",
+        "__properties_version1.0": "application/vnd.ms-outlook",
+    }.items()
+}
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _OFFICE_TYPES = {
     b"word/": f"{_OFFICE}.wordprocessingml.document",
@@ -38,7 +53,16 @@ def detect_type(head: bytes) -> str:
         detected = str(detector.from_buffer(head)).lower()
     finally:
         _detectors.put(detector)
+    if detected in _OLE_UNSURE:
+        return _ole_type(head) or detected
+    if _PDF_HEAD in head[:_PDF_HEAD_BYTES] and not detected.startswith(("text/", "message/")):
+        return _PDF
     return _office_type(head) or detected if detected in _UNSURE else detected
+
+
+def _ole_type(head: bytes) -> str | None:
+    """The document in a container of Office 97 whose directory is in the head ([MS-CFB] 2.6)."""
+    return next((kind for name, kind in _OLE_TYPES.items() if name in head), None)
 
 
 def _office_type(head: bytes) -> str | None:

@@ -155,6 +155,10 @@ class WorkflowRun(TimeStampedModel):
     completed_at = models.DateTimeField(null=True, blank=True)  # whatever the end was
     output_text = models.TextField(blank=True)
     output_is_cut = models.BooleanField(default=False)
+    # What of the file could not be read although the run completed, for people.
+    warnings = ArrayField(
+        models.CharField(max_length=lengths.RUN_WARNING), default=list, db_default=[], blank=True
+    )
     # Where a result lies that is being written; its row comes with the run's end.
     result_key = models.CharField(max_length=255, blank=True)
     result_backend = models.CharField(max_length=16, default="local", db_default="local")

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -50,17 +51,44 @@ def make_pdf_of_many_pages(path: Path, *, pages: int) -> Path:
         b"<< /Length 38 >>\nstream\nBT /F1 12 Tf 10 50 Td (Hello) Tj ET   \nendstream",
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
+    path.write_bytes(pdf_bytes(objects))
+    return path
+
+
+def pdf_bytes(objects: list[bytes]) -> bytes:
+    """A PDF of these objects, numbered from 1; the first is its catalog."""
     out = bytearray(b"%PDF-1.4\n")
     offsets = []
     for number, body in enumerate(objects, 1):
         offsets.append(len(out))
         out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
     start = len(out)
-    out += b"xref\n0 6\n0000000000 65535 f \n"
+    size = len(objects) + 1
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % size
     out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    out += b"trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % start
-    path.write_bytes(out)
-    return path
+    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, start)
+    return bytes(out)
+
+
+def pdf_page(content: bytes, *, more: bytes = b"", annotations: Sequence[bytes] = ()) -> bytes:
+    """A PDF of one page, 600 by 800 points, with the fonts F1 (Helvetica) and F2 (its bold).
+
+    `more` are entries of the catalog. Annotations are the objects from 7 on.
+    """
+    numbers = range(7, 7 + len(annotations))
+    return pdf_bytes(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R %s >>" % more,
+            b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources "
+            b"<< /Font << /F1 5 0 R /F2 6 0 R >> >> /Annots [%s] >>"
+            % b" ".join(b"%d 0 R" % number for number in numbers),
+            b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold >>",
+            *annotations,
+        ]
+    )
 
 
 def make_docx(path: Path, *, picture: bool = False) -> Path:
@@ -236,3 +264,135 @@ def make_image_bomb(path: Path, *, side: int = 50_000) -> Path:
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
     return path
+
+
+def replace_in(path: Path, folder: str, old: bytes, new: bytes) -> Path:
+    """Replace bytes in the entries of an archive whose names begin so."""
+    with ZipFile(path) as archive:
+        entries = {entry: archive.read(entry) for entry in archive.namelist()}
+    assert any(old in content for name, content in entries.items() if name.startswith(folder))
+    return make_zip(
+        path,
+        {
+            name: content.replace(old, new) if name.startswith(folder) else content
+            for name, content in entries.items()
+        },
+    )
+
+
+def ole_bytes(entries: dict[str, bytes]) -> bytes:
+    """A container of Office 97 ([MS-CFB]) with these streams; a path has `/` between its names."""
+    sector, cutoff, free, end = 512, 4096, 0xFFFFFFFF, 0xFFFFFFFE
+    paths: list[str] = []
+    for path in entries:
+        names = path.split("/")
+        paths += ["/".join(names[:count]) for count in range(1, len(names) + 1)]
+    order = ["", *dict.fromkeys(paths)]
+    body = bytearray()
+    table: list[int] = []
+    mini = bytearray()
+    mini_table: list[int] = []
+
+    def chain(content: bytes, unit: int, into: bytearray, links: list[int]) -> int:
+        """Append the content; returns where it begins."""
+        first = len(links)
+        count = -(-len(content) // unit)
+        into.extend(content.ljust(count * unit, b"\0"))
+        links.extend([*range(first + 1, first + count), end] if count else [])
+        return first if count else end
+
+    places = {}
+    for path, content in entries.items():
+        small = len(content) < cutoff
+        places[path] = chain(
+            content,
+            64 if small else sector,
+            mini if small else body,
+            mini_table if small else table,
+        )
+    mini_start = chain(bytes(mini), sector, body, table)
+    packed_mini = b"".join(struct.pack("<I", each) for each in mini_table)
+    mini_table_start = chain(packed_mini, sector, body, table)
+
+    def entry(path: str) -> bytes:
+        """Each folder's children hang on one another's right side."""
+        siblings = [
+            each for each in order[1:] if each.rpartition("/")[0] == path.rpartition("/")[0]
+        ]
+        children = [each for each in order[1:] if each.rpartition("/")[0] == path]
+        at = siblings.index(path) if path else 0
+        after = siblings[at + 1 : at + 2] if path else []
+        name = (path.rpartition("/")[2] if path else "Root Entry").encode("utf-16-le") + b"\0\0"
+        kind = 2 if path in entries else 1 if path else 5
+        start, size = (places[path], len(entries[path])) if path in entries else (0, 0)
+        if not path:
+            start, size = mini_start, len(mini)
+        return struct.pack(
+            "<64sHBBIII16sIQQIQ",
+            name,
+            len(name),
+            kind,
+            1,
+            free,
+            order.index(after[0]) if after else free,
+            order.index(children[0]) if children else free,
+            bytes(16),
+            0,
+            0,
+            0,
+            start,
+            size,
+        )
+
+    directory_start = chain(b"".join(map(entry, order)), sector, body, table)
+    fat_count = 1
+    while (len(table) + fat_count) * 4 > fat_count * sector:
+        fat_count += 1
+    fat_start = len(table)
+    table += [0xFFFFFFFD] * fat_count
+    fat = b"".join(struct.pack("<I", each) for each in table).ljust(fat_count * sector, b"\xff")
+    header = struct.pack(
+        "<8s16sHHHHH6sIIIIIIIIII",
+        bytes.fromhex("d0cf11e0a1b11ae1"),
+        bytes(16),
+        0x3E,
+        3,
+        0xFFFE,
+        9,
+        6,
+        bytes(6),
+        0,
+        fat_count,
+        directory_start,
+        0,
+        cutoff,
+        mini_table_start if mini_table else end,
+        -(-len(packed_mini) // sector),
+        end,
+        0,
+        fat_start,
+    )
+    difat = b"".join(struct.pack("<I", fat_start + each) for each in range(1, fat_count))
+    return header + difat.ljust(512 - len(header), b"\xff") + bytes(body) + fat
+
+
+def make_odf(path: Path, kind: str, body: str, *, entries: dict[str, str] | None = None) -> Path:
+    """An OpenDocument file of a kind (`text`, `presentation`) with this XML as its body."""
+    names = "urn:oasis:names:tc:opendocument:xmlns:"
+    spaces = "".join(
+        f' xmlns:{prefix}="{names}{name}:1.0"'
+        for prefix, name in {
+            "office": "office",
+            "text": "text",
+            "table": "table",
+            "draw": "drawing",
+            "style": "style",
+            "presentation": "presentation",
+        }.items()
+    )
+    content = (
+        f'<office:document-content{spaces} xmlns:xlink="http://www.w3.org/1999/xlink">'
+        f"<office:body><office:{kind}>{body}</office:{kind}></office:body></office:document-content>"
+    )
+    mimetype = f"application/vnd.oasis.opendocument.{kind}"
+    return make_zip(path, {"mimetype": mimetype, "content.xml": content, **(entries or {})})

@@ -169,7 +169,13 @@ def test_a_run_that_was_handed_over_shows_its_deadline(api):
 
 
 def test_a_completed_run_shows_its_text_and_its_file(api):
-    run = make_completed(user=api.user, output_text="Findings", is_cut=True, result=b"# All")
+    run = make_completed(
+        user=api.user,
+        output_text="Findings",
+        is_cut=True,
+        result=b"# All",
+        warnings=["Page 2 could not be read."],
+    )
 
     made = shown(api, run)
 
@@ -178,6 +184,7 @@ def test_a_completed_run_shows_its_text_and_its_file(api):
         "Findings",
         True,
     )
+    assert made["warnings"] == ["Page 2 could not be read."]
     result = made["result"]
     assert (result["filename"], result["size_bytes"], result["status"]) == (
         "result.md",

@@ -255,8 +255,11 @@ def test_show_prints_json_with_the_attempts_and_the_traceback():
 
 
 def test_show_says_when_the_output_is_cut():
-    made = make_completed(is_cut=True)
-    assert "more output" in call("show", made.id).stderr
+    made = make_completed(is_cut=True, warnings=["Page 2 could not be read."])
+    told = call("show", made.id).stderr
+    assert "more output" in told
+    assert "Warning: Page 2 could not be read." in told
+    assert rows("show", made.id)["warnings"] == ["Page 2 could not be read."]
 
 
 def test_show_says_until_when_a_runner_may_answer():

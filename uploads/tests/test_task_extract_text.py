@@ -3,7 +3,7 @@
 import pytest
 
 from uploads.tests import documents
-from uploads.tests.documents import DOCX_TYPE
+from uploads.tests.documents import DOCX_TYPE, PPTX_TYPE
 from uploads.tests.workflow_context import context_for
 from uploads.workflows import registry, tasks
 from uploads.workflows.errors import TaskFailed
@@ -31,6 +31,15 @@ def test_the_result_is_a_markdown_file_named_as_the_document(tmp_path, folder):
     assert result.file.read_text(encoding="utf-8") == result.output_text
     assert result.output_text.startswith("# Harvest report")
     assert list(folder.iterdir()) == [result.file]
+
+
+def test_the_result_tells_what_could_not_be_read(tmp_path, folder):
+    path = documents.replace_entry(
+        documents.make_pptx(tmp_path / "a.pptx"), "ppt/slides/slide2.xml", "broken"
+    )
+    result = extract_text(context_for("extract_text", path, PPTX_TYPE, folder=folder))
+    assert "Where we are" in result.output_text
+    assert result.warnings == ["Slide 2 could not be read."]
 
 
 def test_only_the_beginning_of_a_long_text_is_output(tmp_path, folder):

@@ -224,6 +224,8 @@ def test_long_text_is_cut_and_whole_in_a_result_file():
     assert run.output_is_cut
     assert len(run.output_text) == original.PORTAL_WORKFLOW_OUTPUT_MAX
     assert run.result_file.size_bytes == 300_000
+    assert run.warnings[:2] == ["Page 1", "Page 2"]
+    assert run.warnings[-1] == "And 11 more, which the log tells."
 
 
 @pytest.mark.parametrize("kind", ["outside", "link", "link_to_itself"])

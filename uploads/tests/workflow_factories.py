@@ -129,6 +129,7 @@ def make_completed(
     is_cut: bool = False,
     result: bytes | None = None,
     filename: str = "result.md",
+    warnings: Sequence[str] = (),
     **values: Any,
 ) -> WorkflowRun:
     """A run that went well, with `result` as its result file."""
@@ -138,7 +139,9 @@ def make_completed(
         stored = store_result(
             run, filename=filename, size_bytes=len(result), blocks=iter([memoryview(result)])
         )
-    assert claims.complete(run, output_text=output_text, is_cut=is_cut, result=stored)
+    assert claims.complete(
+        run, output_text=output_text, is_cut=is_cut, result=stored, warnings=warnings
+    )
     run.refresh_from_db()
     return run
 

@@ -133,7 +133,7 @@ class WorkflowRunAdmin(UploadRecordAdmin):
                 ]
             },
         ),
-        ("Result", {"fields": ["result", "output", "output_is_cut", "consumes_file"]}),
+        ("Result", {"fields": ["result", "output", "output_is_cut", "warnings", "consumes_file"]}),
         ("Log", {"fields": ["log"]}),
         (
             "Start",

@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -257,7 +258,16 @@ def _completed(job: Job, result: WorkflowResult) -> Completed:
         is_cut=len(result.output_text) > job.limits.output,
         file=str(path) if path else None,
         filename=name or (path.name if path else ""),
+        warnings=_kept_warnings(result.warnings),
     )
+
+
+def _kept_warnings(warnings: Sequence[str]) -> list[str]:
+    """As many as a run keeps; the last says how many more there were."""
+    kept = [_text(warning, lengths.RUN_WARNING) for warning in warnings[: lengths.RUN_WARNINGS]]
+    if len(warnings) > len(kept):
+        kept[-1] = f"And {len(warnings) - len(kept) + 1:,} more, which the log tells."
+    return kept
 
 
 def _text(text: str, length: int) -> str:

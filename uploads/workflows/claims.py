@@ -176,7 +176,12 @@ def record_progress(run: WorkflowRun, progress: Progress) -> bool:
 
 
 def complete(
-    run: WorkflowRun, *, output_text: str, is_cut: bool, result: StoredResult | None
+    run: WorkflowRun,
+    *,
+    output_text: str,
+    is_cut: bool,
+    result: StoredResult | None,
+    warnings: Sequence[str] = (),
 ) -> bool:
     """Complete the run: insert its result, emit the event, start the next workflow.
 
@@ -196,6 +201,7 @@ def complete(
             progress_percent=100.0,
             output_text=stored,
             output_is_cut=is_cut or len(stored) < len(output_text),
+            warnings=[_storable_text(warning, lengths.RUN_WARNING) for warning in warnings],
             error_code="",
             error_message="",
         ):

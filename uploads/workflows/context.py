@@ -1,7 +1,7 @@
 """The input of a task, and its result."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -106,6 +106,9 @@ class WorkflowResult:
     output_text: str = ""  # cut to `RunContext.output_max` characters
     file: Path | None = None
     filename: str = ""  # of the result file, as users see it
+    # What could not be read although the task succeeded, for people. They quote nothing of the
+    # file: whoever may see the run sees them.
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -335,7 +335,11 @@ class _Attempt:
             return
         if not self._persist(
             lambda: claims.complete(
-                self._run, output_text=last.output_text, is_cut=last.is_cut, result=result
+                self._run,
+                output_text=last.output_text,
+                is_cut=last.is_cut,
+                result=result,
+                warnings=last.warnings,
             )
         ):
             if result is not None:

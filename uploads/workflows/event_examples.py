@@ -18,10 +18,11 @@ _COMPLETED = events.RunSnapshot(
     completed_at=EXAMPLE_TIME,
     output_text="# Report\n\nAll is well in the north.",
     output_url=None,
+    warnings=["Page 7 could not be read."],
     cost=Decimal("0.0042"),
 )
 _FAILED = _COMPLETED.model_copy(
-    update={"status": "failed", "attempt": 3, "output_text": "", "cost": None}
+    update={"status": "failed", "attempt": 3, "output_text": "", "warnings": [], "cost": None}
 )
 _WORKFLOW = events.WorkflowReference(
     id=UUID("019ceb8f-7730-7f08-95d3-b16e2a4c8d07"), slug="extract-text", name="Extract text"

@@ -39,6 +39,8 @@ class RunSnapshot(Payload):
     """The beginning of what it found out; all of it when `output_url` is null."""
     output_url: Annotated[str | None, READERS_ONLY]
     """A signed link to the whole result."""
+    warnings: list[str] = []
+    """What of the file could not be read although the run completed, for people."""
     cost: Decimal | None
     """An amount as decimal text; null when the run cost nothing."""
 
@@ -69,6 +71,7 @@ def run_event(event_type: str, run: WorkflowRun, *, output_url: str | None) -> W
             completed_at=run.completed_at or run.updated_at,
             output_text=run.output_text[:OUTPUT_LENGTH],
             output_url=output_url,
+            warnings=run.warnings,
             cost=run.cost,
         ),
         "workflow": WorkflowReference.model_validate(run.workflow, from_attributes=True),

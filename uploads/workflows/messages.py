@@ -11,6 +11,9 @@ TRACEBACK_LENGTH = 20_000
 OUTPUT_LENGTH = 2**20  # characters; the settings allow at most this
 
 
+_Warning = Annotated[str, Field(max_length=lengths.RUN_WARNING)]
+
+
 class _Base(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -41,6 +44,7 @@ class Completed(_Base):
     is_cut: bool
     file: str | None
     filename: str
+    warnings: Annotated[list[_Warning], Field(max_length=lengths.RUN_WARNINGS)] = []
 
 
 class AwaitingAnswer(_Base):

@@ -186,6 +186,7 @@ def retry(*, run_id: UUID) -> None:
             progress_message="",
             output_text="",
             output_is_cut=False,
+            warnings=[],
             error_code="",
             error_message="",
         )

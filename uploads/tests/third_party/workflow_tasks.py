@@ -117,7 +117,7 @@ def _large_file(context):
 
 
 def _long_text(_context):
-    return WorkflowResult("ab\n" * 100_000)
+    return WorkflowResult("ab\n" * 100_000, warnings=[f"Page {n}" for n in range(1, 61)])
 
 
 def _crash(_context):

@@ -216,6 +216,9 @@ class RunOut(Schema):
 class RunDetailOut(RunOut):
     output_text: str | None = Field(description="Null for a token without the scope `read`.")
     output_is_cut: bool = Field(description="Whether there was more than `output_text` holds.")
+    warnings: list[str] = Field(
+        description="What of the file could not be read although the run completed."
+    )
     config: dict[str, Any] = Field(
         description="What differs from the task's defaults; as far as you may change it."
     )
@@ -230,6 +233,7 @@ class RunDetailOut(RunOut):
             **_run_values(run),
             output_text=run.output_text if principal.may_read_contents else None,
             output_is_cut=run.output_is_cut,
+            warnings=run.warnings,
             config=_visible_config(run, principal=principal),
             attempts=[RunAttemptOut.of(attempt, for_staff=for_staff) for attempt in attempts],
         )

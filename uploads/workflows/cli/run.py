@@ -151,6 +151,8 @@ def show(run_id: UUID, as_json: bool) -> None:
         click.echo("\n" + "\n".join(_attempt_line(each) for each in attempts))
     if found.output_text:
         click.echo(f"\n{_harmless(found.output_text)}")
+    for warning in found.warnings:
+        click.echo(f"Warning: {printable(warning)}", err=True)
     if found.output_is_cut:
         click.echo("There was more output than is kept.", err=True)
 
@@ -318,6 +320,7 @@ def _details(found: WorkflowRun, attempts: Sequence[WorkflowAttempt]) -> Row:
             "config": found.config,
             "output_text": found.output_text,
             "output_is_cut": found.output_is_cut,
+            "warnings": found.warnings,
             "attempts": [_attempt_row(each) for each in attempts],
         }
     )

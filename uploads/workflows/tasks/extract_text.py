@@ -53,12 +53,14 @@ def extract_text(context: RunContext[ExtractTextConfig]) -> WorkflowResult:
     beginning = ""
     percent = -1
     count = 0
+    warnings: list[str] = []
     with context.open() as source, result.open("w", encoding="utf-8", newline="\n") as target:
         for piece in pieces(
             source=source,
             filename=context.file.filename,
             content_type=context.file.content_type,
             options=options,
+            warn=warnings.append,
         ):
             if context.cancelled():
                 raise TaskFailed("cancelled", "The run was cancelled.")
@@ -72,5 +74,9 @@ def extract_text(context: RunContext[ExtractTextConfig]) -> WorkflowResult:
                 percent = int(piece.done * 100)
                 context.progress(percent, f"{count:,} characters")
     context.logger.info("%s characters of text", f"{count:,}")
+    for warning in warnings:
+        context.logger.warning("%s", warning)
     stem = PurePath(context.file.filename).stem or "text"
-    return WorkflowResult(output_text=beginning, file=result, filename=f"{stem}.md")
+    return WorkflowResult(
+        output_text=beginning, file=result, filename=f"{stem}.md", warnings=warnings
+    )

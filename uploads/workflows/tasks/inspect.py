@@ -20,8 +20,8 @@ _ARCHIVE_TYPES = {
     "application/x-bzip2",
     "application/x-xz",
 }
-_OFFICE = {Kind.DOCX, Kind.PPTX, Kind.XLSX, Kind.ODS, Kind.EPUB}
-_PLAIN = {Kind.PLAIN, Kind.CODE, Kind.CSV, Kind.HTML, Kind.EMAIL}
+_OFFICE = {Kind.DOCX, Kind.PPTX, Kind.XLSX, Kind.ODS, Kind.ODF, Kind.EPUB}
+_PLAIN = {Kind.PLAIN, Kind.CODE, Kind.CSV, Kind.HTML, Kind.EMAIL, Kind.LATEX}
 _WITHOUT_LANGUAGE = {Kind.ZIP, Kind.CODE}
 # Already known to whoever asks about the file.
 _EXPECTED = {"type_not_supported", "no_text"}

@@ -309,6 +309,7 @@ def _extracted(context: Context) -> Iterator[str]:
             filename=context.file.filename,
             content_type=context.file.content_type,
             options=TextOptions(folder=context.folder),
+            warn=context.logger.warning,
         ):
             _stop_if_cancelled(context)
             yield piece.text

@@ -1,5 +1,6 @@
 """What the converters share. Each module has `convert(source, job)`, which yields Markdown."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import BinaryIO
 
 from uploads.workflows.errors import TaskFailed
 
+_NOTE = re.compile(r"^\*[^*\n]{1,200} could not be read\.\*$", re.MULTILINE)  # of `Job.attempt`
 # Formats whose libraries load the whole file into memory.
 WHOLE_BYTES_MAX = 64 * 1024 * 1024
 
@@ -31,11 +33,36 @@ class TextOptions:
     folder: Path | None = None
 
 
+Warn = Callable[[str], None]
+
+
+def unheard(_warning: str) -> None:
+    """For callers whom warnings are nothing to."""
+
+
 @dataclass(frozen=True)
 class Job:
+    """`warn` is told, in a sentence that quotes nothing, which part could not be read."""
+
     filename: str
     content_type: str
     options: TextOptions = field(default_factory=TextOptions)
+    warn: Warn = unheard
+    depth: int = 0  # of documents within documents
+
+    def attempt(self, part: str, read: Callable[[], str]) -> str:
+        """What `read` gives; if that fails, a note in its place, and a warning.
+
+        `part` names it: `Page 3`, `A chart on slide 2`. What is not the part's fault is raised:
+        TaskFailed, MemoryError, OSError.
+        """
+        try:
+            return read()
+        except (TaskFailed, MemoryError, OSError):
+            raise
+        except Exception:
+            self.warn(f"{part} could not be read.")
+            return f"*{part} could not be read.*"
 
 
 Converter = Callable[[BinaryIO, Job], Iterator[Piece]]
@@ -45,6 +72,10 @@ def unreadable(kind: str, why: object) -> TaskFailed:
     """The error for an invalid file. `kind` has its article: `a PDF`."""
     reason = " ".join(str(why).split())[:300].rstrip(".") or type(why).__name__
     return TaskFailed("file_unreadable", f"The file cannot be read as {kind}: {reason}.")
+
+
+def without_notes(text: str) -> str:
+    return _NOTE.sub("", text)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ _GAP = re.compile(r"[ \t\r\n]{200,}")
 # The most empty cells that are added to a page for cells that span rows.
 _FILLED_MAX = 20_000
 _SPAN_MAX = 1000
+# Kinds of fields whose value nobody sees, or that are no answer.
+_WITHOUT_VALUE = {"hidden", "password", "submit", "button", "reset", "image", "file"}
 _SAFE_LINKS = ("http:", "https:", "mailto:", "tel:", "#", "/")
 
 
@@ -72,6 +74,7 @@ def html_to_markdown(html: str) -> str:
     for part in soup.find_all(string=_GAP):
         if type(part) is NavigableString:  # not a comment
             part.replace_with(_GAP.sub(_narrow, part))
+    _fill_in_fields(soup)
     _fill_spanned_rows(soup)
     try:
         text = _converter.convert_soup(soup).strip()
@@ -79,6 +82,25 @@ def html_to_markdown(html: str) -> str:
         text = soup.get_text("\n", strip=True)  # nested too deeply: keep at least the words
     has_heading = soup.find("h1") is not None
     return f"# {title}\n\n{text}\n" if title and not has_heading else f"{text}\n"
+
+
+def _fill_in_fields(soup: BeautifulSoup) -> None:
+    """Put in place of the fields of a form what is entered, ticked or chosen in them."""
+    for field in soup("input"):
+        kind = str(field.get("type", "text")).lower()
+        if kind in {"checkbox", "radio"}:
+            after = field.next_sibling
+            space = "" if isinstance(after, str) and after[:1].isspace() else " "
+            field.replace_with(("[x]" if field.has_attr("checked") else "[ ]") + space)
+        elif kind not in _WITHOUT_VALUE and (value := str(field.get("value", ""))):
+            field.replace_with(f" {value} ")
+    for choice in soup(("select", "textarea")):
+        choice.insert_after(" ")
+        options = choice("option")
+        if any(option.has_attr("selected") for option in options):
+            for option in options:
+                if not option.has_attr("selected"):
+                    option.decompose()
 
 
 def _narrow(gap: re.Match[str]) -> str:

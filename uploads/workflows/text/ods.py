@@ -10,14 +10,15 @@ from uploads.workflows.text.sheets import Box, tables
 from uploads.workflows.text.zips import repack
 
 _LABEL = "an OpenDocument spreadsheet"
+_SCRIPTS = ("basic/", "dialogs/", "scripts/")
 
 
 def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with TemporaryDirectory(dir=job.options.folder) as folder:
         copy = Path(folder, "copy.ods")
         with reading(_LABEL):
-            yield from repack(source, copy, job.options, watch=_Cells)
-        yield from tables(copy, job.options, _LABEL)
+            yield from repack(source, copy, job.options, watch=_Cells, skip=_SCRIPTS)
+        yield from tables(copy, job, _LABEL)
 
 
 class _Cells:

@@ -1,20 +1,27 @@
 """PDF, page by page."""
 
-import re
 from collections.abc import Iterator
-from itertools import pairwise
+from contextlib import closing, suppress
+from functools import partial
 from typing import BinaryIO
 
 import pypdfium2
 
 from uploads.workflows.errors import TaskFailed
-from uploads.workflows.text.base import Job, Piece, encrypted, reading
+from uploads.workflows.text.base import Job, Piece, encrypted, reading, without_notes
+from uploads.workflows.text.pdf_forms import filled_in
+from uploads.workflows.text.pdf_lines import (
+    Line,
+    Sizes,
+    in_box,
+    lines_of,
+    markdown,
+    plain,
+    sample_pages,
+)
+from uploads.workflows.text.pdf_tables import Table, tables_of
 
 _LABEL = "a PDF"
-# PDFium's mark for a word that continues on the next line.
-_HYPHENATED = re.compile("[\ufffe\x02](?:\r\n)?")
-# A gap larger than this many times the usual line distance starts a new paragraph.
-_PARAGRAPH_GAP = 1.35
 _PASSWORD_ERROR = pypdfium2.raw.FPDF_ERR_PASSWORD
 
 
@@ -26,13 +33,16 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
                 "too_many_pages",
                 f"The PDF has {count:,} pages; {job.options.max_pages:,} are allowed.",
             )
-        has_text = False
+        document.init_forms()
+        sizes = Sizes(_sampled(document))
+        has_text = has_lost = False
         for index in range(count):
-            text = _page_text(document, index)
-            has_text = has_text or text != ""
+            text = job.attempt(f"Page {index + 1}", partial(_page_text, document, index, sizes))
+            has_text = has_text or without_notes(text) != ""
+            has_lost = has_lost or text != without_notes(text)
             mark = f"\n---\n\n*Page {index + 1}*\n\n" if index else ""
             yield Piece(f"{mark}{text}\n" if text else mark, (index + 1) / count)
-        if not has_text:
+        if not has_text and not has_lost:
             raise TaskFailed(
                 "no_text", "The PDF has no text layer; its pages may be scanned images."
             )
@@ -47,39 +57,47 @@ def open_pdf(source: BinaryIO) -> pypdfium2.PdfDocument:
         raise
 
 
-def _page_text(document: pypdfium2.PdfDocument, index: int) -> str:
-    page = document[index]
-    try:
-        text_page = page.get_textpage()
-        try:
-            text = text_page.get_text_range()  # get_text_bounded would lose some line ends
-            text = _with_paragraphs(text_page, text)
-        finally:
-            text_page.close()
-    finally:
-        page.close()
-    return _HYPHENATED.sub("", text).strip()
+def _sampled(document: pypdfium2.PdfDocument) -> Iterator[list[Line]]:
+    for index in sample_pages(len(document)):
+        with (
+            suppress(pypdfium2.PdfiumError),  # what of it cannot be read is told later
+            closing(document[index]) as page,
+            closing(page.get_textpage()) as text,
+        ):
+            yield lines_of(text) or []
 
 
-def _with_paragraphs(text_page: pypdfium2.PdfTextPage, text: str) -> str:
-    """Insert blank lines at large gaps between lines, because PDF has no paragraphs."""
-    lines = text.split("\r\n")
-    if len(lines) < 3 or len(text) != text_page.count_chars():
-        return text  # text and page have different indices, so that distances are unknown
-    tops = []
-    at = 0
-    for line in lines:
-        tops.append(text_page.get_charbox(at, loose=True)[3] if line else None)
-        at += len(line) + 2
-    gaps = [
-        above - top if above is not None and top is not None else 0.0
-        for above, top in pairwise(tops)
-    ]
-    # Not the median: on a page of short paragraphs most gaps are large.
-    downwards = sorted(gap for gap in gaps if gap > 0) or [0.0]
-    usual = downwards[len(downwards) // 4]
-    pieces = [lines[0]]
-    for line, gap in zip(lines[1:], gaps, strict=True):
-        pieces.append("\r\n\r\n" if gap > usual * _PARAGRAPH_GAP else "\r\n")
-        pieces.append(line)
-    return "".join(pieces)
+def _page_text(document: pypdfium2.PdfDocument, index: int, sizes: Sizes) -> str:
+    with closing(document[index]) as page, closing(page.get_textpage()) as text:
+        lines = lines_of(text)
+        if lines is None:
+            own = plain(text.get_text_range())
+        else:
+            own = _with_tables(lines, tables_of(page, text), sizes)
+        written = filled_in(document, page)
+    return "\n\n".join(filter(None, [own, written]))
+
+
+def _with_tables(lines: list[Line], tables: list[Table], sizes: Sizes) -> str:
+    """Each table in place of its first line, if it has all the words of its lines."""
+    taken: dict[int, Table | None] = {}
+    for table in tables:
+        inside = [index for index in in_box(lines, table.box) if index not in taken]
+        words = "".join(lines[index].text for index in inside)
+        cells = "".join(cell for line in table.cells for cell in line)
+        if inside and sorted(_letters(words)) == sorted(_letters(cells)):
+            taken |= dict.fromkeys(inside)
+            taken[inside[0]] = table
+    blocks: list[str] = []
+    between: list[Line] = []
+    for index, line in enumerate(lines):
+        if index not in taken:
+            between.append(line)
+        elif (begun := taken[index]) is not None:
+            blocks += [markdown(between, sizes), begun.markdown()]
+            between = []
+    return "\n\n".join(filter(None, [*blocks, markdown(between, sizes)]))
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text))

@@ -1,6 +1,6 @@
 """Converts worksheets of any file format to Markdown tables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from itertools import islice
@@ -9,7 +9,7 @@ from pathlib import Path
 from python_calamine import CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum
 
 from uploads.workflows.errors import TaskFailed
-from uploads.workflows.text.base import Piece, TextOptions, encrypted, reading, unreadable
+from uploads.workflows.text.base import Job, Piece, encrypted, reading, unreadable
 from uploads.workflows.text.clean import one_line, row, table_head
 
 # Calamine keeps a sheet as a rectangle of cells (32 bytes each), from first to last used cell.
@@ -19,15 +19,36 @@ _ROWS_A_PIECE = 200
 Value = int | float | str | bool | time | date | timedelta
 
 
-def tables(path: Path, options: TextOptions, label: str) -> Iterator[Piece]:
+Beside = Callable[[str], str]
+
+
+def tables(
+    path: Path, job: Job, label: str, *, beside: Beside = lambda _sheet: ""
+) -> Iterator[Piece]:
+    """The tables of a workbook; `beside` gives what else belongs to the sheet of a name."""
     with calamine(label), CalamineWorkbook.from_path(path) as workbook:
         sheets = [
             sheet.name for sheet in workbook.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet
         ]
         for index, name in enumerate(sheets):
-            sheet = workbook.get_sheet_by_name(name)
-            for piece in _table(sheet, max_rows=options.max_rows):
-                yield Piece(piece.text, (index + (piece.done or 0.0)) / len(sheets))
+            sheet = _sheet(workbook, name, f"Sheet {index + 1}", job)
+            if sheet is not None:
+                for piece in _table(sheet, max_rows=job.options.max_rows):
+                    yield Piece(piece.text, (index + (piece.done or 0.0)) / len(sheets))
+            if text := beside(name):
+                yield Piece(f"{text}\n\n")
+
+
+def _sheet(workbook: CalamineWorkbook, name: str, part: str, job: Job) -> CalamineSheet | None:
+    """None, and a warning, for a sheet that cannot be read."""
+    try:
+        with calamine(part):
+            return workbook.get_sheet_by_name(name)
+    except TaskFailed as exc:
+        if exc.code != "file_unreadable":
+            raise
+        job.warn(f"{part} could not be read.")
+        return None
 
 
 @contextmanager

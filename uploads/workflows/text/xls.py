@@ -16,4 +16,4 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
         copy = Path(folder, "copy.xls")
         with copy.open("wb") as target:
             shutil.copyfileobj(source, target)
-        yield from tables(copy, job.options, "an Excel 97 workbook")
+        yield from tables(copy, job, "an Excel 97 workbook")

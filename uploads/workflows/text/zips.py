@@ -72,28 +72,41 @@ def repack(
     target: Path,
     options: TextOptions,
     *,
+    keep: tuple[str, ...] = (),
+    skip: tuple[str, ...] = (),
     watch: Callable[[], OnElement] = lambda: _ignore,
 ) -> Iterator[Piece]:
     """Copy an office document, its XML only, with true sizes. Yields empty pieces as progress.
 
     The libraries that read it next trust sizes and XML, and load all parts. In the copy sizes
     are true, XML declares no entities and is not nested too deeply, and whatever is not XML
-    (images, films, macros) is empty. XML that cannot be parsed ends where it is broken. Each
-    part's elements are shown to a function that `watch` makes.
+    (images, films, macros) is empty, unless its name ends with one of `keep`; so is what begins
+    with one of `skip`. XML that cannot be parsed ends where it is broken. Each part's elements
+    are shown to a function that `watch` makes.
 
     Raises BadZipFile; TaskFailed `archive_bomb`, `file_encrypted`, `file_unreadable`.
     """
     with open_zip(source) as archive, ZipFile(target, "w", ZIP_DEFLATED, compresslevel=1) as copied:
         check_promises(archive, options)
         for entry in {entry.filename: entry for entry in archive.infolist()}.values():
-            if not entry.filename.lower().endswith((".xml", ".rels")):
-                kept = next(blocks(archive, entry), b"") if entry.filename == "mimetype" else b""
-                copied.writestr(entry.filename, kept)
+            name = entry.filename.lower()
+            if not name.endswith((".xml", ".rels")) or name.startswith(skip or "/"):
+                yield from _copy_other(archive, entry, copied, keep)
                 continue
             with copied.open(entry.filename, "w", force_zip64=True) as out:
                 for block in _sound_xml(blocks(archive, entry), watch()):
                     out.write(block)
                     yield Piece("")
+
+
+def _copy_other(
+    archive: ZipFile, entry: ZipInfo, copied: ZipFile, keep: tuple[str, ...]
+) -> Iterator[Piece]:
+    with copied.open(entry.filename, "w", force_zip64=True) as out:
+        if entry.filename == "mimetype" or (keep and entry.filename.lower().endswith(keep)):
+            for block in blocks(archive, entry):
+                out.write(block)
+                yield Piece("")
 
 
 def _sound_xml(parts: Iterator[bytes], on_element: OnElement) -> Iterator[bytes]:
@@ -118,11 +131,14 @@ def _sound_xml(parts: Iterator[bytes], on_element: OnElement) -> Iterator[bytes]
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.StartDoctypeDeclHandler = doctype
+    taken = 0
     for block in parts:
         try:
             parser.Parse(block, False)
         except expat.ExpatError:
+            yield block[: max(0, parser.ErrorByteIndex - taken)]
             return
+        taken += len(block)
         yield block
 
 

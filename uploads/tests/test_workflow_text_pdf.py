@@ -1,0 +1,91 @@
+"""What a PDF does not tell: paragraphs, headings and tables."""
+
+import io
+
+import pytest
+from fpdf import FPDF
+
+from uploads.tests import documents
+from uploads.workflows.text import pieces
+
+
+def _text(content: bytes) -> str:
+    found = pieces(source=io.BytesIO(content), filename="a.pdf", content_type="application/pdf")
+    return "".join(piece.text for piece in found)
+
+
+def _lines(*lines: tuple[str, int, str, int]) -> bytes:
+    """A page of lines: font, size, words, distance from the bottom."""
+    return documents.pdf_page(
+        b"\n".join(
+            b"BT /%s %d Tf 50 %d Td (%s) Tj ET" % (font.encode(), size, y, words.encode())
+            for font, size, words, y in lines
+        )
+    )
+
+
+def test_a_word_that_goes_on_in_the_next_line_starts_no_paragraph():
+    content = _lines(
+        ("F1", 12, "The whole harvest of this year was exam-", 700),
+        ("F1", 12, "ined by hand and sorted into crates, which", 686),
+        ("F1", 12, "were sold at once.", 672),
+        ("F1", 12, "A second paragraph follows.", 640),
+    )
+    assert _text(content) == (
+        "The whole harvest of this year was examined by hand and sorted into crates, which\n"
+        "were sold at once.\n\nA second paragraph follows.\n"
+    )
+
+
+def test_larger_lines_are_headings_by_their_size_and_bold_ones_that_stand_alone():
+    body = [("F1", 11, f"Line {n} of a text that goes on for a while.", 0) for n in range(3)]
+    placed = [
+        ("F1", 24, "The yearly report", 760),
+        ("F1", 24, "of the orchard", 732),
+        ("F1", 16, "1. Harvest", 690),
+        *((font, size, words, 660 - 13 * n) for n, (font, size, words, _y) in enumerate(body)),
+        ("F2", 11, "By hand", 600),
+        *((font, size, words, 575 - 13 * n) for n, (font, size, words, _y) in enumerate(body)),
+    ]
+    text = _text(_lines(*placed))
+    assert text.startswith(
+        "# The yearly report of the orchard\n\n## 1. Harvest\n\nLine 0 of a text"
+    )
+    assert "while.\n\n### By hand\n\nLine 0" in text
+    assert text.count("#") == 6
+
+
+@pytest.mark.parametrize("borders", ["ALL", "INTERNAL", "SINGLE_TOP_LINE"])
+def test_a_table_with_lines_keeps_its_cells_and_without_them_its_words(borders):
+    pdf = FPDF()
+    pdf.set_font("Helvetica", size=11)
+    pdf.add_page()
+    pdf.cell(text="Before the table.", new_x="LMARGIN", new_y="NEXT")
+    with pdf.table(borders_layout=borders) as table:
+        for line in (("Name", "Note"), ("Apple", "red and\ngreen"), ("Pear", "")):
+            row = table.row()
+            for value in line:
+                row.cell(value)
+    pdf.cell(text="After the table.")
+    text = _text(bytes(pdf.output()))
+    if borders == "ALL":
+        assert text == (
+            "Before the table.\n\n| Name | Note |\n| --- | --- |\n| Apple | red and green |\n"
+            "| Pear |  |\n\n\nAfter the table.\n"
+        )
+    words = "Before the table. Name Note Apple red and green Pear After the table."
+    assert sorted(text.replace("|", " ").replace("---", " ").split()) == sorted(words.split())
+
+
+def test_boxes_that_hold_no_table_leave_the_text_as_it_is():
+    content = documents.pdf_page(
+        b"40 600 300 150 re S 60 620 100 40 re S BT /F1 12 Tf 50 700 Td (In a box) Tj ET "
+        b"BT /F1 12 Tf 70 635 Td (in another) Tj ET"
+    )
+    assert _text(content).split() == ["In", "a", "box", "in", "another"]
+
+
+def test_a_page_with_very_many_lines_is_read_as_text():
+    grid = b" ".join(b"%d 0 m %d 800 l S 0 %d m 600 %d l S" % (n, n, n, n) for n in range(2_000))
+    content = documents.pdf_page(grid + b" BT /F1 12 Tf 50 700 Td (A map) Tj ET")
+    assert _text(content) == "A map\n"
