@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from accounts.models import User
 from accounts.permissions import allows
+from common import sizes
 from common.models import OutboxEvent, WebhookEndpoint
 from common.webhooks import health
 from common.webhooks.endpoint_settings import write_schedule
@@ -28,7 +29,6 @@ from uploads.workflows.permissions import CHANGE_WORKFLOWS
 
 register = template.Library()
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _NO_ID = UUID(int=0)  # the script puts another into addresses
 TROUBLES_SHOWN = 3
 # ALM, LRM, RLM, embeddings, overrides and isolates (Unicode UAX #9, 2).
@@ -36,17 +36,6 @@ _BIDI_CONTROLS = dict.fromkeys(
     [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"
 )
 _SPANS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
-
-
-@register.filter
-def size(count: int) -> str:
-    """Bytes for people, as the upload page's script shows them: `1.5 MiB`."""
-    amount = float(count)
-    for unit in _UNITS:
-        if amount < 1024 or unit == _UNITS[-1]:
-            break
-        amount /= 1024
-    return f"{count} B" if unit == "B" else f"{amount:.{1 if amount < 100 else 0}f} {unit}"
 
 
 @register.filter
@@ -204,6 +193,7 @@ def backlog(count: int) -> str:
 
 
 register.filter("waits", write_schedule)
+size = register.filter("size", sizes.readable)
 
 
 @register.filter

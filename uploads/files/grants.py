@@ -26,6 +26,7 @@ from common.errors import (
     Unauthenticated,
 )
 from common.models import TimeStampedQuerySet
+from common.sizes import readable
 from uploads import policy, selectors
 from uploads.files.new_grants import NewGrant, checked
 from uploads.models import UploadBatch, UploadGrant
@@ -175,7 +176,7 @@ def check_file(
     if limits and size_bytes is not None and size_bytes > min(limits):
         raise PayloadTooLarge(
             "file_too_large",
-            f"The file is too large: this upload link takes at most {min(limits)} bytes a file.",
+            f"The file is too large: this upload link takes up to {readable(min(limits))} a file.",
             max_bytes=min(limits),
         )
     policy.require_declared_type(
@@ -288,16 +289,16 @@ def _require_room(grant: UploadGrant | None, *, size_bytes: int) -> None:
     if grant.max_files is not None and grant.files_begun >= grant.max_files:
         raise Conflict(
             "grant_files_used_up",
-            f"All of the {grant.max_files} files that this upload link takes were sent, or are "
-            f"being sent. {_ASK}",
+            f"All {grant.max_files} files that this upload link takes are there or under way. "
+            f"{_ASK}",
             max_files=grant.max_files,
         )
     left = None if grant.max_bytes is None else grant.max_bytes - grant.bytes_begun
     if left is not None and size_bytes > left:
         raise PayloadTooLarge(
             "grant_bytes_used_up",
-            f"The file has {size_bytes} bytes; this upload link takes {max(left, 0)} more. "
-            "Send a smaller file, or ask whoever gave it to you for a new one.",
+            f"This upload link takes {readable(max(left, 0))} more. Send a smaller file, or ask "
+            "whoever gave it to you for a new one.",
             max_bytes=max(left, 0),
         )
 
