@@ -6,13 +6,14 @@ import pytest
 from django.utils import timezone
 
 from accounts.tests.factories import make_user
-from common.errors import Gone
+from common.errors import Conflict, Gone
 from common.models import AuditEntry
+from common.tests.threads import at_once, results_and_errors
 from uploads.files import sharing
 from uploads.models import IngestFile, ShareLink
-from uploads.tests.factories import FILES, Api, Guest, assert_problem, make_stored
+from uploads.tests.factories import FILES, Api, Guest, assert_problem, make_share, make_stored
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def links_of(file: IngestFile) -> str:
@@ -95,3 +96,27 @@ def test_a_file_has_so_many_living_links_at_most(monkeypatch):
     assert_problem(owner.post(links_of(file), {}), 409, "too_many_links")
     owner.delete(f"{links_of(file)}/{first['id']}")
     assert owner.post(links_of(file), {}).status_code == 201
+
+
+def test_downloads_at_once_are_counted_one_by_one_until_the_link_ends():
+    share, _ = make_share(make_stored())
+    at_once([lambda: sharing.count_download(share)] * 8)
+    share.refresh_from_db()
+    assert share.downloads == 8
+
+    selection = ShareLink.objects.filter(id=share.id)
+    ended = at_once([lambda: sharing.revoke(selection)] * 4)
+    assert sorted(ended) == [0, 0, 0, 1]
+    assert AuditEntry.objects.filter(action="share.revoked", subject_id=str(share.id)).count() == 1
+    with pytest.raises(Gone):
+        sharing.count_download(share)
+
+
+def test_no_more_links_are_made_at_once_than_a_file_may_have(monkeypatch):
+    monkeypatch.setattr("uploads.selectors.MAX_SHARES", 3)
+    file = make_stored()
+
+    made = results_and_errors([lambda: make_share(file)] * 8)
+
+    assert sum(isinstance(each, Conflict) for each in made) == 5
+    assert ShareLink.objects.filter(file=file).count() == 3

@@ -204,6 +204,15 @@ def test_the_list_of_a_guests_files(db, crowd):
     assert "Sort" not in plan
 
 
+def test_what_came_by_an_upload_link(db, crowd):
+    grant = UploadGrant.objects.select_related("owner").first()
+    owner = principal_of(grant.owner)
+    plan = plans(lambda: selectors.grant_files_page(principal=owner, grant_id=grant.id))
+    assert_uses(plan, "ingest_file_of_grant")
+    filters = FileFilters(grant=grant.id, order=Order.LARGEST)
+    assert_no_scan(plans(lambda: find_files(principal=owner, filters=filters)))
+
+
 def test_a_session_by_its_idempotency_key(db, crowd):
     owner = UploadSession.objects.values_list("created_by", flat=True)[0]
     plan = plans(
