@@ -43,6 +43,17 @@ def test_a_new_link_opens_a_page_and_is_shown_once(ada: Client, user: User):
 
 
 @pytest.mark.parametrize(
+    ("base_url", "shown"),
+    [("", "http://files.lan:8000"), ("https://files.example.com", "https://files.example.com")],
+)
+def test_an_address_is_what_the_portal_is_called(ada, settings, base_url: str, shown: str):
+    settings.PORTAL_BASE_URL = settings.PUBLIC_URL = base_url
+    made = ada.post(NEW, VALID)
+    page = ada.get(made.headers["Location"], headers={"host": "files.lan:8000"})
+    assert f"{shown}/send/drg_" in main_of(page)
+
+
+@pytest.mark.parametrize(
     ("values", "said"),
     [
         ({"name": ""}, "This field is required"),

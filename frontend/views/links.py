@@ -69,11 +69,10 @@ def link(request: SignedInRequest, grant_id: UUID) -> HttpResponse:
     if is_fragment(request):
         return render(request, "partials/file_rows.html", context)
     grant = selectors.get_grant(principal=request.principal, grant_id=grant_id)
-    text = shown_once.take(request, _new(grant_id))
     context |= {
         "grant": grant,
         "types": kind_names(grant.allowed_types),
-        "address": grants.link_of(text) if text else None,
+        "address": shown_once.take_address(request, _new(grant_id), grants.link_of),
     }
     return render(request, "pages/upload_link.html", context)
 

@@ -21,11 +21,10 @@ def share_context(request: SignedInRequest, file: IngestFile) -> dict[str, Any]:
     """What the page of a file says of its share links: to its owner alone."""
     if file.uploaded_by_id != request.user.pk or file.is_piece:
         return {}
-    text = shown_once.take(request, _new(file.id))
     return {
         "shares": selectors.share_links(file),
         "share_form": ShareForm() if file.status == FileStatus.STORED else None,
-        "share_address": sharing.link_of(text) if text else None,
+        "share_address": shown_once.take_address(request, _new(file.id), sharing.link_of),
     }
 
 

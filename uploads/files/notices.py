@@ -29,7 +29,7 @@ NAMED = 20  # files whose names are in the mail
 
 
 @dataclass(frozen=True)
-class _News:
+class News:
     """What came since the last mail."""
 
     count: int
@@ -58,7 +58,7 @@ def _tell(grant: UploadGrant) -> bool:
         if not due.change(notice_due_at=Now() + LEASE):
             return False
         grant = UploadGrant.objects.select_related("owner").get(id=grant.id)
-    news = _news_of(grant)
+    news = news_of(grant)
     if news.count and grant.owner.is_active and not _send(grant, news):
         return True
     leased = UploadGrant.objects.filter(id=grant.id, notice_due_at=grant.notice_due_at)
@@ -69,7 +69,7 @@ def _tell(grant: UploadGrant) -> bool:
     return True
 
 
-def _news_of(grant: UploadGrant) -> _News:
+def news_of(grant: UploadGrant) -> News:
     """By when files were stored: a transaction is far shorter than the time of quiet."""
     files = IngestFile.objects.filter(grant=grant, stored_at__isnull=False, is_piece=False)
     if grant.told_until is not None:
@@ -77,10 +77,12 @@ def _news_of(grant: UploadGrant) -> _News:
     sums = files.aggregate(
         count=Count("id"), size_bytes=Sum("size_bytes", default=0), until=Max("stored_at")
     )
-    return _News(files=list(files.filter(~Q(status="deleted")).order_by("-id")[:NAMED]), **sums)
+    return News(
+        files=list(files.filter(~Q(status="deleted")).order_by("-stored_at")[:NAMED]), **sums
+    )
 
 
-def _send(grant: UploadGrant, news: _News) -> bool:
+def _send(grant: UploadGrant, news: News) -> bool:
     context = {
         "grant": grant,
         "news": news,
