@@ -43,4 +43,4 @@ class ThrottledAuthenticationForm(ThrottledForm, AuthenticationForm):
             return super().clean()
         finally:
             if self.user_cache is not None:
-                throttle.login_succeeded(attempt)
+                throttle.succeeded(attempt)

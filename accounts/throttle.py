@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import DurationField, ExpressionWrapper, F
@@ -40,6 +41,9 @@ REGISTRATIONS_OF_CLIENT = Rule("register-client", 20, timedelta(hours=1))
 # Nobody's mailbox must be flooded, and our mail server must not be taken for a spammer's.
 RESETS_OF_ACCOUNT = Rule("reset-account", 5, timedelta(hours=1))
 RESETS_OF_CLIENT = Rule("reset-client", 20, timedelta(hours=1))
+# Guesses at the password of a link, which has no owner at the door who could be locked out.
+FAILED_PASSWORDS_OF_PAIR = Rule("link-pair", 10, timedelta(minutes=15))
+FAILED_PASSWORDS_OF_LINK = Rule("link", 100, timedelta(hours=1))
 
 LONGEST_WINDOW = max(
     rule.window
@@ -50,6 +54,8 @@ LONGEST_WINDOW = max(
         REGISTRATIONS_OF_CLIENT,
         RESETS_OF_ACCOUNT,
         RESETS_OF_CLIENT,
+        FAILED_PASSWORDS_OF_PAIR,
+        FAILED_PASSWORDS_OF_LINK,
     )
 )
 PURGE_BATCH = 1000
@@ -73,8 +79,8 @@ class Count:
 
 
 @dataclass(frozen=True)
-class LoginAttempt:
-    """A log-in attempt, with the counters that counted it."""
+class Attempt:
+    """An attempt to log in, or to open a link, with the counters that counted it."""
 
     pair: Counter
     others: Mapping[Counter, Count]
@@ -101,27 +107,35 @@ _COUNT = """
 """
 
 
-def begin_login(*, email: str, address: str) -> LoginAttempt:
-    """Count a log-in as failed, until `login_succeeded`. Call it before hashing the password.
+def begin_login(*, email: str, address: str) -> Attempt:
+    """Count a log-in as failed, until it `succeeded`. Call it before hashing the password.
 
     Raises TooManyRequests `too_many_logins`.
     """
-    pair = _login_pair(email, address)
-    counts = _count(
-        [
-            pair,
-            _counter(FAILED_LOGINS_OF_ACCOUNT, _account(email)),
-            _counter(FAILED_LOGINS_OF_CLIENT, client_network(address)),
-        ],
+    return _begin(
+        _login_pair(email, address),
+        _counter(FAILED_LOGINS_OF_ACCOUNT, _account(email)),
+        _counter(FAILED_LOGINS_OF_CLIENT, client_network(address)),
         code="too_many_logins",
         message="Too many failed log-ins.",
     )
-    del counts[pair]
-    return LoginAttempt(pair, counts)
 
 
-def login_succeeded(attempt: LoginAttempt) -> None:
-    """Forget the failed log-ins of this client to this account.
+def begin_password(*, link_id: UUID, address: str) -> Attempt:
+    """Count a try at the password of a link as failed, until it `succeeded`.
+
+    Raises TooManyRequests `too_many_passwords`.
+    """
+    return _begin(
+        _counter(FAILED_PASSWORDS_OF_PAIR, f"{link_id} {client_network(address)}"),
+        _counter(FAILED_PASSWORDS_OF_LINK, str(link_id)),
+        code="too_many_passwords",
+        message="The password was wrong too often.",
+    )
+
+
+def succeeded(attempt: Attempt) -> None:
+    """Forget this client's failures with this account, or link.
 
     Other clients' failures stay counted. So do this client's failures with other accounts, or else
     it could reset them by logging in to an account of its own between guesses.
@@ -130,6 +144,12 @@ def login_succeeded(attempt: LoginAttempt) -> None:
     for counter, count in attempt.others.items():
         same_window = Throttle.objects.filter(key=counter.key, window_start=count.window_start)
         same_window.filter(count__gt=0).update(count=F("count") - 1)
+
+
+def _begin(pair: Counter, *others: Counter, code: str, message: str) -> Attempt:
+    counts = _count([pair, *others], code=code, message=message)
+    del counts[pair]
+    return Attempt(pair, counts)
 
 
 def forget_failed_logins(*, email: str, address: str) -> None:

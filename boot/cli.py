@@ -22,6 +22,8 @@ APP_COMMANDS = {
     "webhook": "common.webhooks.cli.webhook:webhook",
     "events": "common.webhooks.cli.events:events",
     "listen": "common.webhooks.cli.listen:listen",
+    "grant": "uploads.cli:grant",
+    "share": "uploads.cli:share",
     "storage": "uploads.checking.cli:storage",
     "workflow": "uploads.workflows.cli.workflow:workflow",
     "run": "uploads.workflows.cli.run:run",

@@ -44,6 +44,10 @@ def schedule(*, outbox_sweep_minutes: int, cleanup_hours: int) -> dict[str, Any]
             "task": "uploads.tasks.close_idle_batches",
             "schedule": 300.0,
         },
+        "tell-of-guests-files": {
+            "task": "uploads.tasks.tell_of_guests_files",
+            "schedule": 60.0,
+        },
         "check-storage": {
             "task": "uploads.tasks.check_storage",
             "schedule": 300.0,

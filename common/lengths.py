@@ -3,6 +3,10 @@
 TOKEN_NAME = 100
 EMAIL = 254  # RFC 5321, as Django's EmailField has it
 
+LINK_NAME = 100  # of upload and share links
+LINK_MESSAGE = 2000
+LINK_PASSWORD = 128
+
 FILE_NAME = 255  # counted in bytes of UTF-8 where it is checked, as file systems do
 FILE_PATH = 4096
 BATCH_NAME = 255

@@ -2,7 +2,7 @@
 
 import re
 
-SECRET_PATHS = ("/f/", "/c/", "/api/v1/runs/callback/", "/app/password/reset/")
+SECRET_PATHS = ("/f/", "/c/", "/send/", "/share/", "/api/v1/runs/callback/", "/app/password/reset/")
 _SECRET = re.compile(
     # At the start of a path or of a URL's path: a folder on the way to a source file is no secret.
     rf"((?:^|[\s\"'(<=]|://[^/\s]+)(?:{'|'.join(map(re.escape, SECRET_PATHS))}))[^\s\"'<>)\\]+",

@@ -19,9 +19,16 @@ from common.admin_records import ListsNamesOnly
 from common.errors import DooritoError
 from uploads.admin_records import UploadRecordAdmin
 from uploads.checking import admin as checking_admin  # noqa: F401  # Django looks for this module only
-from uploads.files import grants, lifecycle
+from uploads.files import grants, lifecycle, sharing
 from uploads.files.usage import usage_of
-from uploads.models import AccountLimits, IngestFile, UploadBatch, UploadGrant, UploadSession
+from uploads.models import (
+    AccountLimits,
+    IngestFile,
+    ShareLink,
+    UploadBatch,
+    UploadGrant,
+    UploadSession,
+)
 from uploads.workflows import admin_runs, admin_workflows  # noqa: F401  # Django looks for this module only
 
 _MOST_AT_ONCE = 500  # the confirmation page sends each as a form field: Django accepts 1,000
@@ -210,6 +217,9 @@ class UploadGrantAdmin(UploadRecordAdmin):
         "max_file_size",
         "allowed_types",
         "batch",
+        "message",
+        "workflow",
+        "mails_owner",
         "files_begun",
         "bytes_begun",
         "created_at",
@@ -225,6 +235,46 @@ class UploadGrantAdmin(UploadRecordAdmin):
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[UploadGrant]) -> None:
         count = grants.revoke(queryset)
         self.message_user(request, f"{count} grant(s) revoked.", messages.SUCCESS)
+
+
+@admin.register(ShareLink)
+class ShareLinkAdmin(UploadRecordAdmin):
+    """To look at share links and end them. They are made where their token can be shown once."""
+
+    owner = "created_by"
+    search_help_text = "The id of a share link, or the beginning of an e-mail address."
+    list_display = [
+        "hint",
+        "file",
+        "created_by",
+        "downloads",
+        "last_used_at",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+    ]
+    list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["file", "created_by"]
+    fields = [
+        "id",
+        "hint",
+        "file",
+        "created_by",
+        "downloads",
+        "last_used_at",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+    ]
+    actions = ["revoke_selected"]
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("uploads.change_sharelink")
+
+    @admin.action(description="Revoke the selected share links", permissions=["revoke"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ShareLink]) -> None:
+        count = sharing.revoke(queryset)
+        self.message_user(request, f"{count} share link(s) revoked.", messages.SUCCESS)
 
 
 @admin.register(AccountLimits)

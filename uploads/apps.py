@@ -9,7 +9,7 @@ class UploadsConfig(AppConfig):
         from accounts import bearers, departures  # noqa: PLC0415
         from common.outbox.types import EventKind, event_types  # noqa: PLC0415
         from uploads import event_examples, selectors, tasks  # noqa: PLC0415
-        from uploads.files import grants, hooks, owners  # noqa: PLC0415
+        from uploads.files import grants, hooks, owners, visits  # noqa: PLC0415
         from uploads.models import RunStatus, WorkflowRun  # noqa: PLC0415
         from uploads.receiving import reading_queue, sessions  # noqa: PLC0415
         from uploads.workflows import (  # noqa: PLC0415
@@ -31,6 +31,7 @@ class UploadsConfig(AppConfig):
         departures.obstacles.append(owners.require_no_files)
         departures.let_go.append(owners.let_go)
         bearers.register(grants.PREFIX, grants.guest_of)
+        bearers.register(visits.PREFIX, visits.visitor_of)
         hooks.install_give_up_upload(sessions.give_up)
         hooks.on_stored.append(queue.auto_start)
         hooks.on_deleted.append(queue.cancel_all)

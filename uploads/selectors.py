@@ -25,7 +25,9 @@ from uploads.models import (
     IngestFile,
     PartOrder,
     SessionStatus,
+    ShareLink,
     UploadBatch,
+    UploadGrant,
     UploadPart,
     UploadSession,
 )
@@ -33,6 +35,7 @@ from uploads.models import (
 SEARCH_WINDOW = 10_000  # a search looks at so many of the newest files, so that its cost is bounded
 COUNT_CAP = 10_000
 MAX_STORED_FILES = 1000
+MAX_SHARES = 50  # links of a file
 ACCESS_ALL = "uploads.access_all_files"
 _FILE_SCOPES = {TokenScope.READ, TokenScope.CONSUME, TokenScope.WORKFLOWS}
 _NFC_NAME = Func(F("original_filename"), function="NORMALIZE", output_field=TextField())
@@ -74,7 +77,7 @@ def files_page(
         files = files.filter(batch_id=batch_id)
     if search:
         files = with_part_of_name(files, search, cursor=cursor)
-    return paginate(files, cursor=cursor, limit=limit)
+    return paginate(files.select_related("grant"), cursor=cursor, limit=limit)
 
 
 def stored_files(
@@ -189,10 +192,15 @@ def get_sessions(*, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, Upl
 def unfinished_page(
     *, principal: Principal, cursor: str | None = None, limit: int = 50
 ) -> Page[UploadSession]:
-    """Uploads in numbered parts that are not whole yet: what can go on, newest first."""
+    """Uploads in numbered parts that are not whole yet: what can go on, newest first.
+
+    A guest who may only send is told of none: several may have the same link.
+    """
     sessions = _own_sessions(principal).filter(
         status__in=UploadSession.OPEN, part_order=PartOrder.NUMBERED
     )
+    if principal.is_guest and not principal.may_read_contents:
+        sessions = sessions.none()
     return paginate(sessions.select_related("file"), cursor=cursor, limit=limit)
 
 
@@ -231,6 +239,39 @@ def batch_not_found() -> NotFound:
     return NotFound("batch_not_found", "There is no such batch.")
 
 
+def grants_page(
+    *, principal: Principal, cursor: str | None = None, limit: int = 50
+) -> Page[UploadGrant]:
+    """The owner's upload grants, newest first, those that have ended too; none for a guest."""
+    return paginate(_own_grants(principal), cursor=cursor, limit=limit)
+
+
+def get_grant(*, principal: Principal, grant_id: UUID) -> UploadGrant:
+    """Raises NotFound `grant_not_found`."""
+    grant = _own_grants(principal).filter(id=grant_id).first()
+    if grant is None:
+        raise grant_not_found()
+    return grant
+
+
+def grant_files_page(
+    *, principal: Principal, grant_id: UUID, cursor: str | None = None, limit: int = 50
+) -> Page[IngestFile]:
+    """What came under a grant of the owner's, newest first."""
+    grant = get_grant(principal=principal, grant_id=grant_id)
+    files = IngestFile.objects.filter(grant=grant, is_result=False, is_piece=False)
+    return paginate(files, cursor=cursor, limit=limit)
+
+
+def share_links(file: IngestFile) -> list[ShareLink]:
+    """Of a file, newest first: at most MAX_SHARES, for more are refused."""
+    return list(ShareLink.objects.filter(file=file).timed().order_by("-id")[:MAX_SHARES])
+
+
+def grant_not_found() -> NotFound:
+    return NotFound("grant_not_found", "There is no such upload grant.")
+
+
 def session_not_found() -> NotFound:
     return NotFound("session_not_found", "There is no such upload session.")
 
@@ -242,9 +283,16 @@ def _own_files(principal: Principal) -> TimeStampedQuerySet:
 
 
 def _own_batches(principal: Principal) -> QuerySet[UploadBatch]:
-    """None of a guest's: a batch tells of files that others have sent."""
-    batches = UploadBatch.objects.filter(created_by=principal.owner)
-    return batches.none() if principal.is_guest else batches
+    """Of a guest's, those that were opened with the grant: others tell of the owner's own files."""
+    if principal.is_guest:
+        return UploadBatch.objects.filter(grant=principal.grant_id)
+    return UploadBatch.objects.filter(created_by=principal.owner)
+
+
+def _own_grants(principal: Principal) -> TimeStampedQuerySet:
+    grants = UploadGrant.objects.select_related("workflow", "batch").timed()
+    grants = grants.filter(owner=principal.owner)
+    return grants.none() if principal.is_guest else grants
 
 
 def _own_sessions(principal: Principal) -> QuerySet[UploadSession]:
@@ -253,7 +301,7 @@ def _own_sessions(principal: Principal) -> QuerySet[UploadSession]:
 
 
 def _file(files: TimeStampedQuerySet) -> IngestFile:
-    file = files.select_related("uploaded_by", "batch").timed().first()
+    file = files.select_related("uploaded_by", "batch", "grant").timed().first()
     if file is None:
         raise NotFound("file_not_found", "There is no such file.")
     return file

@@ -8,7 +8,7 @@ from celery.signals import worker_ready, worker_shutting_down
 
 from common.drain import drain
 from uploads.checking import rounds
-from uploads.files import moving, retention
+from uploads.files import moving, notices, retention
 from uploads.receiving import abandoned, reading
 from uploads.workflows import claims, engine, leftovers, queue, waiting
 
@@ -39,6 +39,11 @@ def abort_idle_sessions() -> int:
 @shared_task
 def close_idle_batches() -> int:
     return drain(retention.close_idle_batches)
+
+
+@shared_task
+def tell_of_guests_files() -> int:
+    return drain(notices.send_due)
 
 
 @shared_task

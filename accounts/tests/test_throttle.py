@@ -24,7 +24,7 @@ def fail(email: str = ADA, address: str = HOME, *, times: int = 1) -> None:
 
 
 def succeed(email: str = ADA, address: str = HOME) -> None:
-    throttle.login_succeeded(throttle.begin_login(email=email, address=address))
+    throttle.succeeded(throttle.begin_login(email=email, address=address))
 
 
 def refusal_of(email: str = ADA, address: str = HOME) -> TooManyRequests:
@@ -129,7 +129,7 @@ def test_a_success_of_an_ended_window_takes_nothing_from_the_next():
     attempt = throttle.begin_login(email=ADA, address=HOME)
     with later(hours=1):
         fail("bob@example.org", times=10)
-        throttle.login_succeeded(attempt)
+        throttle.succeeded(attempt)
         for number in range(90):
             fail(f"person{number}@example.org")
         refusal_of("eve@example.org")

@@ -42,6 +42,7 @@ from uploads.files.links import LinkKind, link
 from uploads.models import (
     AccountLimits,
     IngestFile,
+    ShareLink,
     StorageCheck,
     UploadBatch,
     UploadGrant,
@@ -53,7 +54,7 @@ from uploads.models import (
 from uploads.openai import objects
 from uploads.receiving import assembling, continuing
 from uploads.receiving.requests import UploadRequest
-from uploads.tests.factories import make_consumed, make_grant, make_session, make_stored
+from uploads.tests.factories import make_consumed, make_grant, make_session, make_share, make_stored
 from uploads.tests.workflow_factories import (
     make_cancelled,
     make_handed_over,
@@ -258,6 +259,12 @@ class _Address:
     def _file_id(self) -> Any:
         return self._stored.id
 
+    def _grant_id(self) -> Any:
+        return make_grant(user=self.owner)[0].id
+
+    def _share_id(self) -> Any:
+        return make_share(self._stored)[0].id
+
     def _batch_id(self) -> Any:
         return batches.create_batch(principal=principal_of(self.owner)).id
 
@@ -293,6 +300,10 @@ class _Address:
             return link(LinkKind.FILE, self._stored.id).rsplit("/", 1)[1]
         if self.route.startswith("c/"):
             return make_consumed(user=self.owner).claim_url.rsplit("/", 1)[1]
+        if self.route.startswith("send/"):
+            return make_grant(user=self.owner)[1]
+        if self.route.startswith("share/"):
+            return make_share(self._stored)[1]
         if "callback" in self.route:
             run = make_handed_over(file=self._stored)
             return callback_link(run.id, run.lease_id).rsplit("/", 1)[1]
@@ -330,6 +341,7 @@ class _Address:
             UploadBatch: lambda: batches.create_batch(principal=principal_of(self.owner)),
             UploadSession: lambda: make_session(_DATA, user=self.owner),
             UploadGrant: lambda: make_grant(user=self.owner)[0],
+            ShareLink: lambda: make_share(self._stored)[0],
             AccountLimits: lambda: AccountLimits.objects.create(owner=self.owner),
             StorageCheck: lambda: StorageCheck.objects.create(backend="local"),
             Workflow: make_workflow,
@@ -363,6 +375,7 @@ _BODIES = {
         b'"mime_type": "application/octet-stream"}'
     ),
     "v1/uploads/<str:upload>/complete": b'{"part_ids": []}',
+    "api/v1/grants": b'{"name": "Invoices"}',
     "api/v1/webhooks": b'{"url": "https://93.184.215.14/a"}',
     "api/v1/runs/callback/<token>": b'{"status": "completed"}',
     "api/v1/files/<uuidstr:file_id>/runs": b'{"workflow": "the-report"}',

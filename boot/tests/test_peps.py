@@ -94,9 +94,10 @@ def test_the_graph_has_every_proposal_and_its_state():
     assert set(re.findall(r"P(\d{4})", graph.split("%% new proposals above")[1])) == set(nodes)
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_what_is_under_way_has_a_plan_with_steps(folder):
-    assert re.search(r"^- \[[ x]\] \*\*Step", (folder / "plan.md").read_text(), re.M)
+def test_what_is_under_way_has_a_plan_with_steps():
+    for folder in FOLDERS:  # perhaps none
+        plan = (folder / "plan.md").read_text()
+        assert re.search(r"^- \[[ x]\] \*\*Step", plan, re.M), folder
 
 
 @pytest.mark.parametrize("page", sorted(PEPS.rglob("*.md")), ids=lambda page: page.name)

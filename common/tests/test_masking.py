@@ -10,6 +10,8 @@ from common.masking import mask
     ("text", "masked"),
     [
         ("/f/0123:sig", "/f/[hidden]"),
+        ("GET /send/mistyped/pass/", "GET /send/[hidden]"),
+        ("GET /share/mistyped/content", "GET /share/[hidden]"),
         ("Error: /c/0123:sig?inline=1", "Error: /c/[hidden]"),
         (
             "POST /api/v1/runs/callback/0123:sig failed",
@@ -25,7 +27,7 @@ def test_what_follows_a_secret_prefix_is_hidden(text, masked):
     assert mask(text) == masked
 
 
-@pytest.mark.parametrize("prefix", ["drt_", "drg_"])
+@pytest.mark.parametrize("prefix", ["drt_", "drg_", "drs_"])
 def test_of_a_token_only_its_kind_is_shown(prefix):
     assert mask(f"Bearer {generate(prefix=prefix)} is wrong") == f"Bearer {prefix}[hidden] is wrong"
 

@@ -68,6 +68,7 @@ class FilterForm(forms.Form):
     )
     uploader = forms.ChoiceField(label="Uploader", required=False)
     batch = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    grant = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, principal: Principal, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

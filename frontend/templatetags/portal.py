@@ -17,18 +17,18 @@ from django.utils.safestring import SafeString
 
 from accounts.models import User
 from accounts.permissions import allows
+from common import sizes
 from common.models import OutboxEvent, WebhookEndpoint
 from common.webhooks import health
 from common.webhooks.endpoint_settings import write_schedule
 from common.webhooks.permissions import CHANGE_WEBHOOKS, SEE_WEBHOOKS
 from common.webhooks.selectors import BACKLOG_CAP
 from uploads import policy
-from uploads.models import UploadBatch
+from uploads.models import ShareLink, UploadBatch, UploadGrant
 from uploads.workflows.permissions import CHANGE_WORKFLOWS
 
 register = template.Library()
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _NO_ID = UUID(int=0)  # the script puts another into addresses
 TROUBLES_SHOWN = 3
 # ALM, LRM, RLM, embeddings, overrides and isolates (Unicode UAX #9, 2).
@@ -36,17 +36,6 @@ _BIDI_CONTROLS = dict.fromkeys(
     [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"
 )
 _SPANS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
-
-
-@register.filter
-def size(count: int) -> str:
-    """Bytes for people, as the upload page's script shows them: `1.5 MiB`."""
-    amount = float(count)
-    for unit in _UNITS:
-        if amount < 1024 or unit == _UNITS[-1]:
-            break
-        amount /= 1024
-    return f"{count} B" if unit == "B" else f"{amount:.{1 if amount < 100 else 0}f} {unit}"
 
 
 @register.filter
@@ -96,6 +85,26 @@ def batch_name(batch: UploadBatch) -> str:
 
 
 @register.filter
+def link_state(grant: UploadGrant) -> str:
+    """Of an upload link that was read with its time: `open`, `used up`, `expired`, `revoked`."""
+    if grant.revoked_at is not None:
+        return "revoked"
+    if grant.expires_at is not None and grant.expires_at <= grant.read_at:
+        return "expired"
+    is_full = grant.max_files is not None and grant.files_begun >= grant.max_files
+    return "used up" if is_full else "open"
+
+
+@register.filter
+def share_state(share: ShareLink) -> str:
+    """Of a share link that was read with its time: `open`, `expired`, `revoked`."""
+    if share.revoked_at is not None:
+        return "revoked"
+    is_over = share.expires_at is not None and share.expires_at <= share.read_at
+    return "expired" if is_over else "open"
+
+
+@register.filter
 def without_query(url: str) -> str:
     """A URL without its query, for lists: a key in it is shown only on the endpoint's own page."""
     address, mark, _ = url.partition("?")
@@ -127,10 +136,17 @@ def webhook_trouble(user: User) -> dict[str, Any]:
 @register.inclusion_tag("partials/uploads_drawer.html")
 def uploads_drawer(request: HttpRequest, section: str) -> dict[str, Any]:
     """The uploads of the tab, which every page has around it."""
+    return {"request": request, "section": section, "none_id": _NO_ID, **_sizes()}
+
+
+@register.inclusion_tag("partials/uploads_drawer.html")
+def guest_uploads(grant: UploadGrant, visit: str, pass_url: str) -> dict[str, Any]:
+    """The same for the page of an upload link, which sends with a pass."""
+    return {"grant": grant, "visit": visit, "pass_url": pass_url, "section": "upload", **_sizes()}
+
+
+def _sizes() -> dict[str, int]:
     return {
-        "request": request,
-        "section": section,
-        "none_id": _NO_ID,
         "one_request_bytes": policy.largest_single_request(),
         "part_bytes": settings.PORTAL_CHUNK_SIZE,
         "least_part_bytes": settings.PORTAL_CHUNK_SIZE_MIN,
@@ -177,6 +193,7 @@ def backlog(count: int) -> str:
 
 
 register.filter("waits", write_schedule)
+size = register.filter("size", sizes.readable)
 
 
 @register.filter

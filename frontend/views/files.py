@@ -14,11 +14,12 @@ from frontend.forms.files import ExtendForm, FilterForm
 from frontend.views.access import SignedInRequest, is_fragment, refusals_shown, signed_in
 from frontend.views.lists import pace, page_of, template_of
 from frontend.views.runs import file_context
+from frontend.views.shares import share_context
 from uploads import selectors
 from uploads.files import previews
 from uploads.files.finding import find_files
 from uploads.files.lifecycle import delete_file, extend_file
-from uploads.models import FileStatus, IngestFile, UploadBatch
+from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant
 
 
 @require_safe
@@ -34,6 +35,7 @@ def uploads(request: SignedInRequest) -> HttpResponse:
         "can_choose": filters.uploader is None,
         "shows_uploader": filters.uploader is not None,
         "batch": _batch_of(request, filters.batch),
+        "grant": _grant_of(request, filters.grant),
         "fragment": is_fragment(request),
         "page": page,
         "files": page.items,
@@ -53,6 +55,12 @@ def _batch_of(request: SignedInRequest, batch_id: UUID | None) -> UploadBatch | 
     return selectors.get_batch(principal=request.principal, batch_id=batch_id)
 
 
+def _grant_of(request: SignedInRequest, grant_id: UUID | None) -> UploadGrant | None:
+    if grant_id is None:
+        return None
+    return selectors.get_grant(principal=request.principal, grant_id=grant_id)
+
+
 @require_safe
 @signed_in
 def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
@@ -66,6 +74,7 @@ def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
         **_preview(found),
         **_events_context(found),
         **file_context(request, found),
+        **share_context(request, found),
     }
     return render(request, "pages/file.html", context)
 

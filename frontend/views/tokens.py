@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
@@ -13,33 +12,28 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.services import create_token, list_tokens, revoke_token
-from common.encryption import cipher
 from common.errors import InvalidInput
 from frontend.forms.tokens import TokenForm
+from frontend.views import shown_once
 from frontend.views.access import SignedInRequest, signed_in
 
-_SHOWN_ONCE = "text_of_new_token"  # in the session
-_SHOWN_WITHIN = 300  # seconds
+_NEW = "text_of_new_token"  # in the session
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 @sensitive_variables("text")
 def tokens(request: SignedInRequest) -> HttpResponse:
-    """List tokens; POST creates one and redirects.
-
-    The text of a new token is kept encrypted in the session for the one page that shows it. If the
-    answer to the POST showed it, reloading that answer would create another token.
-    """
+    """List tokens; POST creates one and redirects to the one page that shows it."""
     form = TokenForm(request.POST or None)
     text = _created(request, form) if form.is_valid() else None
     if text:
-        request.session[_SHOWN_ONCE] = cipher().encrypt(text.encode()).decode()
+        shown_once.keep(request, _NEW, text)
         return redirect("frontend:tokens")
     context = {
         "section": "tokens",
         "form": form,
-        "text": _taken(request) if request.method == "GET" else None,
+        "text": shown_once.take(request, _NEW),
         "tokens": list_tokens(user=request.user),
         "now": timezone.now(),
         "public_url": settings.PUBLIC_URL,
@@ -53,15 +47,6 @@ def revoke(request: SignedInRequest, token_id: UUID) -> HttpResponse:
     token = revoke_token(user=request.user, token_id=token_id)
     messages.success(request, format_html("The token “<bdi>{}</bdi>” no longer works.", token.name))
     return redirect("frontend:tokens")
-
-
-def _taken(request: SignedInRequest) -> str | None:
-    """Take the new token's text out of the session; None if there is none, or it is too old."""
-    waiting = request.session.pop(_SHOWN_ONCE, "")
-    try:
-        return cipher().decrypt(waiting, ttl=_SHOWN_WITHIN).decode()
-    except InvalidToken:
-        return None
 
 
 def _created(request: SignedInRequest, form: TokenForm) -> str | None:

@@ -3,7 +3,7 @@
 from accounts.authentication import Authenticator
 from common.http import problems
 from common.http.hints import Hint, add_hints
-from uploads.api import batches, events, files, sessions, usage, webhooks
+from uploads.api import batches, events, files, grants, sessions, shares, usage, webhooks
 from uploads.api.openapi import DescribedAPI, read_only
 from uploads.workflows.api import runs, workflows
 
@@ -20,7 +20,9 @@ api = DescribedAPI(
 )
 api.add_router("/uploads/sessions", sessions.router)
 api.add_router("/files", files.router)
+api.add_router("/files", shares.router)
 api.add_router("/batches", batches.router)
+api.add_router("/grants", grants.router)
 api.add_router("/workflows", workflows.router)
 api.add_router("/files", runs.file_router)
 api.add_router("/batches", runs.batch_router)

@@ -115,7 +115,7 @@ def signed_file(request: HttpRequest, token: str) -> HttpResponseBase:
     rates.take_of_address(request, rates.LINKS)
     file = selectors.get_linked_file(file_id_of(LinkKind.FILE, token))
     lifecycle.require_readable(file)
-    return _linked_response(request, file)
+    return linked_response(request, file)
 
 
 @csrf_exempt
@@ -126,10 +126,10 @@ def claimed_file(request: HttpRequest, token: str) -> HttpResponseBase:
     rates.take_of_address(request, rates.LINKS)
     file = selectors.get_linked_file(file_id_of(LinkKind.CLAIM, token))
     lifecycle.require_claimable(file)
-    return _linked_response(request, file)
+    return linked_response(request, file)
 
 
-def _linked_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
+def linked_response(request: HttpRequest, file: IngestFile) -> HttpResponseBase:
     """The file from where it lies, if others can read it there: its bytes need not pass here.
 
     What a signed address cannot answer (HEAD, conditions) is answered here.

@@ -11,9 +11,12 @@ from accounts.principals import PORTAL, Actor, Principal
 from common.errors import Conflict, Forbidden
 from common.models import TimeStampedQuerySet
 from uploads import policy, selectors
+from uploads.files import grants
 from uploads.files.announce import announce_batch_completed
 from uploads.files.expiry import batch_idle_before
-from uploads.models import BatchStatus, UploadBatch
+from uploads.models import BatchStatus, UploadBatch, UploadGrant
+
+MOST_EMPTY = 20  # open batches without a file, of one upload link
 
 _OPEN = Q(status__in=UploadBatch.OPEN)
 
@@ -21,18 +24,32 @@ _OPEN = Q(status__in=UploadBatch.OPEN)
 def create_batch(
     *, principal: Principal, name: str = "", expected_files: int | None = None
 ) -> UploadBatch:
-    """Raises InvalidInput for what makes no sense, Forbidden `batch_by_guest`."""
-    if principal.is_guest:
-        raise Forbidden(
-            "batch_by_guest",
-            "Files that are sent with an upload grant join the batch of the grant, if it has one. "
-            "Leave batch_id out.",
-        )
+    """Raises InvalidInput for what makes no sense, and for guests what `_require_openable` does."""
+    grant = None
+    if principal.grant_id is not None:
+        grant = grants.get_grant(principal.grant_id)
+        _require_openable(grant)
     return UploadBatch.objects.create(
         created_by=principal.owner,
-        name=policy.check_batch_name(name),
+        grant=grant,
+        name=policy.check_batch_name(name) or (grant.name if grant else ""),
         expected_files=policy.check_expected_files(expected_files),
     )
+
+
+def _require_openable(grant: UploadGrant) -> None:
+    """Raises Forbidden `batch_by_guest`, Conflict `too_many_batches`."""
+    if grant.batch_id is not None:
+        raise Forbidden(
+            "batch_by_guest",
+            "All files that are sent with this upload link join the same batch. "
+            "Leave batch_id out.",
+        )
+    empty = UploadBatch.objects.filter(grant=grant, total_files=0, closed_at__isnull=True)
+    if empty[:MOST_EMPTY].count() == MOST_EMPTY:
+        raise Conflict(
+            "too_many_batches", "Batches were opened and not used: send files into those first."
+        )
 
 
 def close_batch(

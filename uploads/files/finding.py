@@ -40,6 +40,7 @@ class FileFilters:
     status: str = ""
     kind: str = ""
     batch: UUID | None = None
+    grant: UUID | None = None
     since: date | None = None
     until: date | None = None
     min_size: int | None = None
@@ -82,6 +83,7 @@ def _filtered(files: TimeStampedQuerySet, filters: FileFilters) -> TimeStampedQu
     chosen = {
         "status": filters.status or None,
         "batch_id": filters.batch,
+        "grant_id": filters.grant,
         "size_bytes__gte": filters.min_size,
         "size_bytes__lte": filters.max_size,
         # Ids sort by time of creation: no other index is needed.
@@ -105,7 +107,7 @@ def _with_words(files: TimeStampedQuerySet, search: str) -> TimeStampedQuerySet:
 def _ordered(
     files: TimeStampedQuerySet, order: Order, *, cursor: str | None, limit: int
 ) -> Page[IngestFile]:
-    files = files.select_related("uploaded_by")
+    files = files.select_related("uploaded_by", "grant")
     if order is Order.NEWEST:
         return paginate(files, cursor=cursor, limit=limit)
     if order is Order.OLDEST:

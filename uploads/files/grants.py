@@ -1,57 +1,38 @@
 """Upload grants: an owner lets somebody without an account send files, within limits.
 
 Whoever holds a grant's token is a guest: a principal with the grant's owner and scopes, who reaches
-only what came under the grant.
+only what came under the grant. What a new grant may be is checked in `uploads.files.new_grants`;
+the page that a grant's link opens for guests is in `uploads.files.visits`.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from accounts import tokens
 from accounts.bearers import Credential
 from accounts.models import TokenScope
 from accounts.principals import Actor, ActorKind, Principal
-from common import audit, content_types
-from common.db import database_now
+from common import audit
 from common.errors import (
     Conflict,
     DooritoError,
     Forbidden,
     InvalidInput,
-    NotFound,
     PayloadTooLarge,
     Unauthenticated,
 )
 from common.models import TimeStampedQuerySet
+from common.sizes import readable
 from uploads import policy, selectors
-from uploads.models import UploadGrant
+from uploads.files.new_grants import NewGrant, checked
+from uploads.models import UploadBatch, UploadGrant
 
 PREFIX = "drg_"
-MAX_TYPES = 50
-_MOST_FILES = 2**31 - 1
-_MOST_BYTES = 2**63 - 1
 _ASK = "Ask whoever gave it to you for a new one."
-
-
-@dataclass(frozen=True)
-class NewGrant:
-    """What an owner grants. A limit of None is none; sizes in bytes."""
-
-    name: str
-    scopes: Collection[str] = (TokenScope.UPLOAD,)
-    max_files: int | None = None
-    max_bytes: int | None = None  # of all files together
-    max_file_size: int | None = None
-    allowed_types: Collection[str] = ()
-    batch_id: UUID | None = None
-    expires_at: datetime | None = None
 
 
 # --- Given and taken back ------------------------------------------------------------------------
@@ -60,30 +41,40 @@ class NewGrant:
 def create_grant(*, principal: Principal, new: NewGrant) -> tuple[UploadGrant, str]:
     """A new grant and its token's text, which exists nowhere else afterwards.
 
-    Raises Forbidden `grant_by_guest` or `scope_missing` (nobody grants more than they may),
-    InvalidInput `grant_name_invalid`, `scope_unknown`, `grant_limit_invalid`,
-    `grant_type_invalid` or `grant_expiry_past`, NotFound `batch_not_found`, Conflict
-    `batch_closed`.
+    Raises what `new_grants.checked` raises.
     """
-    scopes = _checked_scopes(new.scopes, principal=principal)
     text = tokens.generate(prefix=PREFIX)
-    grant = UploadGrant(
-        owner=principal.owner,
-        name=_checked_name(new.name),
-        hint=tokens.hint(text),
-        digest=tokens.digest(text),
-        scopes=scopes,
-        max_files=_checked_limit("max_files", new.max_files, most=_MOST_FILES),
-        max_bytes=_checked_limit("max_bytes", new.max_bytes, most=_MOST_BYTES),
-        max_file_size=_checked_limit("max_file_size", new.max_file_size, most=_MOST_BYTES),
-        allowed_types=_checked_types(new.allowed_types),
-        batch_id=_open_batch(new.batch_id, principal=principal),
-        expires_at=_checked_expiry(new.expires_at),
-    )
+    values = checked(new, principal=principal)
     with transaction.atomic():
-        grant.save(force_insert=True)
+        grant = UploadGrant.objects.create(
+            owner=principal.owner, hint=tokens.hint(text), digest=tokens.digest(text), **values
+        )
         audit.record("grant.created", subject="grant", subject_id=grant.id, label=grant.name)
     return grant, text
+
+
+def replace_token(*, principal: Principal, grant_id: UUID) -> tuple[UploadGrant, str]:
+    """Another token for a grant whose first one is lost or known too widely: it ends at once.
+
+    What was counted and what came stays. Raises NotFound `grant_not_found`, Conflict
+    `grant_ended` where there is nothing that another token could open.
+    """
+    grant = selectors.get_grant(principal=principal, grant_id=grant_id)
+    text = tokens.generate(prefix=PREFIX)
+    lives = Q(expires_at=None) | Q(expires_at__gt=Now())
+    with transaction.atomic():
+        replaced = UploadGrant.objects.filter(lives, id=grant.id, revoked_at=None).change(
+            hint=tokens.hint(text), digest=tokens.digest(text)
+        )
+        if not replaced:
+            raise Conflict("grant_ended", "The upload link has ended. Create a new one.")
+        audit.record("grant.renewed", subject="grant", subject_id=grant.id, label=grant.name)
+    return selectors.get_grant(principal=principal, grant_id=grant_id), text
+
+
+def link_of(text: str) -> str:
+    """The address of the page that a grant's token opens."""
+    return f"{settings.PUBLIC_URL}/send/{text}/"
 
 
 def revoke_grant(*, principal: Principal, grant_id: UUID) -> UploadGrant:
@@ -91,14 +82,9 @@ def revoke_grant(*, principal: Principal, grant_id: UUID) -> UploadGrant:
 
     What was stored under it stays; what is still being sent can only be finished by the owner.
     """
-    own = UploadGrant.objects.filter(id=grant_id, owner=principal.owner)
-    if principal.is_guest:
-        own = own.none()
-    revoke(own)
-    grant = own.first()
-    if grant is None:
-        raise NotFound("grant_not_found", "There is no such upload grant.")
-    return grant
+    grant = selectors.get_grant(principal=principal, grant_id=grant_id)
+    revoke(UploadGrant.objects.filter(id=grant.id))
+    return selectors.get_grant(principal=principal, grant_id=grant_id)
 
 
 def revoke(selection: QuerySet[UploadGrant]) -> int:
@@ -108,7 +94,7 @@ def revoke(selection: QuerySet[UploadGrant]) -> int:
         names = dict(living.values_list("id", "name"))
         for grant_id, name in names.items():
             audit.record("grant.revoked", subject="grant", subject_id=grant_id, label=name)
-        return UploadGrant.objects.filter(id__in=names).update(revoked_at=timezone.now())
+        return UploadGrant.objects.filter(id__in=names).update(revoked_at=Now())
 
 
 # --- Guests --------------------------------------------------------------------------------------
@@ -120,21 +106,50 @@ def guest_of(text: str) -> Credential:
     Raises Unauthenticated `grant_invalid`, `grant_revoked` or `grant_expired`, Forbidden
     `account_inactive`. Only whoever holds the token learns more than "invalid".
     """
-    grant = _grant_with(text)
-    if grant is None:
-        raise Unauthenticated(
-            "grant_invalid", "This upload grant is not known. Check that it was copied whole."
+    grant = living_grant(text)
+    if grant.password_hash:
+        raise Forbidden(
+            "grant_password_needed",
+            f"This upload link asks for a password: open {link_of('…')} in a browser.",
         )
+    return credential_of(grant)
+
+
+def living_grant(text: str) -> UploadGrant:
+    """The grant of a token, whether or not it asks for a password. Raises as `guest_of` does."""
+    if not tokens.looks_valid(text, prefix=PREFIX):
+        raise unknown()
+    return require_living(_with_owners().filter(digest=tokens.digest(text)).first())
+
+
+def living_grant_with_id(grant_id: UUID) -> UploadGrant:
+    """For whoever has proven before to know its token. Raises as `guest_of` does."""
+    return require_living(_with_owners().filter(id=grant_id).first())
+
+
+def require_living(grant: UploadGrant | None) -> UploadGrant:
+    if grant is None:
+        raise unknown()
     _require_living(grant)
     if not grant.owner.is_active:
-        raise Forbidden("account_inactive", "The account that gave this upload grant is off.")
-    return Credential(principal_of(grant), kind="upload grant", advice=_ASK)
+        raise Forbidden("account_inactive", "The account that gave this upload link is off.")
+    return grant
+
+
+def credential_of(grant: UploadGrant) -> Credential:
+    return Credential(principal_of(grant), kind="upload link", advice=_ASK)
 
 
 def principal_of(grant: UploadGrant) -> Principal:
     scopes = frozenset(map(TokenScope, grant.scopes))
     actor = Actor(ActorKind.GRANT, grant.id, grant.name)
     return Principal(grant.owner, actor, scopes, grant_id=grant.id)
+
+
+def unknown() -> Unauthenticated:
+    return Unauthenticated(
+        "grant_invalid", "This upload link is not known. Check that it was copied whole."
+    )
 
 
 def get_grant(grant_id: UUID) -> UploadGrant:
@@ -156,16 +171,16 @@ def check_file(
     limits = [most for most in (grant.max_file_size, grant.max_bytes) if most is not None]
     if limits and size_bytes is None:
         raise InvalidInput(
-            "size_missing", "This upload grant limits sizes: say first how many bytes the file has."
+            "size_missing", "This upload link limits sizes: say first how many bytes the file has."
         )
     if limits and size_bytes is not None and size_bytes > min(limits):
         raise PayloadTooLarge(
             "file_too_large",
-            f"The file is too large: this upload grant takes at most {min(limits)} bytes a file.",
+            f"The file is too large: this upload link takes up to {readable(min(limits))} a file.",
             max_bytes=min(limits),
         )
     policy.require_declared_type(
-        grant.allowed_types, content_type, filename, taker="this upload grant"
+        grant.allowed_types, content_type, filename, taker="this upload link"
     )
 
 
@@ -177,7 +192,7 @@ def require_pieces(grant: UploadGrant) -> None:
     if grant.max_files is not None or grant.max_bytes is not None:
         raise Forbidden(
             "pieces_not_granted",
-            "This upload grant counts files or bytes: send the file as one upload, without "
+            "This upload link counts files or bytes: send the file as one upload, without "
             "parallel parts.",
         )
 
@@ -190,17 +205,21 @@ def check_detected_type(detected: str, *, grant_id: UUID | None) -> None:
     policy.check_detected_type(detected)
     if grant_id is not None:
         allowed = get_grant(grant_id).allowed_types
-        policy.require_detected_type(allowed, detected, taker="this upload grant")
+        policy.require_detected_type(allowed, detected, taker="this upload link")
 
 
 def require_batch(grant: UploadGrant, batch_id: UUID | None) -> UUID | None:
-    """The batch that a guest's file joins: the grant's, whether it is named or not.
+    """The batch that a guest's file joins: the grant's, whether it is named or not; where that has
+    none, one that a guest has opened with it, or none.
 
     Raises NotFound `batch_not_found` for another.
     """
-    if batch_id not in (None, grant.batch_id):
+    if batch_id in (None, grant.batch_id):
+        return grant.batch_id
+    opened = UploadBatch.objects.filter(id=batch_id, grant=grant)
+    if grant.batch_id is not None or not opened.exists():
         raise selectors.batch_not_found()
-    return grant.batch_id
+    return batch_id
 
 
 # --- Limits --------------------------------------------------------------------------------------
@@ -260,7 +279,7 @@ def _require_living(grant: UploadGrant) -> None:
     if grant.revoked_at is not None:
         raise _revoked()
     if grant.expires_at is not None and grant.expires_at <= grant.read_at:
-        raise Unauthenticated("grant_expired", f"This upload grant has expired. {_ASK}")
+        raise Unauthenticated("grant_expired", f"This upload link has expired. {_ASK}")
 
 
 def _require_room(grant: UploadGrant | None, *, size_bytes: int) -> None:
@@ -270,91 +289,23 @@ def _require_room(grant: UploadGrant | None, *, size_bytes: int) -> None:
     if grant.max_files is not None and grant.files_begun >= grant.max_files:
         raise Conflict(
             "grant_files_used_up",
-            f"All of the {grant.max_files} files that this upload grant takes were sent, or are "
-            f"being sent. {_ASK}",
+            f"All {grant.max_files} files that this upload link takes are there or under way. "
+            f"{_ASK}",
             max_files=grant.max_files,
         )
     left = None if grant.max_bytes is None else grant.max_bytes - grant.bytes_begun
     if left is not None and size_bytes > left:
         raise PayloadTooLarge(
             "grant_bytes_used_up",
-            f"The file has {size_bytes} bytes; this upload grant takes {max(left, 0)} more. "
-            "Send a smaller file, or ask whoever gave it to you for a new one.",
+            f"This upload link takes {readable(max(left, 0))} more. Send a smaller file, or ask "
+            "whoever gave it to you for a new one.",
             max_bytes=max(left, 0),
         )
 
 
 def _revoked() -> DooritoError:
-    return Unauthenticated("grant_revoked", f"This upload grant was revoked. {_ASK}")
+    return Unauthenticated("grant_revoked", f"This upload link was revoked. {_ASK}")
 
 
-def _grant_with(text: str) -> UploadGrant | None:
-    if not tokens.looks_valid(text, prefix=PREFIX):
-        return None
-    grants = UploadGrant.objects.select_related("owner").timed()
-    return grants.filter(digest=tokens.digest(text)).first()
-
-
-# --- Checks of a new grant -----------------------------------------------------------------------
-
-
-def _checked_scopes(scopes: Collection[str], *, principal: Principal) -> list[str]:
-    if principal.is_guest:
-        raise Forbidden("grant_by_guest", "A guest cannot let others send files.")
-    known = [scope.value for scope in UploadGrant.SCOPES]
-    unknown = set(scopes).difference(known)
-    if unknown or not scopes:
-        named = ", ".join(sorted(unknown)) or "none"
-        raise InvalidInput(
-            "scope_unknown", f"A grant's scopes can be {', '.join(known)}; given: {named}."
-        )
-    missing = sorted(set(scopes).difference(principal.scopes))
-    if missing:
-        raise Forbidden(
-            "scope_missing",
-            f"You cannot grant what your token may not do itself: {', '.join(missing)}.",
-        )
-    return [scope for scope in known if scope in scopes]
-
-
-def _checked_name(name: str) -> str:
-    name = name.strip()
-    if not 1 <= len(name) <= 100 or not name.isprintable():
-        raise InvalidInput("grant_name_invalid", "Name the grant with 1 to 100 characters.")
-    return name
-
-
-def _checked_limit(field: str, limit: int | None, *, most: int) -> int | None:
-    if limit is not None and not 1 <= limit <= most:
-        raise InvalidInput(
-            "grant_limit_invalid", f"{field} must be from 1 to {most}, or none.", field=field
-        )
-    return limit
-
-
-def _checked_types(types: Collection[str]) -> list[str]:
-    patterns = list(dict.fromkeys(pattern.strip().lower() for pattern in types))
-    if len(patterns) > MAX_TYPES:
-        raise InvalidInput("grant_type_invalid", f"At most {MAX_TYPES} types can be named.")
-    for pattern in patterns:
-        if not content_types.is_pattern(pattern):
-            raise InvalidInput(
-                "grant_type_invalid",
-                f"{pattern[:100]} is not a content type such as application/pdf or image/*.",
-            )
-    return patterns
-
-
-def _open_batch(batch_id: UUID | None, *, principal: Principal) -> UUID | None:
-    if batch_id is None:
-        return None
-    batch = selectors.get_batch(principal=principal, batch_id=batch_id)
-    if batch.closed_at is not None:
-        raise Conflict("batch_closed", "The batch is closed; choose one that takes more files.")
-    return batch.id
-
-
-def _checked_expiry(expires_at: datetime | None) -> datetime | None:
-    if expires_at is not None and expires_at <= database_now():
-        raise InvalidInput("grant_expiry_past", "The grant's expiry must lie in the future.")
-    return expires_at
+def _with_owners() -> QuerySet[UploadGrant]:
+    return UploadGrant.objects.select_related("owner").timed()

@@ -26,7 +26,7 @@ from accounts.principals import PORTAL, Actor
 from common import journal, lengths
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
-from uploads.files import batches, grants, hooks, limits, usage
+from uploads.files import batches, grants, hooks, limits, notices, usage
 from uploads.files.announce import announce_file
 from uploads.files.expiry import first_expiry
 from uploads.files.usage import Charge
@@ -356,6 +356,8 @@ def _tell_stored(file: IngestFile, actor: Actor) -> None:
     announce_file("file.uploaded", file, actor=actor)
     for call in hooks.on_stored:
         call(file)
+    if file.grant_id:
+        notices.note_stored(file.grant_id)
 
 
 def _consume(

@@ -5,6 +5,7 @@ from uploads.models.grants import UploadGrant
 from uploads.models.holds import BytesHold
 from uploads.models.limits import AccountLimits
 from uploads.models.sessions import PartOrder, SessionStatus, Transfer, UploadPart, UploadSession
+from uploads.models.shares import ShareLink
 from uploads.models.stores import LeftObject, RangeLease, StoreUpload
 from uploads.models.usage import UsageShare
 from uploads.models.workflows import (
@@ -31,6 +32,7 @@ __all__ = [
     "RunStatus",
     "RunTrigger",
     "SessionStatus",
+    "ShareLink",
     "StorageCheck",
     "StoreUpload",
     "Transfer",

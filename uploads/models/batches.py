@@ -30,6 +30,15 @@ class UploadBatch(TimeStampedModel):
         related_name="+",
         db_index=False,
     )
+    # Whose guest opened it, for what was sent together; null: the owner's own.
+    grant = models.ForeignKey(
+        "uploads.UploadGrant",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+    )
     name = models.CharField(max_length=lengths.BATCH_NAME, blank=True)
     status = models.CharField(max_length=16, choices=BatchStatus, default=BatchStatus.INIT)
     total_files = models.PositiveIntegerField(default=0)
@@ -46,6 +55,12 @@ class UploadBatch(TimeStampedModel):
         indexes = [
             # A user's batches, newest first.
             models.Index(fields=["created_by", "-id"], name="upload_batch_of_user"),
+            # Those of a grant's guests, newest first.
+            models.Index(
+                fields=["grant", "-id"],
+                condition=models.Q(grant__isnull=False),
+                name="upload_batch_of_grant",
+            ),
             # Sweep: open batches that nothing happens to, with no file under way.
             models.Index(
                 fields=["updated_at"],

@@ -148,6 +148,12 @@ class IngestFile(TimeStampedModel):
                 condition=models.Q(grant__isnull=False),
                 name="ingest_file_of_grant",
             ),
+            # What guests have sent since their owner was told (uploads.files.notices).
+            models.Index(
+                fields=["grant", "stored_at"],
+                condition=models.Q(grant__isnull=False, stored_at__isnull=False),
+                name="ingest_file_came",
+            ),
             # Sweeps: what expires next, and what has not been told so.
             models.Index(
                 fields=["expires_at"],

@@ -5,6 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from accounts.models import TokenScope
+from common import lengths
 from common.models import TimeStampedModel
 from uploads.models.batches import UploadBatch
 
@@ -19,6 +20,8 @@ class UploadGrant(TimeStampedModel):
     Only the SHA-256 of its token is kept; `hint` is enough to recognise it in a list. The counters
     say what was begun with it, less what failed: they change in the transaction in which an upload
     begins or fails. What is deleted later still counts.
+
+    Its token also opens a page for guests (`uploads.files.visits`), if they know the password.
     """
 
     SCOPES = (TokenScope.UPLOAD, TokenScope.READ, TokenScope.CONSUME)
@@ -29,7 +32,7 @@ class UploadGrant(TimeStampedModel):
         related_name="upload_grants",
         db_index=False,
     )
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=lengths.LINK_NAME)
     hint = models.CharField(max_length=12, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes = ArrayField(
@@ -50,8 +53,25 @@ class UploadGrant(TimeStampedModel):
         related_name="+",
         db_index=False,
     )
+    message = models.TextField(blank=True)  # to the guest
+    # As Django keeps those of accounts; empty: none is asked for.
+    password_hash = models.CharField(max_length=128, blank=True, editable=False)
+    # Started on each file that is stored, if it takes its type.
+    workflow = models.ForeignKey(
+        "uploads.Workflow",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    # Whether its owner gets mail of what came; see `uploads.files.notices`.
+    mails_owner = models.BooleanField(default=False)
+    untold_since = models.DateTimeField(null=True, blank=True, editable=False)
+    notice_due_at = models.DateTimeField(null=True, blank=True, editable=False)
+    told_until = models.DateTimeField(null=True, blank=True, editable=False)
     files_begun = models.PositiveIntegerField(default=0)
     bytes_begun = models.PositiveBigIntegerField(default=0)
 
@@ -60,6 +80,12 @@ class UploadGrant(TimeStampedModel):
         indexes = [
             # An owner's grants, newest first.
             models.Index(fields=["owner", "-id"], name="upload_grant_of_owner"),
+            # Whose owners are to be told next.
+            models.Index(
+                fields=["notice_due_at"],
+                condition=models.Q(notice_due_at__isnull=False),
+                name="upload_grant_notice",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -18,9 +18,16 @@ from accounts import principals
 from accounts.models import User
 from accounts.tests.factories import make_token, make_user, principal_of
 from common.models import OutboxEvent
-from uploads.files import grants, lifecycle
-from uploads.files.grants import NewGrant
-from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant, UploadSession
+from uploads.files import grants, lifecycle, sharing
+from uploads.files.new_grants import NewGrant
+from uploads.models import (
+    FileStatus,
+    IngestFile,
+    ShareLink,
+    UploadBatch,
+    UploadGrant,
+    UploadSession,
+)
 from uploads.receiving import finalizing, sessions
 from uploads.receiving.parts import receive_part
 from uploads.receiving.requests import UploadRequest
@@ -31,6 +38,7 @@ from uploads.tests.description import DescribedClient
 SESSIONS = "/api/v1/uploads/sessions"
 FILES = "/api/v1/files"
 BATCHES = "/api/v1/batches"
+GRANTS = "/api/v1/grants"
 
 
 def some_bytes(size: int, *, seed: int = 1) -> bytes:
@@ -204,6 +212,12 @@ def make_grant(*, user: User | None = None, **values: Any) -> tuple[UploadGrant,
     """A grant and its token's text."""
     new = NewGrant(**{"name": "the suppliers"} | values)
     return grants.create_grant(principal=principal_of(user or make_user()), new=new)
+
+
+def make_share(file: IngestFile, **values: Any) -> tuple[ShareLink, str]:
+    """A share link and its token's text."""
+    principal = principal_of(file.uploaded_by)
+    return sharing.create_share(principal=principal, file_id=file.id, **values)
 
 
 def make_session(

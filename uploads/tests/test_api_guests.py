@@ -65,7 +65,7 @@ def test_a_guest_that_may_only_send_reads_and_removes_nothing():
         guest.post(f"{FILES}/{file['id']}/consume"),
     ):
         problem = assert_problem(refused, 403, "scope_missing")
-        assert "upload grant" in problem["detail"]
+        assert "upload link" in problem["detail"]
 
 
 def test_a_guest_with_all_scopes_reads_and_removes_its_own():
@@ -283,7 +283,7 @@ def test_what_plainly_is_another_type_is_refused_before_it_is_sent():
     reply = guest.create_session(filename="a.pdf", content_type="application/pdf")
 
     problem = assert_problem(reply, 415, "type_not_allowed")
-    assert "this upload grant takes image/*" in problem["detail"]
+    assert "this upload link takes image/*" in problem["detail"]
     assert guest.begun() == (0, 0)
 
 

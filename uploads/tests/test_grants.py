@@ -12,7 +12,7 @@ from accounts.principals import Principal
 from accounts.tests.factories import make_token, make_user, principal_of
 from common.errors import DooritoError, NotFound
 from uploads.files import batches, grants
-from uploads.files.grants import NewGrant
+from uploads.files.new_grants import NewGrant
 from uploads.models import PartOrder, UploadGrant, UploadSession
 from uploads.receiving import sessions
 from uploads.receiving.appending import declare_length
@@ -54,6 +54,8 @@ def test_the_text_of_a_token_is_kept_nowhere():
         ({"scopes": ()}, "scope_unknown"),
         ({"scopes": ("webhooks",)}, "scope_unknown"),
         ({"scopes": ("upload", "everything")}, "scope_unknown"),
+        ({"message": "x" * 2001}, "grant_message_invalid"),
+        ({"password": "short"}, "link_password_invalid"),
         ({"max_files": 0}, "grant_limit_invalid"),
         ({"max_files": 2**31}, "grant_limit_invalid"),
         ({"max_bytes": -1}, "grant_limit_invalid"),

@@ -58,7 +58,7 @@ def _in_the_portal(door: Door, lines: str) -> Any:
             import json
             from accounts import principals, services
             from uploads.files import grants
-            from uploads.files.grants import NewGrant
+            from uploads.files.new_grants import NewGrant
             owner = principals.of_session(services.get_user(email={door.portal.admin_email!r}))
             """
     code = "\n".join(line.strip() for line in (prelude + lines).splitlines())

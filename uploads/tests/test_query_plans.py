@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.tests.factories import make_user, principal_of
 from uploads import selectors
-from uploads.files import grants, retention
+from uploads.files import grants, notices, retention
 from uploads.files.batches import idle_batches
 from uploads.files.finding import FileFilters, Order, find_files
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant, UploadSession
@@ -202,6 +202,16 @@ def test_the_list_of_a_guests_files(db, crowd):
     plan = plans(lambda: selectors.files_page(principal=grants.principal_of(grant)))
     assert_uses(plan, "ingest_file_of_grant")
     assert "Sort" not in plan
+
+
+def test_what_came_by_an_upload_link(db, crowd):
+    grant = UploadGrant.objects.select_related("owner").first()
+    owner = principal_of(grant.owner)
+    plan = plans(lambda: selectors.grant_files_page(principal=owner, grant_id=grant.id))
+    assert_uses(plan, "ingest_file_of_grant")
+    assert_uses(plans(lambda: notices.news_of(grant)), "ingest_file_came")
+    filters = FileFilters(grant=grant.id, order=Order.LARGEST)
+    assert_no_scan(plans(lambda: find_files(principal=owner, filters=filters)))
 
 
 def test_a_session_by_its_idempotency_key(db, crowd):

@@ -110,19 +110,27 @@ def _new_run(
 _RULES = """
     SELECT * FROM workflow
     WHERE is_active AND auto_start
-        AND (auto_start_user_id IS NULL OR auto_start_user_id = %s)
-        AND (auto_start_batch_id IS NULL OR auto_start_batch_id = %s)
+        AND (auto_start_user_id IS NULL OR auto_start_user_id = %(user)s)
+        AND (auto_start_batch_id IS NULL OR auto_start_batch_id = %(batch)s)
 """
+_RULES_AND_GRANT = f"""{_RULES}
+    UNION ALL
+    SELECT workflow.* FROM workflow JOIN upload_grant ON upload_grant.workflow_id = workflow.id
+    WHERE workflow.is_active AND upload_grant.id = %(grant)s
+"""  # noqa: S608  (no value is in it)
 
 
 def auto_start(file: IngestFile) -> None:
-    """Start the workflows whose rules match a new file, in the transaction that stores the file.
+    """Start the workflows whose rules match a new file, in the transaction that stores the file;
+    of a guest's, that of the upload link as well.
 
     Rules apply to uploads only. Results start nothing, because rules could then loop.
     """
     if file.is_result:
         return
-    for workflow in Workflow.objects.raw(_RULES, [file.uploaded_by_id, file.batch_id]):
+    rules = _RULES_AND_GRANT if file.grant_id else _RULES
+    values = {"user": file.uploaded_by_id, "batch": file.batch_id, "grant": file.grant_id}
+    for workflow in Workflow.objects.raw(rules, values):
         if accepts(workflow, file) and enqueue(workflow, file, trigger=RunTrigger.RULE):
             kick_after_commit()
 

@@ -7,16 +7,21 @@ const ANSWER_MS = 60_000;
 const FINALIZE_MS = 300_000; // what arrived out of order is read again first
 
 let account = "";
+let pass = ""; // of a guest; it counts in place of cookies
+let renewal = "/app/session/renew/";
 
 /** Whose page this is. All tabs share one cookie: without it, what this page sends would be stored
- *  for whoever logs in in another one. */
-export function sendFor(accountId) {
-  account = accountId;
+ *  for whoever logs in in another one. A guest's page has a pass, and an address for the next. */
+export function sendFor(sender) {
+  account = sender.user;
+  pass = sender.pass ?? "";
+  renewal = sender.passUrl ?? renewal;
 }
 
 /** Prolongs the session while somebody uploads, and tells whether it is still this account's. */
-export function renewLogin(signal) {
-  return json("POST", "/app/session/renew/", { signal });
+export async function renewLogin(signal) {
+  const renewed = await json("POST", renewal, { signal });
+  pass = renewed?.pass ?? pass;
 }
 
 export function createSession(body) {
@@ -141,6 +146,7 @@ async function json(method, address, { body, signal, patienceMs = ANSWER_MS } = 
 }
 
 function headers(type) {
+  if (pass) return { "Content-Type": type, Authorization: `Bearer ${pass}` };
   return { "Content-Type": type, "X-CSRFToken": csrfToken(), "X-Page-Account": account };
 }
 

@@ -3,6 +3,7 @@
 const BUSY = new Set(["part_in_progress", "finalize_in_progress", "upload_in_progress"]); // with another request
 const TRANSIENT = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
 const COME_LATER = new Set([429, 502, 503, 504]);
+const LOGGED_OUT = new Set(["not_authenticated", "csrf_failed", "visit_over"]);
 const FINAL = new Set([400, 413, 415]); // of a file that would be refused again
 
 /** An error answer of the API. `status` 0: no answer came.
@@ -40,7 +41,7 @@ export class ApiError extends Error {
   }
 
   get isLoggedOut() {
-    return this.code === "not_authenticated" || this.code === "csrf_failed";
+    return LOGGED_OUT.has(this.code);
   }
 
   /** A proxy lets no body of this size through. */

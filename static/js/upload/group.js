@@ -3,6 +3,9 @@ import { closeBatch, createBatch, getBatch } from "./api.js";
 import { ApiError } from "./errors.js";
 import { Persistence } from "./retry.js";
 
+const CLOSED_TO_US = new Set(["batch_not_found", "scope_missing"]); // guests see no batch
+const WITHOUT_BATCH = new Set(["batch_by_guest", "too_many_batches"]); // the files come all the same
+
 export class Group {
   #name;
   #begunId;
@@ -34,7 +37,9 @@ export class Group {
       return (await this.#batch).id;
     } catch (error) {
       this.#batch = null; // the next call tries again
-      throw error;
+      if (!WITHOUT_BATCH.has(error.code)) throw error;
+      this.#isBatch = false;
+      return null;
     }
   }
 
@@ -83,7 +88,7 @@ export class Group {
     try {
       return !(await getBatch(id)).closed_at;
     } catch (error) {
-      if (error.code === "batch_not_found") return false;
+      if (CLOSED_TO_US.has(error.code)) return false;
       throw error;
     }
   }

@@ -45,7 +45,7 @@ class Uploads {
   constructor(root) {
     this.#root = root;
     const { user, oneRequestBytes, partBytes, leastPartBytes } = root.dataset;
-    sendFor(user);
+    sendFor(root.dataset);
     const pace = new Pace();
     this.#panel = new Panel(root);
     this.#access = new Access({ renew: renewLogin, onChange: (e) => this.#panel.tellAccess(e) });

@@ -88,13 +88,14 @@ export class Panel {
   /** One batch or one file has a page with everything that can be done next. */
   #showWhatNext({ isOver }, stored) {
     const { batchUrl, fileUrl, filesUrl } = this.#root.dataset;
+    this.#part("next").hidden = !isOver || stored.length === 0;
+    if (!filesUrl) return; // a guest's page: nothing else is theirs to see
     const batches = new Set(stored.map(({ batch_id: id }) => id));
     const [batchId] = batches;
     const isOne = batches.size === 1 && (batchId || stored.length === 1);
     const address = batchId
       ? batchUrl.replace(EMPTY_ID, batchId)
       : fileUrl.replace(EMPTY_ID, stored[0]?.id);
-    this.#part("next").hidden = !isOver || stored.length === 0;
     this.#part("next-open").href = isOne ? address : filesUrl;
     this.#set("next-open", isOne ? (batchId ? "View batch" : "View file") : "View files");
     this.#part("next-run").hidden = !isOne;

@@ -3,7 +3,6 @@ import {
   abortSession,
   createSession,
   finalizeSession,
-  getFile,
   getSession,
   putPart,
   replaceSession,
@@ -32,10 +31,10 @@ export class InParts {
 
   /** The stored file. */
   async send(signal) {
-    const { source, persistence } = this.#job;
+    const { source } = this.#job;
     this.#session = (await this.#recalled(signal)) ?? (await this.#created(signal));
-    const { session_id: id, file_id: fileId, status, received_bytes: bytes } = this.#session;
-    if (status === "complete") return persistence.run((s) => getFile(fileId, s), signal);
+    const { session_id: id, status, received_bytes: bytes } = this.#session;
+    if (status === "complete") return this.#finalized(id, signal); // a repeat gives the file
     this.#job.begin(bytes);
     await this.#prove(signal);
     await this.#sendParts(signal).catch(unlessComplete);

@@ -231,6 +231,8 @@ export class Transfer {
       const file = await this.#persistence.run((s) => getFile(entry.fileId, s), signal);
       if (file.status === "stored") return file;
     } catch (error) {
+      // A guest cannot ask what became of it.
+      if (error.code === "scope_missing") return { id: entry.fileId, batch_id: entry.batchId };
       if (error.code !== "file_not_found") throw error;
     }
     this.#forget();

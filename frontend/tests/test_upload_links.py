@@ -1,0 +1,125 @@
+"""Upload links in the portal: made, shown once, renewed, revoked; what came by them."""
+
+import re
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from accounts.tests.factories import make_user
+from common.models import AuditEntry
+from frontend.tests.conftest import client_of, main_of
+from uploads.models import UploadGrant
+from uploads.tests.factories import Guest, make_grant
+from uploads.tests.workflow_factories import make_workflow
+
+LINKS = "/app/links/"
+NEW = f"{LINKS}new/"
+VALID = {"name": "Invoices", "days": "7", "mails_owner": "on"}
+
+
+def address_in(response) -> str:
+    return re.search(r"http://[^/\s]+(/send/drg_\w{33}/)", response.content.decode())[1]
+
+
+def test_a_new_link_opens_a_page_and_is_shown_once(ada: Client, user: User):
+    make_workflow(slug="the-report")
+    more = {"message": "Of March.", "max_files": "3", "max_file_mib": "10", "max_mib": "20"}
+    types = {"kinds": ["images", "pdf"], "other_types": "text/csv, application/json"}
+
+    made = ada.post(NEW, VALID | more | types | {"workflow": "the-report"})
+
+    grant = UploadGrant.objects.get(owner=user)
+    assert made.headers["Location"] == f"{LINKS}{grant.id}/"
+    address = address_in(ada.get(f"{LINKS}{grant.id}/"))
+    page = Client().get(address)
+    assert page.status_code == 200
+    assert (grant.max_files, grant.max_file_size, grant.max_bytes) == (3, 10 * 2**20, 20 * 2**20)
+    assert grant.allowed_types == ["image/*", "application/pdf", "text/csv", "application/json"]
+    assert grant.workflow.slug == "the-report"
+    assert (grant.mails_owner, grant.message) == (True, "Of March.")
+    assert "/send/" not in ada.get(f"{LINKS}{grant.id}/").content.decode()
+    assert AuditEntry.objects.get(subject_id=str(grant.id)).action == "grant.created"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "shown"),
+    [("", "http://files.lan:8000"), ("https://files.example.com", "https://files.example.com")],
+)
+def test_an_address_is_what_the_portal_is_called(ada, settings, base_url: str, shown: str):
+    settings.PORTAL_BASE_URL = settings.PUBLIC_URL = base_url
+    made = ada.post(NEW, VALID)
+    page = ada.get(made.headers["Location"], headers={"host": "files.lan:8000"})
+    assert f"{shown}/send/drg_" in main_of(page)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"name": ""}, "This field is required"),
+        ({"password": "short"}, "at least 6 characters"),
+        ({"other_types": "pdf"}, "is not a content type"),
+        ({"max_files": "0"}, "greater than or equal to 1"),
+        ({"workflow": "none"}, "not one of the available choices"),
+    ],
+)
+def test_what_makes_no_sense_is_marked_and_nothing_is_made(ada: Client, values, said):
+    page = ada.post(NEW, VALID | values)
+    assert said in main_of(page)
+    assert 'aria-invalid="true"' in main_of(page)
+    assert not UploadGrant.objects.exists()
+
+
+def test_what_came_is_on_the_page_of_the_link_the_file_and_the_lists(ada: Client, user: User):
+    guest = Guest(user, name="Invoices of March")
+    file = guest.upload(filename="march.bin")
+    client_of(make_user())  # somebody else
+
+    assert "march.bin" in main_of(ada.get(f"{LINKS}{guest.grant.id}/"))
+    assert "Invoices of March" in main_of(ada.get(LINKS))
+    assert f"{LINKS}{guest.grant.id}/" in main_of(ada.get(f"/app/uploads/{file['id']}/"))
+    assert "by <bdi>Invoices of March</bdi>" in main_of(ada.get("/app/uploads/"))
+    filtered = main_of(ada.get(f"/app/uploads/?grant={guest.grant.id}"))
+    assert "march.bin" in filtered
+    other = make_grant(user=user)[0]
+    assert "march.bin" not in main_of(ada.get(f"/app/uploads/?grant={other.id}"))
+
+
+def test_a_list_of_many_files_costs_no_query_for_each(ada: Client, user: User, count_queries):
+    guest = Guest(user)
+    guest.upload()
+    with count_queries() as few:
+        ada.get("/app/uploads/")
+    for _ in range(4):
+        Guest(user).upload()
+    with count_queries() as many:
+        ada.get("/app/uploads/")
+    assert len(many) == len(few)
+
+
+def test_a_new_address_takes_the_place_of_the_first(ada: Client, user: User):
+    grant, token = make_grant(user=user)
+
+    ada.post(f"{LINKS}{grant.id}/renew/")
+
+    address = address_in(ada.get(f"{LINKS}{grant.id}/"))
+    assert Client().get(address).status_code == 200
+    assert Client().get(f"/send/{token}/").status_code == 404
+
+
+def test_a_revoked_link_says_so(ada: Client, user: User):
+    grant, token = make_grant(user=user)
+    page = ada.post(f"{LINKS}{grant.id}/revoke/", follow=True)
+    assert "no longer works" in main_of(page)
+    assert "Revoked" in main_of(page)
+    assert 'id="revoke"' not in main_of(page)
+    assert Client().get(f"/send/{token}/").status_code == 410
+
+
+def test_links_of_others_do_not_exist(ada: Client):
+    grant, _ = make_grant()
+    for address in (f"{LINKS}{grant.id}/", f"/app/uploads/?grant={grant.id}"):
+        assert ada.get(address).status_code == 404
+    for action in ("renew", "revoke"):
+        assert ada.post(f"{LINKS}{grant.id}/{action}/").status_code == 404
+    assert "the suppliers" not in ada.get(LINKS).content.decode()

@@ -1,0 +1,110 @@
+"""Owners make, list, renew and revoke upload links over the API."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from accounts.tests.factories import make_user
+from common.models import AuditEntry
+from uploads.models import UploadGrant
+from uploads.tests.description import DescribedClient
+from uploads.tests.factories import GRANTS, SESSIONS, Api, Guest, assert_problem
+from uploads.tests.workflow_factories import make_workflow
+
+pytestmark = pytest.mark.django_db
+
+
+def begin(token: str):
+    """A guest with the token begins an upload."""
+    client = DescribedClient(headers={"authorization": f"Bearer {token}"})
+    body = {"filename": "a.bin", "size_bytes": 1}
+    return client.post(SESSIONS, body, content_type="application/json")
+
+
+def test_a_link_is_made_with_all_that_it_may_say(settings):
+    settings.PUBLIC_URL = "https://portal.example.org"
+    owner = Api()
+    workflow = make_workflow()
+    expires_at = (timezone.now() + timedelta(days=1)).isoformat(timespec="milliseconds")
+
+    reply = owner.post(
+        GRANTS,
+        {
+            "name": "Invoices",
+            "max_files": 3,
+            "max_bytes": 1000,
+            "max_file_size": 500,
+            "allowed_types": ["application/pdf"],
+            "expires_at": expires_at,
+            "message": "Of March, please.",
+            "workflow": workflow.slug,
+            "mails_owner": True,
+        },
+    )
+
+    assert reply.status_code == 201, reply.content
+    made = reply.json()
+    assert made["url"] == f"https://portal.example.org/send/{made['token']}/"
+    assert (made["workflow"], made["message"]) == (workflow.slug, "Of March, please.")
+    assert (made["has_password"], made["mails_owner"]) == (False, True)
+    shown = owner.get(f"{GRANTS}/{made['id']}").json()
+    assert shown == {name: made[name] for name in shown}
+    assert "token" not in shown
+    assert owner.get(GRANTS).json()["items"][0]["id"] == made["id"]
+
+
+def test_the_token_of_a_link_with_a_password_is_no_use_without_it():
+    made = Api().post(GRANTS, {"name": "safe", "password": "let me in"}).json()
+
+    assert made["has_password"]
+    assert_problem(begin(made["token"]), 403, "grant_password_needed")
+    assert "let me in" not in str(UploadGrant.objects.values().get())
+
+
+def test_a_renewed_link_has_another_token_and_keeps_its_counters():
+    owner = Api()
+    made = owner.post(GRANTS, {"name": "lost", "max_files": 2}).json()
+    begin(made["token"])
+
+    renewed = owner.post(f"{GRANTS}/{made['id']}/renew").json()
+
+    assert_problem(begin(made["token"]), 401, "grant_invalid")
+    assert (renewed["id"], renewed["files_begun"]) == (made["id"], 1)
+    assert begin(renewed["token"]).status_code == 201
+    assert_problem(begin(renewed["token"]), 409, "grant_files_used_up")
+
+
+def test_a_revoked_link_ends_at_once_and_stays_in_the_list():
+    owner = Api()
+    made = owner.post(GRANTS, {"name": "over"}).json()
+
+    for _ in range(2):
+        assert owner.delete(f"{GRANTS}/{made['id']}").status_code == 204
+
+    assert_problem(begin(made["token"]), 401, "grant_revoked")
+    assert owner.get(GRANTS).json()["items"][0]["revoked_at"] is not None
+    assert_problem(owner.post(f"{GRANTS}/{made['id']}/renew"), 409, "grant_ended")
+    actions = AuditEntry.objects.order_by("id").values_list("action", "actor_kind")
+    assert list(actions)[-2:] == [("grant.created", "token"), ("grant.revoked", "token")]
+
+
+def test_links_of_others_do_not_exist_and_guests_have_none():
+    made = Api().post(GRANTS, {"name": "mine"}).json()
+    for stranger in (Api(), Api(make_user(is_staff=True)), Guest()):
+        assert stranger.get(GRANTS).json()["items"] == []
+        for reply in (
+            stranger.get(f"{GRANTS}/{made['id']}"),
+            stranger.delete(f"{GRANTS}/{made['id']}"),
+            stranger.post(f"{GRANTS}/{made['id']}/renew"),
+        ):
+            assert_problem(reply, 404, "grant_not_found")
+    assert_problem(Guest().post(GRANTS, {"name": "for a friend"}), 403, "grant_by_guest")
+
+
+def test_a_token_without_the_scope_for_workflows_makes_no_link_that_starts_one():
+    slug = make_workflow().slug
+    assert_problem(
+        Api(scopes=("upload",)).post(GRANTS, {"name": "x", "workflow": slug}), 403, "scope_missing"
+    )
+    assert_problem(Api().post(GRANTS, {"name": "x", "workflow": "none"}), 404, "workflow_not_found")
