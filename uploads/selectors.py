@@ -190,8 +190,10 @@ def unfinished_page(
     *, principal: Principal, cursor: str | None = None, limit: int = 50
 ) -> Page[UploadSession]:
     """Uploads in numbered parts that are not whole yet: what can go on, newest first."""
-    sessions = _own_sessions(principal).filter(
-        status__in=UploadSession.OPEN, part_order=PartOrder.NUMBERED
+    sessions = (
+        _own_sessions(principal)
+        .filter(status__in=UploadSession.OPEN, part_order=PartOrder.NUMBERED)
+        .exclude(file__status=FileStatus.CHECKING)
     )
     return paginate(sessions.select_related("file"), cursor=cursor, limit=limit)
 

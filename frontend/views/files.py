@@ -61,7 +61,7 @@ def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
         "section": "runs" if found.is_result else "uploads",
         "file": found,
         "is_stored": found.status == FileStatus.STORED,
-        "can_be_deleted": found.status in (*IngestFile.WITH_POINTER, FileStatus.UPLOADING),
+        "can_be_deleted": found.status in (*IngestFile.WITH_POINTER, *IngestFile.UNDER_WAY),
         "extend_form": ExtendForm(file=found),
         **_preview(found),
         **_events_context(found),

@@ -10,6 +10,7 @@ from accounts.principals import Principal
 from common.errors import InvalidInput
 from uploads import policy
 from uploads.files import grants
+from uploads.files.acceptance import checks
 from uploads.files.states import NewFile
 from uploads.models import PartOrder, Transfer
 
@@ -46,6 +47,7 @@ class UploadRequest:
             raise InvalidInput("size_missing", "Say how many bytes the file has.")
         policy.check_declared_type(content_type, filename)
         if size_bytes is not None:
+            checks.require_checkable(size_bytes)
             policy.chunk_size_for(size_bytes, self.chunk_size_bytes)
         return replace(
             self,

@@ -18,8 +18,10 @@ from common.db import release_connection
 from common.ids import uuid7
 from uploads import policy
 from uploads.files import states
+from uploads.files.acceptance.base import Proof
+from uploads.files.acceptance.checks import Accepted
 from uploads.files.content_types import detect_type
-from uploads.files.states import NewFile, Proof
+from uploads.files.states import NewFile
 from uploads.models import IngestFile, RunStatus, WorkflowRun
 from uploads.receiving.intake import Intake, with_head
 from uploads.storage import StoredObject, UploadHandle, named, storage_for_new
@@ -103,7 +105,7 @@ def insert_result(result: StoredResult, *, owner: User | None) -> IngestFile:
             content_type=result.detected_type,
             is_result=True,
         ),
-        Proof(result.sha256, result.detected_type, result.stored),
+        Accepted(Proof(result.sha256, result.detected_type, result.stored)),
         actor=PORTAL,
     )
 
