@@ -210,6 +210,7 @@ def broker() -> None:
             try:
                 channel.session.execute(text("SELECT 1"))
             finally:
+                channel.session.close()  # or its connection is given back whenever it is collected
                 channel.close()
     except Exception as exc:
         raise NotReadyError(
