@@ -44,6 +44,7 @@ class Dashboard:
 
     stored: int
     uploading: int
+    checking: int
     processed: int
     failed: int
     deleted: int

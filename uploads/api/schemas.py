@@ -11,7 +11,7 @@ from pydantic import Field, StrictInt
 from common.http.schemas import BodyWithNulls, ErrorOut, Moment, RequestBody
 from common.pagination import Page
 from uploads import selectors
-from uploads.files.acceptance.base import LeftToWorker
+from uploads.files.acceptance.checks import waits_for_something
 from uploads.files.expiry import session_expiry
 from uploads.files.lifecycle import Consumption
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
@@ -292,9 +292,8 @@ def _error(code: str, message: str) -> ErrorOut | None:
 def _checking(file: IngestFile) -> CheckingOut | None:
     if file.status != FileStatus.CHECKING:
         return None
-    if file.error_code == LeftToWorker().code:
-        return CheckingOut(waits_for=None)
-    return CheckingOut(waits_for=_error(file.error_code, file.error_message))
+    waits = waits_for_something(file)
+    return CheckingOut(waits_for=_error(file.error_code, file.error_message) if waits else None)
 
 
 def _file_values(file: IngestFile) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='ingestfile',
             name='status',
-            field=models.CharField(choices=[('uploading', 'Uploading'), ('checking', 'Checking'), ('stored', 'Stored'), ('processed', 'Processed'), ('deleted', 'Deleted'), ('failed', 'Failed')], default='uploading', max_length=16),
+            field=models.CharField(choices=[('uploading', 'Uploading'), ('checking', 'Being checked'), ('stored', 'Stored'), ('processed', 'Processed'), ('deleted', 'Deleted'), ('failed', 'Failed')], default='uploading', max_length=16),
         ),
         migrations.AddConstraint(
             model_name='ingestfile',

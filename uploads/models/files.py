@@ -14,7 +14,7 @@ from uploads.models.searching import FILE_KIND, NameWords
 
 class FileStatus(models.TextChoices):
     UPLOADING = "uploading"
-    CHECKING = "checking"  # all there and proven; what is accepted is stored
+    CHECKING = "checking", "Being checked"  # all there and proven; what is accepted is stored
     STORED = "stored"
     PROCESSED = "processed"  # a runner consumed it
     DELETED = "deleted"  # expired or removed; the row stays as a tombstone

@@ -18,7 +18,8 @@ from common.errors import (
 )
 from uploads.files import grants
 from uploads.files.acceptance import archives, viruses
-from uploads.files.acceptance.base import Candidate, Check, Patience, Proof
+from uploads.files.acceptance.base import Candidate, Check, LeftToWorker, Patience, Proof
+from uploads.models import FileStatus, IngestFile
 from uploads.storage import StoredObject, named
 
 REFUSALS = (UnprocessableContent, UnsupportedType, PayloadTooLarge)
@@ -92,6 +93,11 @@ def require_checkable(size_bytes: int) -> None:
                 f"of at most {most} bytes.",
                 max_bytes=most,
             )
+
+
+def waits_for_something(file: IngestFile) -> bool:
+    """Whether a file that is being checked has to wait for more than its turn."""
+    return file.status == FileStatus.CHECKING and file.error_code != LeftToWorker().code
 
 
 def check_facts(candidate: Candidate) -> None:
