@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from common.errors import ServiceUnavailable, UnprocessableContent
 from common.models import OutboxEvent
 from common.tests.threads import at_once
 from uploads import tasks
@@ -36,6 +37,8 @@ from uploads.tests.s3_servers import names_in
 from uploads.tests.scanner import EICAR, SIGNATURE, Scanner, running
 from uploads.tests.test_openai import OpenAI
 from uploads.tests.tus_calls import Tus
+from uploads.tests.workflow_factories import make_handed_over
+from uploads.workflows.results import StoredResult, store_result
 
 pytestmark = pytest.mark.django_db
 CLEAN = some_bytes(300)
@@ -580,3 +583,23 @@ def test_an_empty_archive_and_a_large_one_of_no_entries_are_fine(api, settings):
     settings.PORTAL_ARCHIVE_MAX_ENTRIES = 1
     assert api.post_raw(zipped(), filename="a.zip").status_code == 201
     assert body(api.get(f"{FILES}/{the_file().id}/content")) == zipped()
+
+
+# --- Results of workflows -------------------------------------------------------------------------
+
+
+def test_a_workflows_result_is_checked_as_well(scanner):
+    runs = iter([make_handed_over() for _ in range(3)])
+    before = on_disk()
+
+    def stored(data: bytes) -> StoredResult:
+        blocks = iter([memoryview(data)])
+        return store_result(next(runs), filename="a.bin", size_bytes=len(data), blocks=blocks)
+
+    result = stored(CLEAN)
+    with pytest.raises(UnprocessableContent, match=SIGNATURE):
+        stored(DIRTY)
+    scanner.fault = "error"
+    with pytest.raises(ServiceUnavailable):
+        stored(CLEAN)
+    assert on_disk() - before == {f"files/{result.stored.key}"}

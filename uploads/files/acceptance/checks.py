@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Accepted:
-    """A file that has passed. Made here only, and by whoever vouches for bytes of its own."""
+    """A file that has passed. Made by `check_content`, or where no check reads contents."""
 
     proof: Proof
 
