@@ -76,10 +76,10 @@ def _create_file(request: HttpRequest, principal: Principal) -> HttpResponse:
                 size_bytes=form.file.size_bytes,
                 content_type=form.file.content_type,
                 metadata={"purpose": told.purpose},
+                keep_seconds=told.keep_seconds,
             ),
             blocks=form.file.blocks(),
         )
-    file = lifecycle.keep_at_least(file, seconds=told.keep_seconds)
     return answers.answer(objects.file_object(file))
 
 

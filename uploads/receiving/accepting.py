@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from accounts.principals import Actor
 from common.errors import DooritoError, Gone, ServiceUnavailable
-from uploads.files import states
+from uploads.files import lifecycle, states
 from uploads.files.acceptance import checks
 from uploads.files.acceptance.base import Candidate, LeftToWorker, Patience, Proof
 from uploads.files.acceptance.checks import REFUSALS, Accepted
@@ -83,7 +83,10 @@ def mark_stored(session: UploadSession, accepted: Accepted, *, actor: Actor) -> 
         completed = UploadSession.objects.filter(
             id=session.id, status__in=UploadSession.OPEN, received_bytes=F("length_bytes")
         ).change(status=SessionStatus.COMPLETE, last_activity_at=Now())
-        return states.store(session.file_id, accepted, actor=actor) if completed else None
+        if not completed:
+            return None
+        file = states.store(session.file_id, accepted, actor=actor)
+        return lifecycle.keep_at_least(file, seconds=session.keep_seconds)
 
 
 def decided(refusal: DooritoError) -> ServiceUnavailable:

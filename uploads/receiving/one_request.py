@@ -17,7 +17,7 @@ from common.errors import Conflict, DooritoError, ServiceUnavailable, Unprocessa
 from common.http.digests import Digest
 from common.ids import uuid7
 from uploads import policy, selectors
-from uploads.files import grants, states
+from uploads.files import grants, lifecycle, states
 from uploads.files.acceptance import checks
 from uploads.files.acceptance.base import Candidate, Proof
 from uploads.files.acceptance.checks import REFUSALS, Accepted
@@ -157,7 +157,8 @@ def _insert(
                 )
             if request.idempotency_key is not None:  # first, as wherever a session begins
                 session.save(force_insert=True)
-            return states.store_new(new, accepted, actor=principal.actor)
+            file = states.store_new(new, accepted, actor=principal.actor)
+            return lifecycle.keep_at_least(file, seconds=request.keep_seconds)
     except IntegrityError:
         _discard(store, proof.stored)
         known = session_of_key(principal=principal, request=request)
@@ -195,6 +196,7 @@ def _new_session(
         declared_sha256=request.sha256,
         idempotency_key=request.idempotency_key,
         request_digest=request.digest(),
+        keep_seconds=request.keep_seconds,
         storage_backend=stored.backend,
         spool_key=stored.key,
         last_activity_at=Now(),

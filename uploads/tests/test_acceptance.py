@@ -272,13 +272,16 @@ def test_tus_says_that_all_is_there_and_being_checked(down):
 
 def test_openai_says_uploaded_until_it_is_processed_and_error_where_it_is_refused(down):
     openai = OpenAI()
-    good, bad = openai.file(CLEAN), openai.file(DIRTY)
+    keep = {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(5 * 86_400)}
+    good, bad = openai.file(CLEAN, **keep), openai.file(DIRTY)
     assert {good["status"], bad["status"]} == {"uploaded"}
     assert openai.get(f"files/{good['id']}/content")[0] == 400
     with running(down):
         make_due()
         tasks.finalize_uploads()
-    assert openai.get(f"files/{good['id']}")[1]["status"] == "processed"
+    good = openai.get(f"files/{good['id']}")[1]
+    assert good["status"] == "processed"
+    assert good["expires_at"] >= good["created_at"] + 5 * 86_400
     refused = openai.get(f"files/{bad['id']}")[1]
     assert (refused["status"], SIGNATURE in refused["status_details"]) == ("error", True)
 
