@@ -19,6 +19,7 @@ from boot import env_file, logs, values
 from boot.places import MOST_PER_ACCOUNT
 from common import content_types
 from uploads.doors import DOORS, NONE
+from uploads.files.acceptance.clamd import parse_address
 from uploads.storage import backends
 
 _DAY = 86_400  # seconds
@@ -58,6 +59,13 @@ _RANGES = {
     "PORTAL_TRANSFER_MIN_RATE": (0, _EXBIBYTE),
     "PORTAL_TRANSFER_RATE_SECONDS": (1, _DAY),
     "PORTAL_TRANSFERS_PER_ACCOUNT": (1, MOST_PER_ACCOUNT),
+    "PORTAL_SCANNER_MAX_SIZE": (1, 2**32 - 1),  # what clamd can take
+    "PORTAL_SCANNER_TIMEOUT_SECONDS": (1, 300),
+    "PORTAL_CHECK_WAIT_HOURS": (1, _YEARS * 365 * 24),
+    "PORTAL_QUARANTINE_HOURS": (0, _YEARS * 365 * 24),
+    "PORTAL_ARCHIVE_MAX_BYTES": (0, _EXBIBYTE),
+    "PORTAL_ARCHIVE_MAX_RATIO": (0, _RATE),
+    "PORTAL_ARCHIVE_MAX_ENTRIES": (0, _RATE),
     "CLEANUP_UPLOADS_INTERVAL_HOURS": (1, 365 * 24),
     "AWS_QUERYSTRING_EXPIRE": (1, 7 * _DAY),  # what S3 signs for
     "EMAIL_PORT": (1, 65535),
@@ -88,6 +96,7 @@ def check_settings(**_: Any) -> list[Error]:
         *_lifetimes(),
         *_workflows(),
         *_types(),
+        *_scanner(),
         *_storage(),
         *_doors(),
         *_web_host(),
@@ -178,6 +187,19 @@ def _types() -> Iterator[tuple[str, str]]:
                 f"FILE_UPLOAD_ALLOWED_TYPES: {pattern!r} is not a content type such as "
                 "application/pdf or image/*.",
             )
+
+
+def _scanner() -> Iterator[tuple[str, str]]:
+    if not settings.PORTAL_SCANNER:
+        return
+    try:
+        parse_address(settings.PORTAL_SCANNER)
+    except ValueError:
+        yield (
+            "PORTAL_SCANNER",
+            "PORTAL_SCANNER must be the address of a clamd, such as clamd://127.0.0.1:3310 or "
+            f"clamd:///run/clamav/clamd.ctl, not {settings.PORTAL_SCANNER!r}.",
+        )
 
 
 def _storage() -> Iterator[tuple[str, str]]:

@@ -18,8 +18,19 @@ from boot import public_path, readiness, startup
 from boot.errors import CannotRunError
 from boot.readiness import Check, look
 from common.console import print_json
+from uploads.files.acceptance import viruses
+from uploads.files.acceptance.base import Patience
+from uploads.files.acceptance.clamd import (
+    BLOCK_BYTES,
+    ScannerFailed,
+    ScannerUnavailable,
+    StreamTooLongError,
+)
 
 ANSWER_SECONDS = 10.0
+# https://www.eicar.org: what every scanner finds, and does no harm. In two, or it finds this file.
+TEST_VIRUS = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD" + b"-ANTIVIRUS-TEST-FILE!$H+H*"
+_SCANNING = Patience(silent_seconds=60, seconds=300)
 _MARKS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 
 
@@ -67,6 +78,8 @@ def _findings() -> Iterator[Finding]:
     well = f"It takes and gives back files ({settings.PORTAL_STORAGE})."
     yield _checked("storage", readiness.storage, well=well)
     yield _checked("disk", readiness.disk, well=_room())
+    if viruses.is_on():
+        yield _scanner()
     yield from processes
 
 
@@ -103,6 +116,35 @@ def _checked(subject: str, check: Check, *, well: str) -> Finding:
     if outcome.problems:
         return Finding(subject, State.PROBLEM, outcome.detail)
     return Finding(subject, State.OK, well)
+
+
+def _scanner() -> Finding:
+    """A scanner that answers may know no virus, or take less than it is to get."""
+    subject, most = "scanner", settings.PORTAL_SCANNER_MAX_SIZE
+    try:
+        clamd = viruses.scanner()
+        version = clamd.version()
+        found = clamd.scan(iter([TEST_VIRUS]), patience=_SCANNING)
+        clamd.scan(_zeros(most), patience=_SCANNING)
+    except (ScannerUnavailable, ScannerFailed) as exc:
+        said = f"{exc.detail}. Files wait to be checked: look at clamd and PORTAL_SCANNER."
+        return Finding(subject, State.PROBLEM, said)
+    except StreamTooLongError:
+        said = (
+            f"clamd takes less than PORTAL_SCANNER_MAX_SIZE ({most} bytes): raise its "
+            "StreamMaxLength, MaxFileSize and MaxScanSize, or lower the setting."
+        )
+        return Finding(subject, State.PROBLEM, said)
+    if not found:
+        said = f"{version} does not know the EICAR test file: has it no signatures? Run freshclam."
+        return Finding(subject, State.PROBLEM, said)
+    return Finding(subject, State.OK, f"{version} finds a test virus ({found}).")
+
+
+def _zeros(size_bytes: int) -> Iterator[bytes]:
+    block = bytes(BLOCK_BYTES)
+    for start in range(0, size_bytes, BLOCK_BYTES):
+        yield block[: size_bytes - start]
 
 
 def _room() -> str:

@@ -20,6 +20,7 @@ from boot.process_report import ProcessState
 from boot.readiness import Outcome, Watched, look
 from boot.reflection import PATH, reflect
 from common.version import VERSION
+from uploads.files.acceptance import viruses
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,8 @@ def _outcomes() -> Iterator[Outcome]:
         yield look("workers", readiness.workers)
     yield _broker.outcome()
     yield _storage.outcome()
+    if viruses.is_on():
+        yield readiness.watched_scanner.outcome()
     yield look("disk", readiness.disk)
 
 

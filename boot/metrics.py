@@ -24,12 +24,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from accounts.client_address import client_address
-from boot import heartbeats, metrics_files
+from boot import heartbeats, metrics_files, readiness
 from common import tallies
 from common.db import DATABASE_GONE
 from common.models import DeliveryStatus
 from common.tallies import Count
 from common.version import VERSION
+from uploads.files.acceptance import viruses
 from uploads.models import FileStatus, RunStatus, SessionStatus, Workflow
 
 _DURATIONS = Histogram(
@@ -61,6 +62,12 @@ _OLDEST_RUN = """
         SELECT due_at FROM workflow_run
         WHERE workflow_id = workflow.id AND status = 'pending' ORDER BY due_at LIMIT 1
     ) AS oldest WHERE oldest.due_at <= statement_timestamp()
+"""
+
+# Files that are read through first are among them.
+_OLDEST_CHECK = """
+    SELECT extract(epoch FROM statement_timestamp() - min(finalizing_at)) FROM upload_session
+    WHERE status IN ('init', 'in_progress') AND finalizing_at IS NOT NULL
 """
 
 # --- Of requests ----------------------------------------------------------------------------------
@@ -134,6 +141,11 @@ class DatabaseCollector(Collector):
         yield from _runs(counts)
         yield from _tasks(counts)
         yield _heartbeats()
+        yield _gauge(
+            "doorito_oldest_checking_seconds",
+            "How long the file waits that has been checked for longest; 0 if there is none.",
+            _age(_OLDEST_CHECK),
+        )
 
 
 class MachineCollector(Collector):
@@ -146,6 +158,9 @@ class MachineCollector(Collector):
         yield _gauge("doorito_disk_size_bytes", "The data directory's disk.", disk.total)
         yield _gauge("doorito_disk_free_bytes", "What is free of it.", disk.free)
         yield _gauge("doorito_disk_reserve_bytes", "What uploads leave free of it.", reserve)
+        if viruses.is_on():
+            up = not readiness.watched_scanner.outcome().problems
+            yield _gauge("doorito_scanner_up", "Whether the virus scanner answers.", up)
 
 
 def _files(counts: _Counts) -> Iterator[Metric]:

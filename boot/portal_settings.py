@@ -26,6 +26,17 @@ class Portal:
     PORTAL_TRANSFER_MIN_RATE = values.Size(2**10)  # bytes a second of bodies and answers; 0: any
     PORTAL_TRANSFER_RATE_SECONDS = values.Integer(60)  # ... on average over so long
     PORTAL_TRANSFERS_PER_ACCOUNT = values.Integer(256)  # under way at once
+    # Checks of what is uploaded, before it is stored. A virus scanner: clamd://host:port, or
+    # clamd:///run/clamav/clamd.ctl; empty: none.
+    PORTAL_SCANNER = values.Text("")
+    PORTAL_SCANNER_MAX_SIZE = values.Size(25 * 2**20)  # bytes that it takes (StreamMaxLength)
+    PORTAL_SCANNER_TIMEOUT_SECONDS = values.Integer(120)  # it may be silent for so long
+    PORTAL_CHECK_WAIT_HOURS = values.Integer(72)  # so long a file waits while it cannot be checked
+    PORTAL_QUARANTINE_HOURS = values.Integer(0)  # infected files are kept apart so long
+    # What ZIP archives may declare to hold: bytes, times their own size, entries. 0: any.
+    PORTAL_ARCHIVE_MAX_BYTES = values.Size(0)
+    PORTAL_ARCHIVE_MAX_RATIO = values.Integer(0)
+    PORTAL_ARCHIVE_MAX_ENTRIES = values.Integer(0)
     # What an account may keep and have under way at a time; 0: no limit. The admin has exceptions.
     PORTAL_QUOTA_BYTES = values.Size(0)
     PORTAL_QUOTA_FILES = values.Integer(0)

@@ -18,6 +18,8 @@ from boot.broker import Channel
 from boot.celery import app
 from common.errors import DooritoError, InsufficientStorage
 from common.ids import uuid7
+from uploads.files.acceptance import viruses
+from uploads.files.acceptance.clamd import ScannerUnavailable
 from uploads.storage import storage_for_new
 from uploads.storage.base import TellsTrouble
 
@@ -168,6 +170,21 @@ def storage() -> None:
         raise NotReadyError("The storage gives back other bytes than it took.")
 
 
+def scanner() -> None:
+    """Whether files can be scanned, where that is asked for: else they wait."""
+    try:
+        viruses.scanner().ping()
+    except ScannerUnavailable as exc:
+        raise NotReadyError(
+            f"{exc.message} Files wait to be checked.",
+            detail=f"{exc.detail}. Files wait to be checked: look at clamd and PORTAL_SCANNER.",
+        ) from exc
+
+
+# Asked by `/readyz/` and `/metrics`.
+watched_scanner = Watched("scanner", scanner)
+
+
 def _ask(objects: TellsTrouble) -> None:
     try:
         objects.check()
@@ -193,6 +210,7 @@ def broker() -> None:
             try:
                 channel.session.execute(text("SELECT 1"))
             finally:
+                channel.session.close()  # or its connection is given back whenever it is collected
                 channel.close()
     except Exception as exc:
         raise NotReadyError(

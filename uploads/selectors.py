@@ -47,6 +47,7 @@ class Dashboard:
 
     stored: int
     uploading: int
+    checking: int
     processed: int
     failed: int
     deleted: int
@@ -196,8 +197,10 @@ def unfinished_page(
 
     A guest who may only send is told of none: several may have the same link.
     """
-    sessions = _own_sessions(principal).filter(
-        status__in=UploadSession.OPEN, part_order=PartOrder.NUMBERED
+    sessions = (
+        _own_sessions(principal)
+        .filter(status__in=UploadSession.OPEN, part_order=PartOrder.NUMBERED)
+        .exclude(file__status=FileStatus.CHECKING)
     )
     if principal.is_guest and not principal.may_read_contents:
         sessions = sessions.none()

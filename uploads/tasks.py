@@ -1,6 +1,7 @@
 """Celery tasks of uploads: each repeats one bounded service until there is nothing left."""
 
 import threading
+import time
 from typing import Any
 
 from celery import shared_task
@@ -14,6 +15,7 @@ from uploads.workflows import claims, engine, leftovers, queue, waiting
 
 # Seconds. The sweep has sent others long before; workers' clocks may differ by hours.
 _KICK_EXPIRES = 24 * 3600
+_FINALIZE_SECONDS = 60.0  # after which no further upload is begun with
 _stopping = threading.Event()
 
 
@@ -66,8 +68,16 @@ def check_storage() -> int:
 
 @shared_task
 def finalize_uploads() -> int:
-    """Read through what was uploaded in another order than the file's, and store it."""
-    return drain(reading.finalize_next)
+    """Read through what was uploaded in another order than the file's, have checked what waits for
+    it, and store both. What is left after a while is another message's.
+    """
+    until = time.monotonic() + _FINALIZE_SECONDS
+    done = 0
+    while (more := reading.finalize_next()) and time.monotonic() < until:
+        done += more
+    if more:
+        kick_finalizing()
+    return done + more
 
 
 def kick_finalizing() -> None:

@@ -22,7 +22,7 @@ from boot.backup.taking import key_check
 from boot.errors import CannotRunError
 from common.errors import Gone
 from uploads.files import states
-from uploads.models import BytesHold, SessionStatus, UploadSession
+from uploads.models import BytesHold, FileStatus, SessionStatus, UploadSession
 from uploads.receiving.sessions import end_session
 from uploads.storage import StoredObject, named
 
@@ -107,6 +107,9 @@ def _put(entry: Entry, backup: Backup, *, progress: Progress) -> None:
 def _end_uploads() -> int:
     error = Gone("restored", "The portal was restored from a backup; begin the upload anew.")
     under_way = UploadSession.objects.filter(status__in=UploadSession.OPEN)
+    checking = under_way.filter(file__status=FileStatus.CHECKING)  # all there, and in the backup
+    checking.update(finalizing_at=Now(), finalizing_until=None)
+    under_way = under_way.exclude(file__status=FileStatus.CHECKING)
     return sum(
         end_session(session, status=SessionStatus.ABORTED, error=error, actor=PORTAL)
         for session in under_way.iterator(chunk_size=200)

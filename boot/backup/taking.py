@@ -38,7 +38,8 @@ from uploads.storage import StoredObject, named
 
 _STORED = """
     SELECT id::text, storage_backend, storage_bucket, storage_key, size_bytes, sha256
-    FROM ingest_file WHERE status IN ('stored', 'processed') AND purged_at IS NULL ORDER BY id
+    FROM ingest_file WHERE status IN ('checking', 'stored', 'processed') AND purged_at IS NULL
+    ORDER BY id
 """
 _LISTED_AT_ONCE = 2000
 

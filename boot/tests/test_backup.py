@@ -12,13 +12,16 @@ from typing import Self
 import httpx
 import pytest
 
+from accounts.tests.factories import principal_of
 from boot.backup import postgres, restoring, taking
 from boot.backup.folder import Backup, Progress, verify
 from boot.errors import CannotRunError
-from boot.tests.portal import Portal
+from boot.tests.portal import Portal, free_port
 from uploads.models import IngestFile
+from uploads.receiving.finalizing import FinalizeUnderWay, finalize_session
+from uploads.receiving.reading import finalize_next
 from uploads.storage import object_of, storage_for
-from uploads.tests.factories import make_session, make_stored, some_bytes
+from uploads.tests.factories import make_session, make_stored, send_part, some_bytes
 
 pytestmark = pytest.mark.process
 
@@ -100,6 +103,26 @@ def test_what_was_removed_just_before_is_said_and_does_not_matter(portal_data, m
     manifest = verify(backup, progress=lambda _: None)
     assert (manifest.files, manifest.lost) == (1, [str(file.id)])
     assert backup.bytes_of(next(e for e in backup.entries() if e.id == str(kept.id))).exists()
+
+
+def test_a_file_that_is_being_checked_is_in_it_and_is_checked_once_it_is_back(
+    portal_data, settings
+):
+    settings.PORTAL_SCANNER = f"clamd://127.0.0.1:{free_port()}"
+    waiting, under_way = make_session(chunk=100), make_session()
+    send_part(waiting, 1, b"0123456789ABCDE")
+    with pytest.raises(FinalizeUnderWay):
+        finalize_session(principal=principal_of(waiting.created_by), session_id=waiting.id)
+    backup = take(portal_data / "backup")
+    assert [entry.id for entry in backup.entries()] == [str(waiting.file_id)]
+
+    assert restoring._end_uploads() == 1  # as after a restore
+    waiting.refresh_from_db()
+    under_way.refresh_from_db()
+    assert (waiting.finalizing_until, under_way.status) == (None, "aborted")
+    settings.PORTAL_SCANNER = ""
+    finalize_next()
+    assert IngestFile.objects.get(id=waiting.file_id).status == "stored"
 
 
 def test_only_an_empty_database_is_restored_into(portal_data):

@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from boot import public_path, reflection
+from boot import doctor, public_path, reflection
 from boot.remedies import REMEDIES, remedy
 from boot.tests.portal import free_port
+from uploads.tests import scanner
 
 PATIENCE = 3.0  # seconds; the hostile time limits below are of one
 
@@ -176,3 +177,29 @@ def test_the_remedy_is_for_the_proxy_that_answers(server, named):
     for fault in REMEDIES:
         said = remedy(fault, server=server)
         assert [name for name in REMEDIES[fault] if f"{name}: " in said] == named
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, "finds a test virus (Eicar-Test-Signature)"),
+        ({"most_bytes": 1000}, "raise its StreamMaxLength"),
+        ({"reply": b"stream: OK"}, "does not know the EICAR test file"),
+        ({"fault": "error"}, "Can't allocate memory"),
+    ],
+)
+def test_a_scanner_is_tried_with_a_virus_and_a_long_stream(settings, values, told):
+    settings.PORTAL_SCANNER_MAX_SIZE = 2**20
+    with scanner.running() as running:
+        settings.PORTAL_SCANNER = running.address
+        for name, value in values.items():
+            setattr(running, name, value)
+        finding = doctor._scanner()
+        assert told in finding.said
+        assert (finding.state == doctor.State.PROBLEM) == bool(values)
+        assert len(running.scanned[-1] if running.scanned else b"") in {0, 2**20, 68}
+
+
+def test_a_scanner_that_is_not_there_is_told(settings):
+    settings.PORTAL_SCANNER = f"clamd://127.0.0.1:{free_port()}"
+    assert "does not answer" in doctor._scanner().said

@@ -21,6 +21,7 @@ from common.tests.threads import at_once
 from uploads.files import states
 from uploads.models import IngestFile, WorkflowRun
 from uploads.receiving import sessions
+from uploads.tests import scanner
 from uploads.tests.factories import make_session, make_stored
 from uploads.tests.workflow_factories import make_completed, make_run
 
@@ -149,7 +150,7 @@ def test_the_cost_is_the_same_however_much_there_is(client, django_assert_num_qu
         make_delivery()
     samples(client)
     assert not TallyChange.objects.exists()
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         samples(client)
 
 
@@ -222,13 +223,15 @@ def test_all_processes_of_the_web_server_are_counted_also_one_that_was_killed(po
 
 
 @pytest.fixture
-def known(client):
+def known(client, settings):
     """The names of all samples of a portal that has seen something of everything."""
     make_completed()
     tallies.note_task("some.task", succeeded=True, milliseconds=1)
     heartbeats.note("celery@one default", ["default"])
     client.get("/nowhere")
-    return {sample.partition("{")[0] for sample in samples(client)}
+    with scanner.running() as running:
+        settings.PORTAL_SCANNER = running.address
+        return {sample.partition("{")[0] for sample in samples(client)}
 
 
 def test_every_metric_of_the_dashboard_exists(known):

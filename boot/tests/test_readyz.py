@@ -9,6 +9,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from boot import health, heartbeats, lifeline, process_report, readiness
 from boot.process_report import ProcessState
 from common.version import VERSION
+from uploads.tests import scanner
 
 pytestmark = pytest.mark.django_db
 
@@ -168,6 +169,24 @@ def test_the_storage_check_leaves_nothing(client, settings, tmp_path):
 def test_a_disk_without_room_is_told(client, settings):
     settings.PORTAL_DISK_RESERVE = 2**60
     assert problems(client) == ["The disk is full: uploads are refused."]
+
+
+def test_a_scanner_that_does_not_answer_is_told_where_there_is_to_be_one(
+    client, settings, monkeypatch
+):
+    def looked_at_anew() -> None:
+        watched = readiness.Watched("scanner", readiness.scanner)
+        monkeypatch.setattr(readiness, "watched_scanner", watched)
+
+    looked_at_anew()
+    with scanner.running() as running:
+        settings.PORTAL_SCANNER = running.address
+        assert problems(client) == []
+    looked_at_anew()
+    said = "The virus scanner does not answer. Files wait to be checked."
+    assert problems(client) == [said]
+    settings.PORTAL_SCANNER = ""
+    assert problems(client) == []
 
 
 def test_a_broker_that_does_not_answer_is_told_without_its_address(client, monkeypatch):

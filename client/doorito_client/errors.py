@@ -157,6 +157,7 @@ _ADVICE = {
     "scope_missing": "Log in with a token that has this scope.",
     "invalid_chunk_size": "If a proxy refuses larger bodies, its limit has to be raised.",
     "session_aborted": "Start the upload again.",
+    "being_checked": "It stays there until it is; the same command asks for it again.",
 }
 
 

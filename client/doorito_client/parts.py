@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
+from doorito_client.checking import ACCEPTED, Patience
 from doorito_client.errors import (
     Conflict,
     DooritoError,
@@ -23,7 +24,6 @@ from doorito_client.flows import (
     Core,
     Do,
     Flow,
-    Pause,
     Request,
     Together,
     address,
@@ -37,8 +37,6 @@ from doorito_client.states import Entry
 
 SESSIONS = "uploads/sessions"
 MEMORY = 256 * 2**20  # bytes that parts under way may take together
-ACCEPTED = 202
-READING_SECONDS = 2.0  # between questions whether it is stored by now
 ROUNDS = 5  # of parts that the portal lost after it had taken them
 
 
@@ -205,10 +203,14 @@ def _finalize(
 
 
 def _finalized(core: Core, path: str) -> Flow[File]:
-    """The stored file, once the portal has read through what did not come in the file's order."""
+    """The stored file, once the portal has read through what did not come in the file's order, and
+    has checked it. Raises Unavailable `being_checked`.
+    """
     request = Request("POST", address(f"{path}/finalize"), timeout=FINALIZE_SECONDS)
+    patience = Patience(core)
     while (response := (yield from call(core, request))).status == ACCEPTED:
-        yield Pause(READING_SECONDS)
+        session = cast(Session, from_json(Session, json.loads(response.body)))
+        yield from patience.pause(session.checking)
     return cast(File, from_json(File, json.loads(response.body)))
 
 

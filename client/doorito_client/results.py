@@ -20,8 +20,17 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Checking:
+    """Of a file that is all there and not stored yet; `waits_for` says why that takes long."""
+
+    waits_for: Problem | None
+
+
+@dataclass(frozen=True)
 class File:
-    """`status` is uploading, stored, processed (a runner consumed it), deleted or failed."""
+    """`status` is uploading, checking (all there and not stored yet), stored, processed (a runner
+    consumed it), deleted or failed.
+    """
 
     id: UUID
     original_filename: str
@@ -39,6 +48,7 @@ class File:
     processed_at: datetime | None
     deleted_at: datetime | None
     error: Problem | None
+    checking: Checking | None
     content_url: str
 
 
@@ -62,6 +72,7 @@ class Session:
     total_parts: int
     received_parts: str
     error: Problem | None
+    checking: Checking | None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from shutil import copyfileobj
 from typing import Any, BinaryIO, cast
 from uuid import UUID
 
+from doorito_client.checking import stored_file
 from doorito_client.errors import (
     Conflict,
     DigestDiffers,
@@ -28,7 +29,7 @@ from doorito_client.errors import (
 )
 from doorito_client.flows import Core, Do, Flow, Request, Together, address, call, order
 from doorito_client.parts import BeginAnew, send_in_parts
-from doorito_client.results import File, from_json
+from doorito_client.results import File
 from doorito_client.sources import Source
 from doorito_client.states import Entry, Identity, States
 
@@ -205,10 +206,10 @@ def _in_one_request(core: Core, what: Upload, source: Source, ticket: Ticket) ->
         if error.code == "idempotency_key_reused":
             raise BeginAnew(error) from error
         raise
-    file = from_json(File, json.loads(response.body))
+    file = yield from stored_file(core, response)
     yield from _require_proof(core, file, sha256=digest.hexdigest(), size_bytes=len(data))
     ticket.stored(values, file, is_kept=what.is_kept)
-    return cast(File, file)
+    return file
 
 
 def _in_parts(core: Core, what: Upload, source: Source, ticket: Ticket) -> Flow[File]:

@@ -17,6 +17,7 @@ from frontend.views.runs import file_context
 from frontend.views.shares import share_context
 from uploads import selectors
 from uploads.files import previews
+from uploads.files.acceptance.checks import waits_for_something
 from uploads.files.finding import find_files
 from uploads.files.lifecycle import delete_file, extend_file
 from uploads.models import FileStatus, IngestFile, UploadBatch, UploadGrant
@@ -68,8 +69,9 @@ def file(request: SignedInRequest, file_id: UUID) -> HttpResponse:
     context = {
         "section": "runs" if found.is_result else "uploads",
         "file": found,
+        "waits_for": found.error_message if waits_for_something(found) else "",
         "is_stored": found.status == FileStatus.STORED,
-        "can_be_deleted": found.status in (*IngestFile.WITH_POINTER, FileStatus.UPLOADING),
+        "can_be_deleted": found.status in (*IngestFile.WITH_POINTER, *IngestFile.UNDER_WAY),
         "extend_form": ExtendForm(file=found),
         **_preview(found),
         **_events_context(found),

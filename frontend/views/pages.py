@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from frontend.views.access import SignedInRequest, signed_in
 from uploads import selectors
+from uploads.files.acceptance.checks import largest_file
 from uploads.files.limits import account_usage
 from uploads.workflows import selectors as run_selectors
 
@@ -37,7 +38,7 @@ def help_page(request: SignedInRequest) -> HttpResponse:
         "section": "help",
         "address": settings.PUBLIC_URL,
         "ttl_hours": settings.FILE_UPLOAD_TTL_HOURS,
-        "max_bytes": settings.PORTAL_MAX_FILE_SIZE,
+        "max_bytes": largest_file(),
     }
     return render(request, "pages/help.html", context)
 
@@ -49,7 +50,7 @@ def upload(request: SignedInRequest) -> HttpResponse:
     """The upload page. Its script sends the CSRF cookie's value with each request."""
     context = {
         "section": "upload",
-        "max_bytes": settings.PORTAL_MAX_FILE_SIZE,
+        "max_bytes": largest_file(),
         "allowed_types": settings.FILE_UPLOAD_ALLOWED_TYPES,
         "ttl_hours": settings.FILE_UPLOAD_TTL_HOURS,
     }

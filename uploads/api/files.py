@@ -4,7 +4,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, ValidationError
 
@@ -22,9 +24,11 @@ from uploads.api.content import file_response
 from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
 from uploads.api.staff import may_restore
 from uploads.files import lifecycle
+from uploads.models import FileStatus
 from uploads.receiving.one_request import store_in_one_request
 from uploads.receiving.requests import UploadRequest
 
+CHECKING_SECONDS = 2  # between questions what became of a file
 router = Router(tags=["Files"])
 may_upload = Authenticator(TokenScope.UPLOAD)
 may_store = Authenticator(TokenScope.UPLOAD, rate=rates.SMALL_FILES)
@@ -86,9 +90,15 @@ _CONTENT = {
 }
 
 
-@router.post("", response={201: FileOut}, auth=may_store, openapi_extra=_BODY)
-def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> Status:
-    """Send a small file in one request: the field `file` of a form, or the raw body."""
+@router.post("", response={201: FileOut, 202: FileOut}, auth=may_store, openapi_extra=_BODY)
+def store_file(
+    request: AuthenticatedRequest, response: HttpResponse, query: Query[OneRequestQuery]
+) -> Status:
+    """Send a small file in one request: the field `file` of a form, or the raw body.
+
+    202 while it is being checked, which is before it is stored: the file (Location) says what came
+    of that.
+    """
     refuse_content_range(
         request, instead="Send a file in parts through POST /api/v1/uploads/sessions."
     )
@@ -96,6 +106,10 @@ def store_file(request: AuthenticatedRequest, query: Query[OneRequestQuery]) -> 
         file = _store_form(request, query)
     else:
         file = _store_raw(request, query)
+    if file.status == FileStatus.CHECKING:
+        response["Location"] = reverse("api-1:get_file", args=[file.id])
+        response["Retry-After"] = str(CHECKING_SECONDS)
+        return Status(202, FileOut.of(file))
     return Status(201, FileOut.of(file))
 
 

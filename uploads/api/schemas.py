@@ -11,9 +11,10 @@ from pydantic import Field, StrictInt
 from common.http.schemas import BodyWithNulls, ErrorOut, Moment, RequestBody
 from common.pagination import Page
 from uploads import selectors
+from uploads.files.acceptance.checks import waits_for_something
 from uploads.files.expiry import session_expiry
 from uploads.files.lifecycle import Consumption
-from uploads.models import IngestFile, UploadBatch, UploadSession
+from uploads.models import FileStatus, IngestFile, UploadBatch, UploadSession
 from uploads.receiving.direct import DirectPage, DirectPart
 from uploads.receiving.requests import UploadRequest
 
@@ -42,9 +43,19 @@ class ReadingOut(Schema):
     since: datetime
 
 
+class CheckingOut(Schema):
+    """A file that is all there and not stored yet, as it is being checked.
+
+    `waits_for` says why that takes so long, such as `scanner_unavailable`; null: it is its turn, or
+    will be soon.
+    """
+
+    waits_for: ErrorOut | None
+
+
 class SessionOut(Schema):
     """`received_parts` are ranges of part numbers, `1-50,52`. The status is `finalizing`, with how
-    far that is, while a worker reads the upload through.
+    far that is, while a worker reads the upload through or, with `checking`, checks the file.
 
     An upload that came through another door than this API (`door`) has no numbered parts: its
     `chunk_size_bytes` and `total_parts` are null.
@@ -68,6 +79,7 @@ class SessionOut(Schema):
     expires_at: datetime
     error: ErrorOut | None
     finalizing: ReadingOut | None
+    checking: CheckingOut | None
 
     @classmethod
     def of(cls, session: UploadSession) -> "SessionOut":
@@ -92,6 +104,7 @@ class SessionOut(Schema):
             expires_at=session_expiry(session.last_activity_at),
             error=_error(session.error_code, session.error_message),
             finalizing=reading,
+            checking=_checking(file),
         )
 
 
@@ -198,6 +211,7 @@ class FileOut(Schema):
     processed_at: datetime | None
     deleted_at: datetime | None
     error: ErrorOut | None
+    checking: CheckingOut | None
     content_url: str
 
     @classmethod
@@ -275,9 +289,18 @@ def _error(code: str, message: str) -> ErrorOut | None:
     return ErrorOut(code=code, message=message) if code else None
 
 
+def _checking(file: IngestFile) -> CheckingOut | None:
+    if file.status != FileStatus.CHECKING:
+        return None
+    waits = waits_for_something(file)
+    return CheckingOut(waits_for=_error(file.error_code, file.error_message) if waits else None)
+
+
 def _file_values(file: IngestFile) -> dict[str, Any]:
-    same = set(FileOut.model_fields) - {"error", "content_url"}
+    same = set(FileOut.model_fields) - {"error", "checking", "content_url"}
+    checking = _checking(file)
     return {name: getattr(file, name) for name in same} | {
-        "error": _error(file.error_code, file.error_message),
+        "error": None if checking else _error(file.error_code, file.error_message),
+        "checking": checking,
         "content_url": reverse("api-1:file_content", args=[file.id]),
     }

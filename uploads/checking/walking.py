@@ -103,8 +103,10 @@ class Walk:
 
 def _is_ownerless(row: IngestFile | None, stored: StoredObject) -> bool:
     """Whether bytes are nobody's by their row; an upload may be finishing."""
-    if row is None or row.status == FileStatus.FAILED:
+    if row is None:
         return True
+    if row.status == FileStatus.FAILED:  # some are kept apart until they are purged
+        return row.purge_at is None or row.purged_at is not None or object_of(row) != stored
     if row.status == FileStatus.UPLOADING:
         return False
     return row.purged_at is not None or object_of(row) != stored

@@ -19,7 +19,7 @@ from uploads.files.hooks import give_up_upload
 from uploads.files.links import LinkKind, link
 from uploads.models import FileStatus, IngestFile
 
-REMOVABLE = (FileStatus.UPLOADING, *IngestFile.WITH_POINTER)
+REMOVABLE = (*IngestFile.UNDER_WAY, *IngestFile.WITH_POINTER)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def delete_file(*, principal: Principal, file_id: UUID) -> None:
     """
     file = selectors.get_own_file(principal=principal, file_id=file_id)
     error = Gone("aborted", "The upload was aborted.")
-    if file.status != FileStatus.UPLOADING:
+    if file.status not in IngestFile.UNDER_WAY:
         states.delete(file.id, actor=principal.actor)
     elif not give_up_upload(file_id=file.id, error=error, actor=principal.actor):
         _require_given_up(selectors.get_own_file(principal=principal, file_id=file_id))
@@ -119,7 +119,7 @@ def remove_file(*, file_id: UUID, actor: Actor) -> None:
     """Like `delete_file`, but for any owner's file: for administrators."""
     file = IngestFile.objects.get(id=file_id)
     _record("removed", file)
-    if file.status != FileStatus.UPLOADING:
+    if file.status not in IngestFile.UNDER_WAY:
         states.delete(file.id, actor=actor)
         return
     error = Gone("aborted", "An administrator aborted the upload.")
@@ -159,6 +159,8 @@ def _not_available(file: IngestFile) -> DooritoError:
         return Gone("file_deleted", "The file has expired or was deleted.")
     if file.status == FileStatus.FAILED:
         return Gone("file_failed", f"The file is not there: {file.error_message}")
+    if file.status == FileStatus.CHECKING:
+        return Conflict("file_not_stored", "The file is being checked; it is stored afterwards.")
     return Conflict("file_not_stored", "The file is still being uploaded.")
 
 

@@ -27,6 +27,8 @@ from common import journal, lengths
 from common.errors import Conflict, DooritoError
 from common.models import TimeStampedQuerySet
 from uploads.files import batches, grants, hooks, limits, notices, usage
+from uploads.files.acceptance.base import Proof
+from uploads.files.acceptance.checks import Accepted
 from uploads.files.announce import announce_file
 from uploads.files.expiry import first_expiry
 from uploads.files.usage import Charge
@@ -34,6 +36,7 @@ from uploads.models import FileStatus, IngestFile
 from uploads.storage import StoredObject
 
 ALWAYS = Q()
+_UNDER_WAY = Q(status__in=IngestFile.UNDER_WAY)
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,6 @@ class NewFile:
     metadata: dict[str, Any] = field(default_factory=dict)
     is_result: bool = False  # made by a workflow
     is_piece: bool = False  # to be put together with others
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What the bytes of a whole file were found to be, and where they lie."""
-
-    sha256: str
-    detected_type: str
-    stored: StoredObject
 
 
 def begin(new: NewFile) -> IngestFile:
@@ -93,12 +87,47 @@ def declare_size(file_id: UUID, *, size_bytes: int) -> bool:
     return declared
 
 
-def store(file_id: UUID, proof: Proof, *, actor: Actor) -> IngestFile:
-    """The upload is whole. Raises Conflict `file_not_uploading`."""
+def hold(file_id: UUID, proof: Proof, *, waits_for: DooritoError) -> IngestFile:
+    """The upload is whole, and its acceptance is still to be decided: it is to be checked.
+
+    Raises Conflict `file_not_uploading`.
+    """
     uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
     with _one_transaction():
-        if not uploading.change(status=FileStatus.STORED, **_stored_values(proof)):
-            raise Conflict("file_not_uploading", "The file is not being uploaded any more.")
+        if not uploading.change(status=FileStatus.CHECKING, **_proven(proof), **_reason(waits_for)):
+            raise _not_uploading()
+        file = _changed(file_id)
+        _note("file_held", file, PORTAL, code=waits_for.code)
+    return file
+
+
+def hold_new(new: NewFile, proof: Proof, *, waits_for: DooritoError) -> IngestFile:
+    """The same for a file that has no row yet; the caller opens a session for it. Raises as
+    `begin`.
+    """
+    with _one_transaction():
+        _charge_grant(new)
+        if new.batch_id:
+            batches.add_file(owner_id=_owner_id(new), batch_id=new.batch_id)
+        values = _proven(proof) | _reason(waits_for)
+        file = _insert(new, status=FileStatus.CHECKING, **values)
+        _note("file_held", file, PORTAL, code=waits_for.code)
+        _charge_owner(usage.charge(file, was=None), file)
+    return file
+
+
+def wait_on(file_id: UUID, *, waits_for: DooritoError) -> bool:
+    """A file that is being checked waits for something else, or still."""
+    checking = IngestFile.objects.filter(id=file_id, status=FileStatus.CHECKING)
+    return checking.change(**_reason(waits_for))
+
+
+def store(file_id: UUID, accepted: Accepted, *, actor: Actor) -> IngestFile:
+    """The upload is whole and accepted. Raises Conflict `file_not_uploading`."""
+    under_way = IngestFile.objects.filter(_UNDER_WAY, id=file_id)
+    with _one_transaction():
+        if not under_way.change(status=FileStatus.STORED, **_stored_values(accepted)):
+            raise _not_uploading()
         file = _changed(file_id)
         _tell_stored(file, actor)
         batches.count_stored(file.batch_id, actor=actor)
@@ -106,7 +135,7 @@ def store(file_id: UUID, proof: Proof, *, actor: Actor) -> IngestFile:
     return file
 
 
-def store_new(new: NewFile, proof: Proof, *, actor: Actor) -> IngestFile:
+def store_new(new: NewFile, accepted: Accepted, *, actor: Actor) -> IngestFile:
     """A file whose bytes are stored before it has a row, without a session.
 
     Raises NotFound `batch_not_found`, Conflict `batch_closed`, and what `grants.charge` and
@@ -114,7 +143,7 @@ def store_new(new: NewFile, proof: Proof, *, actor: Actor) -> IngestFile:
     """
     with _one_transaction():
         _charge_grant(new)
-        file = _insert(new, status=FileStatus.STORED, **_stored_values(proof))
+        file = _insert(new, status=FileStatus.STORED, **_stored_values(accepted))
         _tell_stored(file, actor)
         if new.batch_id:
             batches.add_stored_file(owner_id=_owner_id(new), batch_id=new.batch_id)
@@ -122,15 +151,16 @@ def store_new(new: NewFile, proof: Proof, *, actor: Actor) -> IngestFile:
     return file
 
 
-def fail(file_id: UUID, error: DooritoError, *, actor: Actor) -> bool:
-    """The upload ended without a stored file, for `error`."""
-    uploading = IngestFile.objects.filter(id=file_id, status=FileStatus.UPLOADING)
+def fail(
+    file_id: UUID, error: DooritoError, *, actor: Actor, purge_at: Combinable | None = None
+) -> bool:
+    """The upload ended without a stored file, for `error`.
+
+    Its bytes are removed with it, or kept apart until `purge_at`.
+    """
+    under_way = IngestFile.objects.filter(_UNDER_WAY, id=file_id)
     with _one_transaction():
-        failed = uploading.change(
-            status=FileStatus.FAILED,
-            error_code=error.code,
-            error_message=error.message[: lengths.ERROR_MESSAGE],
-        )
+        failed = under_way.change(status=FileStatus.FAILED, purge_at=purge_at, **_reason(error))
         if failed:
             file = _changed(file_id)
             _note("file_failed", file, actor, code=error.code)
@@ -146,11 +176,7 @@ def lose(file_id: UUID, error: DooritoError) -> bool:
     """The bytes of a stored file are gone, and nobody removed them."""
     with _one_transaction():
         lost = _stored(file_id).change(
-            status=FileStatus.FAILED,
-            error_code=error.code,
-            error_message=error.message[: lengths.ERROR_MESSAGE],
-            purge_at=Now(),
-            purged_at=Now(),
+            status=FileStatus.FAILED, purge_at=Now(), purged_at=Now(), **_reason(error)
         )
         if lost:
             file = _changed(file_id)
@@ -163,11 +189,9 @@ def lose(file_id: UUID, error: DooritoError) -> bool:
 
 def leave_batch(file_id: UUID, *, batch_id: UUID, actor: Actor) -> None:
     """Another upload of the same file takes this one's place: its batch forgets it."""
-    uploading = IngestFile.objects.filter(
-        id=file_id, batch_id=batch_id, status=FileStatus.UPLOADING
-    )
+    under_way = IngestFile.objects.filter(_UNDER_WAY, id=file_id, batch_id=batch_id)
     with _one_transaction():
-        if uploading.change(batch=None):
+        if under_way.change(batch=None):
             batches.remove_file(batch_id, actor=actor)
 
 
@@ -270,7 +294,7 @@ def disown(owner_id: UUID) -> None:
 def forget_gone(*, before: Combinable, limit: int) -> int:
     """Delete the rows of up to `limit` files that are gone since then, bytes and all."""
     gone = IngestFile.objects.filter(
-        Q(status=FileStatus.FAILED) | Q(purged_at__isnull=False),
+        Q(status=FileStatus.FAILED, purge_at__isnull=True) | Q(purged_at__isnull=False),
         status__in=IngestFile.GONE,
         updated_at__lt=before,
         runs__isnull=True,
@@ -339,16 +363,27 @@ def _insert(new: NewFile, **state: Any) -> IngestFile:
     )
 
 
-def _stored_values(proof: Proof) -> dict[str, Any]:
+def _proven(proof: Proof) -> dict[str, Any]:
     return {
         "sha256": proof.sha256,
         "detected_type": proof.detected_type,
         "storage_backend": proof.stored.backend,
         "storage_bucket": proof.stored.bucket,
         "storage_key": proof.stored.key,
-        "stored_at": Now(),
-        "expires_at": first_expiry(),
     }
+
+
+def _stored_values(accepted: Accepted) -> dict[str, Any]:
+    times = {"stored_at": Now(), "expires_at": first_expiry()}
+    return _proven(accepted.proof) | times | {"error_code": "", "error_message": ""}
+
+
+def _reason(error: DooritoError) -> dict[str, str]:
+    return {"error_code": error.code, "error_message": error.message[: lengths.ERROR_MESSAGE]}
+
+
+def _not_uploading() -> Conflict:
+    return Conflict("file_not_uploading", "The file is not being uploaded any more.")
 
 
 def _tell_stored(file: IngestFile, actor: Actor) -> None:

@@ -76,7 +76,7 @@ def usage_of(owner_id: UUID) -> Usage:
 def recount(owner_id: UUID) -> Usage:
     """What `usage_of` must be, counted from the files and sessions themselves."""
     charged = IngestFile.objects.filter(
-        uploaded_by=owner_id, status__in=[FileStatus.UPLOADING, FileStatus.STORED]
+        uploaded_by=owner_id, status__in=[*IngestFile.UNDER_WAY, FileStatus.STORED]
     )
     sessions = UploadSession.objects.filter(created_by=owner_id, status__in=UploadSession.OPEN)
     return Usage(
@@ -109,7 +109,7 @@ def _charge(owner_id: UUID | None, difference: Usage) -> Charge:
 
 
 def _taken_up(file: IngestFile, status: str | None) -> Usage:
-    if status == FileStatus.UPLOADING:
+    if status in IngestFile.UNDER_WAY:
         return Usage(file.size_bytes, files=1, open_sessions=1)
     if status == FileStatus.STORED:
         return Usage(file.size_bytes, files=1)

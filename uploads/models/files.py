@@ -14,6 +14,7 @@ from uploads.models.searching import FILE_KIND, NameWords
 
 class FileStatus(models.TextChoices):
     UPLOADING = "uploading"
+    CHECKING = "checking", "Being checked"  # all there and proven; what is accepted is stored
     STORED = "stored"
     PROCESSED = "processed"  # a runner consumed it
     DELETED = "deleted"  # expired or removed; the row stays as a tombstone
@@ -21,11 +22,13 @@ class FileStatus(models.TextChoices):
 
 
 class IngestFile(TimeStampedModel):
-    """One file. Once stored, its size, SHA-256 and storage pointer never change.
+    """One file. Once checked, its size, SHA-256 and storage pointer never change.
 
+    The error of one that is being checked says what that waits for.
     The bytes of a processed or deleted file go at `purge_at`; `purged_at` says that they went.
     """
 
+    UNDER_WAY = (FileStatus.UPLOADING, FileStatus.CHECKING)
     WITH_POINTER = (FileStatus.STORED, FileStatus.PROCESSED)
     GONE = (FileStatus.PROCESSED, FileStatus.DELETED, FileStatus.FAILED)
 
@@ -95,6 +98,15 @@ class IngestFile(TimeStampedModel):
                     & models.Q(expires_at__isnull=False)
                 ),
                 name="ingest_file_stored_is_whole",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status="checking")
+                | (
+                    models.Q(sha256__regex=r"^[0-9a-f]{64}$")
+                    & ~models.Q(storage_backend="")
+                    & ~models.Q(storage_key="")
+                ),
+                name="ingest_file_checked_is_whole",
             ),
         ]
         indexes = [

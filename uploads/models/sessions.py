@@ -66,6 +66,8 @@ class UploadSession(TimeStampedModel):
     # Which protocol it began with (the name of its room), and what that has to tell again.
     door = models.CharField(max_length=16, default="api", db_default="api")
     door_data = models.JSONField(default=dict, blank=True, db_default={})
+    # How long the file is to be kept at least, if it is stored later than it was sent.
+    keep_seconds = models.PositiveBigIntegerField(null=True, blank=True)
     length_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     chunk_size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     total_parts = models.PositiveIntegerField(null=True, blank=True)

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from common.errors import NotFound
-from uploads.models import IngestFile
+from uploads.models import FileStatus, IngestFile
 from uploads.receiving.assembling import Assembly
 
 FILE = "file-"
@@ -26,8 +26,11 @@ def key_of(prefix: str, text: str) -> UUID:
         raise NotFound("not_found", f"No such object: {text[:100]}.") from exc
 
 
+_STATUS = {FileStatus.CHECKING: "uploaded", FileStatus.FAILED: "error"}  # else processed
+
+
 def file_object(file: IngestFile) -> dict[str, Any]:
-    """`sha256` is the portal's own."""
+    """`sha256` is the portal's own. A file that is being checked is `uploaded`, not `processed`."""
     return {
         "id": id_of(FILE, file.id),
         "object": "file",
@@ -36,8 +39,8 @@ def file_object(file: IngestFile) -> dict[str, Any]:
         "expires_at": _seconds(file.expires_at) if file.expires_at else None,
         "filename": file.original_filename,
         "purpose": file.metadata.get("purpose") or PURPOSE_OF_OTHERS,
-        "status": "processed",
-        "status_details": None,
+        "status": _STATUS.get(FileStatus(file.status), "processed"),
+        "status_details": file.error_message or None,
         "sha256": file.sha256,
     }
 

@@ -19,7 +19,7 @@ from common.ids import moment_of
 from uploads import policy, selectors
 from uploads.doors import door
 from uploads.files import lifecycle
-from uploads.models import IngestFile
+from uploads.models import FileStatus, IngestFile
 from uploads.openai import answers, objects, requests
 from uploads.receiving import assembling
 from uploads.receiving.assembling import Assembly
@@ -76,10 +76,10 @@ def _create_file(request: HttpRequest, principal: Principal) -> HttpResponse:
                 size_bytes=form.file.size_bytes,
                 content_type=form.file.content_type,
                 metadata={"purpose": told.purpose},
+                keep_seconds=told.keep_seconds,
             ),
             blocks=form.file.blocks(),
         )
-    file = lifecycle.keep_at_least(file, seconds=told.keep_seconds)
     return answers.answer(objects.file_object(file))
 
 
@@ -114,11 +114,15 @@ def _content(
 
 
 def _file(principal: Principal, text: str) -> IngestFile:
-    """A stored file, or one that was consumed. Raises NotFound."""
+    """A file that is stored, consumed, being checked, or that was refused by a check.
+
+    Raises NotFound.
+    """
     found = selectors.get_file(principal=principal, file_id=objects.key_of(objects.FILE, text))
-    if found.status not in IngestFile.WITH_POINTER:
-        raise NotFound("file_not_found", "There is no such file.")
-    return found
+    was_refused = found.status == FileStatus.FAILED and found.sha256
+    if found.status in {FileStatus.CHECKING, *IngestFile.WITH_POINTER} or was_refused:
+        return found
+    raise NotFound("file_not_found", "There is no such file.")
 
 
 # --- Uploads -------------------------------------------------------------------------------------

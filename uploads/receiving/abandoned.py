@@ -97,9 +97,11 @@ def _remove_spool(session: UploadSession) -> bool:
 
 
 def _idle_sessions() -> QuerySet[UploadSession]:
-    return UploadSession.objects.filter(
+    """Not those that wait to be checked: that has a bound of its own."""
+    idle = UploadSession.objects.filter(
         status__in=UploadSession.OPEN, last_activity_at__lt=idle_before()
     )
+    return idle.exclude(file__status=FileStatus.CHECKING)
 
 
 def _abort_if_quiet(session: UploadSession) -> bool:

@@ -16,8 +16,9 @@ from common.errors import Conflict, DooritoError, InvalidInput
 from common.http.digests import Digest
 from uploads import policy, selectors
 from uploads.files import states
+from uploads.files.acceptance import checks
 from uploads.files.expiry import session_expiry
-from uploads.models import PartOrder, UploadSession
+from uploads.models import FileStatus, PartOrder, UploadSession
 from uploads.receiving import turns
 from uploads.receiving.bodies import require_declared
 from uploads.receiving.digests import Prefix, part_digester, prefix_digester
@@ -38,6 +39,7 @@ class Progress:
     """Where an upload ends now.
 
     `length_bytes` None: its length is not known yet. `expires_at` None: it is complete.
+    `is_checked`: all of it is there, and whether it is stored is being decided.
     """
 
     session_id: UUID
@@ -45,6 +47,7 @@ class Progress:
     length_bytes: int | None
     expires_at: datetime | None
     is_piece: bool
+    is_checked: bool
     door_data: dict[str, Any]
 
     @classmethod
@@ -56,6 +59,7 @@ class Progress:
             length_bytes=session.length_bytes,
             expires_at=session_expiry(session.last_activity_at) if is_open else None,
             is_piece=session.file.is_piece,
+            is_checked=session.file.status == FileStatus.CHECKING,
             door_data=session.door_data,
         )
 
@@ -114,6 +118,7 @@ def declare_length(*, principal: Principal, session_id: UUID, length_bytes: int)
     length than before, PayloadTooLarge `file_too_large`, InsufficientStorage `no_room`.
     """
     policy.check_size(length_bytes)
+    checks.require_checkable(length_bytes)
     session = _appendable(principal, session_id)
     if session.length_bytes is None:
         storage_for(session).uploads.resize(handle_of(session), size_bytes=length_bytes)

@@ -1,4 +1,4 @@
-"""Uploads that grow at their end: with the last byte, the file is stored."""
+"""Uploads that grow at their end: with the last byte, the file is stored, or checked first."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from uploads.files import lifecycle
 from uploads.models import FileStatus, PartOrder, SessionStatus, UploadSession
 from uploads.receiving.appending import Progress, append
 from uploads.receiving.endings import require_open
-from uploads.receiving.finalizing import finalize_session
+from uploads.receiving.finalizing import FinalizeUnderWay, finalize_session
 from uploads.receiving.requests import UploadRequest
 from uploads.receiving.sessions import abort_session, create_session
 
@@ -106,6 +106,9 @@ def _stored_if_whole(principal: Principal, progress: Progress) -> Progress:
         return progress
     try:
         finalize_session(principal=principal, session_id=progress.session_id)
+    except FinalizeUnderWay as under_way:
+        if not under_way.is_proven:  # else nothing more is to be sent
+            raise
     except InvalidInput as error:
         if error.code != "upload_incomplete":  # bytes were lost: there is more to be sent
             raise

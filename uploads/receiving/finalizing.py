@@ -1,4 +1,4 @@
-"""The end of an upload: its bytes are checked and finished, and the file is stored.
+"""The end of an upload: its bytes are proven and finished, and the file is accepted and stored.
 
 Where a store gives nothing back before an upload is finished, what was not hashed on its way in is
 read once from the object. A little is read at once; for more, a worker does it, and the session
@@ -9,24 +9,28 @@ import hashlib
 from collections.abc import Callable
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Now
-
 from accounts.principals import Actor, Principal
 from common.db import release_connection
 from common.errors import (
     Conflict,
     DooritoError,
     InvalidInput,
+    ServiceUnavailable,
     UnprocessableContent,
-    UnsupportedType,
 )
 from uploads import selectors
-from uploads.files import grants, states
-from uploads.files.states import Proof
-from uploads.models import IngestFile, PartOrder, SessionStatus, Transfer, UploadSession
-from uploads.receiving import reading_queue
+from uploads.files.acceptance import checks
+from uploads.files.acceptance.base import Candidate, LeftToWorker, Proof
+from uploads.files.acceptance.checks import REFUSALS, Accepted
+from uploads.models import (
+    FileStatus,
+    IngestFile,
+    PartOrder,
+    SessionStatus,
+    Transfer,
+    UploadSession,
+)
+from uploads.receiving import accepting, reading_queue
 from uploads.receiving.direct import adopt_parts
 from uploads.receiving.endings import missing_spool_explained, original_error
 from uploads.receiving.lost_writes import (
@@ -43,15 +47,21 @@ AT_ONCE_BYTES = 64 * 2**20  # that a request reads itself, rather than a worker
 
 
 class FinalizeUnderWay(Conflict):
-    """A worker reads the upload through. `session` says how far it is."""
+    """A worker reads the upload through, or checks it. `session` says how far it is."""
 
     def __init__(self, session: UploadSession) -> None:
+        doing = "checked" if session.file.status == FileStatus.CHECKING else "read through"
         super().__init__(
             "finalize_in_progress",
-            "The upload is being read through. Look at its session, and finalize again.",
+            f"The upload is being {doing}. Look at its session, and finalize again.",
             retry_after=2,
         )
         self.session = session
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether nothing more is to be sent, and only its acceptance is to be decided."""
+        return self.session.file.status == FileStatus.CHECKING
 
 
 def finalize_session(*, principal: Principal, session_id: UUID, md5: str = "") -> IngestFile:
@@ -60,9 +70,9 @@ def finalize_session(*, principal: Principal, session_id: UUID, md5: str = "") -
     `md5`, in hex, is checked besides, of an upload whose parts' order was told last.
 
     Raises NotFound, Gone `session_aborted`, InvalidInput `parts_missing` or `upload_incomplete`,
-    UnprocessableContent `sha256_mismatch` or `md5_mismatch`, UnsupportedType `type_not_allowed`,
-    Conflict `is_piece` for what is only a piece of a file, or `finalize_in_progress`:
-    FinalizeUnderWay once a worker has taken it over.
+    UnprocessableContent `sha256_mismatch` or `md5_mismatch`, what the checks of acceptance refuse
+    it for, such as UnsupportedType `type_not_allowed`, Conflict `is_piece` for what is only a piece
+    of a file, or `finalize_in_progress`: FinalizeUnderWay once a worker has taken it over.
     """
     session = selectors.get_session(principal=principal, session_id=session_id)
     if session.status not in UploadSession.OPEN:
@@ -122,47 +132,86 @@ def finish_session(
     size_bytes: int,
     actor: Actor,
     md5: str = "",
-    on_round: Callable[[], bool] = lambda: True,
 ) -> IngestFile:
     """Prove, finish and store an upload that the caller holds exclusively, and that is whole.
 
-    Raises as `finalize_session`, PartsLost, MoreToRead where `on_round` ends it.
+    Raises as `finalize_session`, PartsLost.
     """
+    candidate, proof = _proven(session, size_bytes=size_bytes, actor=actor, md5=md5)
+    try:
+        accepted = accepting.accept_at_once(candidate, proof)
+    except REFUSALS as error:
+        accepting.hold(session, proof, waits_for=accepting.decided(error), actor=actor)
+        raise accepting.refuse(session, error, actor=actor) from error
+    if not isinstance(accepted, Accepted):
+        _hold(session, proof, waits_for=accepted, actor=actor)
+    elif file := accepting.mark_stored(session, accepted, actor=actor):
+        return file
+    raise _why_ended(session)
+
+
+def finish_by_worker(
+    session: UploadSession, *, size_bytes: int, actor: Actor, on_round: Callable[[], bool]
+) -> None:
+    """The same for a worker, which checks the file in a turn of its own where that means reading.
+
+    Raises as `finish_session`, MoreToRead where `on_round` ends it.
+    """
+    _, proof = _proven(session, size_bytes=size_bytes, actor=actor, on_round=on_round)
+    if checks.reads_content():
+        _hold(session, proof, waits_for=LeftToWorker(), actor=actor)
+    elif not accepting.mark_stored(session, Accepted(proof), actor=actor):
+        raise _why_ended(session)
+
+
+def _proven(
+    session: UploadSession,
+    *,
+    size_bytes: int,
+    actor: Actor,
+    md5: str = "",
+    on_round: Callable[[], bool] = lambda: True,
+) -> tuple[Candidate, Proof]:
     digest = hashlib.md5(usedforsecurity=False) if md5 else None
+
+    def candidate(facts: Facts) -> Candidate:
+        file = session.file
+        return Candidate(
+            filename=file.original_filename,
+            size_bytes=size_bytes,
+            content_type=file.content_type,
+            detected_type=facts.detected_type,
+            grant_id=session.grant_id,
+        )
 
     def check(facts: Facts) -> None:
         if digest is not None:
             _require_md5(digest.hexdigest(), declared=md5)
         _require_declared_sha256(session, facts.sha256)
-        grants.check_detected_type(facts.detected_type, grant_id=session.grant_id)
+        checks.check_facts(candidate(facts))
 
     try:
         facts, stored = prove_and_finish(
             session, size_bytes=size_bytes, check=check, also=digest, on_round=on_round
         )
-    except (UnprocessableContent, UnsupportedType) as error:  # what `check` raises
+    except REFUSALS as error:  # what `check` raises
         end_session(session, status=SessionStatus.FAILED, error=error, actor=actor)
         raise _why_ended(session) from error
-    proof = Proof(facts.sha256, facts.detected_type, stored)
-    file = _mark_stored(session, proof, actor=actor)
-    if file is None:
-        remove_spool(session)
-        raise _why_ended(session)
-    return file
+    return candidate(facts), Proof(facts.sha256, facts.detected_type, stored)
+
+
+def _hold(
+    session: UploadSession, proof: Proof, *, waits_for: ServiceUnavailable, actor: Actor
+) -> None:
+    """Raises FinalizeUnderWay, unless the upload has ended meanwhile."""
+    if accepting.hold(session, proof, waits_for=waits_for, actor=actor):
+        raise FinalizeUnderWay(UploadSession.objects.select_related("file").get(id=session.id))
 
 
 def _why_ended(session: UploadSession) -> DooritoError:
-    """The error as a repeated finalize will give it, even to the letter."""
+    """The error as a repeated finalize will give it, even to the letter. Its bytes are freed."""
+    remove_spool(session)
     return original_error(UploadSession.objects.get(id=session.id))
-
-
-def _mark_stored(session: UploadSession, proof: Proof, *, actor: Actor) -> IngestFile | None:
-    """The session's end and the file's state, together; None when no longer open."""
-    with transaction.atomic():
-        completed = UploadSession.objects.filter(
-            id=session.id, status__in=UploadSession.OPEN, received_bytes=F("length_bytes")
-        ).change(status=SessionStatus.COMPLETE, last_activity_at=Now())
-        return states.store(session.file_id, proof, actor=actor) if completed else None
 
 
 def _require_whole(session: UploadSession) -> int:

@@ -13,14 +13,17 @@ from django.db.models.functions import Now
 
 from accounts.principals import Principal
 from common.db import release_connection
-from common.errors import Conflict, DooritoError, UnprocessableContent
+from common.errors import Conflict, DooritoError, ServiceUnavailable, UnprocessableContent
 from common.http.digests import Digest
 from common.ids import uuid7
 from uploads import policy, selectors
-from uploads.files import grants, states
+from uploads.files import grants, lifecycle, states
+from uploads.files.acceptance import checks
+from uploads.files.acceptance.base import Candidate, Proof
+from uploads.files.acceptance.checks import REFUSALS, Accepted
 from uploads.files.content_types import detect_type
-from uploads.files.states import Proof
-from uploads.models import IngestFile, SessionStatus, UploadSession
+from uploads.models import FileStatus, IngestFile, SessionStatus, UploadSession
+from uploads.receiving import accepting
 from uploads.receiving.bodies import (
     PartRange,
     digest_of_repeat,
@@ -44,13 +47,14 @@ def store_in_one_request(
     blocks: Iterator[memoryview],
     declared: Digest | None = None,
 ) -> IngestFile:
-    """The stored file; for a repeated idempotency key with the same bytes, the one stored before.
+    """The stored file, or one that is being checked and stored later.
 
-    What fails leaves nothing behind. Raises InvalidInput, PayloadTooLarge `file_too_large`,
-    UnsupportedType `type_not_allowed`, UnprocessableContent `digest_mismatch` or
-    `sha256_mismatch`, NotFound `batch_not_found`, Conflict `batch_closed`,
-    `idempotency_key_reused` or `upload_in_progress`, InsufficientStorage `no_room`, and what the
-    owner's limits raise (`limits.enforce`).
+    For a repeated idempotency key with the same bytes it is the one from before. What fails leaves
+    nothing behind, but a record of content that was refused. Raises InvalidInput, PayloadTooLarge
+    `file_too_large`, UnprocessableContent `digest_mismatch` or `sha256_mismatch`, what the checks
+    of acceptance refuse it for, such as UnsupportedType `type_not_allowed`, NotFound
+    `batch_not_found`, Conflict `batch_closed`, `idempotency_key_reused` or `upload_in_progress`,
+    InsufficientStorage `no_room`, and what the owner's limits raise (`limits.enforce`).
     """
     size = policy.check_single_request_size(request.size_bytes or 0)
     request = replace(request, chunk_size_bytes=policy.single_part_size(size)).checked()
@@ -69,7 +73,7 @@ def store_in_one_request(
     release_connection()  # the body may take its time
     with store.uploads.put(file_id.hex, size_bytes=request.size_bytes or 0) as writer:
         proof = _take(principal, request, writer, blocks=blocks, declared=declared)
-        return _insert(principal, request, file_id, proof, store)
+        return _accepted(principal, request, file_id, proof, store)
 
 
 def _take(
@@ -96,12 +100,48 @@ def _take(
             "It was not kept; upload it again.",
         )
     detected = detect_type(bytes(head))
-    grants.check_detected_type(detected, grant_id=principal.grant_id)
+    checks.check_facts(_candidate(principal, request, detected))
     return Proof(sha256.hexdigest(), detected, writer.commit())
 
 
-def _insert(
+def _candidate(principal: Principal, request: UploadRequest, detected: str) -> Candidate:
+    return Candidate(
+        filename=request.filename,
+        size_bytes=request.size_bytes or 0,
+        content_type=request.content_type,
+        detected_type=detected,
+        grant_id=principal.grant_id,
+    )
+
+
+def _accepted(
     principal: Principal, request: UploadRequest, file_id: UUID, proof: Proof, store: Storage
+) -> IngestFile:
+    """Stored, or to be checked by a worker. What is refused is on record before that is said."""
+    candidate = _candidate(principal, request, proof.detected_type)
+    try:
+        accepted = accepting.accept_at_once(candidate, proof)
+    except REFUSALS as refusal:
+        why = accepting.decided(refusal)
+        file = _insert(principal, request, file_id, proof, store, accepted=why)
+        if file.id != file_id:  # another request with the same key was faster
+            return file
+        session = UploadSession.objects.get(file=file)
+        raise accepting.refuse(session, refusal, actor=principal.actor) from refusal
+    except (DooritoError, OSError):
+        _discard(store, proof.stored)
+        raise
+    return _insert(principal, request, file_id, proof, store, accepted=accepted)
+
+
+def _insert(
+    principal: Principal,
+    request: UploadRequest,
+    file_id: UUID,
+    proof: Proof,
+    store: Storage,
+    *,
+    accepted: Accepted | ServiceUnavailable,
 ) -> IngestFile:
     """The rows of a file whose bytes are stored; without them, the bytes go again.
 
@@ -109,10 +149,16 @@ def _insert(
     """
     try:
         with transaction.atomic():
-            if request.idempotency_key is not None:  # first, as wherever a session begins
-                _insert_session(principal, request, file_id, proof.stored)
             new = request.new_file(principal, file_id)
-            return states.store_new(new, proof, actor=principal.actor)
+            session = _new_session(principal, request, file_id, proof.stored)
+            if not isinstance(accepted, Accepted):
+                return accepting.hold_new(
+                    session, new, proof, waits_for=accepted, actor=principal.actor
+                )
+            if request.idempotency_key is not None:  # first, as wherever a session begins
+                session.save(force_insert=True)
+            file = states.store_new(new, accepted, actor=principal.actor)
+            return lifecycle.keep_at_least(file, seconds=request.keep_seconds)
     except IntegrityError:
         _discard(store, proof.stored)
         known = session_of_key(principal=principal, request=request)
@@ -131,13 +177,13 @@ def _discard(store: Storage, stored: StoredObject) -> None:
     store.uploads.discard(UploadHandle(stored.backend, stored.key))
 
 
-def _insert_session(
+def _new_session(
     principal: Principal, request: UploadRequest, file_id: UUID, stored: StoredObject
-) -> None:
-    """Insert a session that is complete from the start, so that a repeated key is recognised."""
+) -> UploadSession:
+    """A session that is complete from the start, so that a repeated key is recognised."""
     size = request.size_bytes or 0
     parts = 1 if size else 0
-    UploadSession.objects.create(
+    return UploadSession(
         file_id=file_id,
         created_by=principal.owner,
         grant_id=principal.grant_id,
@@ -150,6 +196,7 @@ def _insert_session(
         declared_sha256=request.sha256,
         idempotency_key=request.idempotency_key,
         request_digest=request.digest(),
+        keep_seconds=request.keep_seconds,
         storage_backend=stored.backend,
         spool_key=stored.key,
         last_activity_at=Now(),
@@ -163,6 +210,8 @@ def _stored_before(known: UploadSession, principal: Principal) -> IngestFile | N
     Raises what it was refused for, Conflict `upload_in_progress` while a session of this key
     receives.
     """
+    if known.file.status == FileStatus.CHECKING:
+        return known.file
     if known.status in UploadSession.OPEN:
         forget_unless_busy(known, actor=principal.actor)
         known.refresh_from_db()

@@ -33,6 +33,7 @@ from uploads.receiving.intake import Digester, Intake
 from uploads.receiving.layout import Grid, UploadLayout, upload_layout
 from uploads.receiving.record import Range, record_numbered
 from uploads.storage import UploadHandle, named
+from uploads.storage.refusals import finalize_in_progress
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class _State:
 
 _LOOK_UP = """
     SELECT session.status, session.received_parts_count, session.hashed_bytes, session.hash_state,
-        part.digest_algorithm, part.digest
+        session.finalizing_at, part.digest_algorithm, part.digest
     FROM upload_session session
         LEFT JOIN upload_part part ON part.session_id = session.id AND part.part_number = %s
     WHERE session.id = %s
@@ -171,15 +172,19 @@ _LOOK_UP = """
 
 
 def _look_up(session_id: UUID, part_number: int) -> _State:
-    """Raises NotFound, Gone if the session is no longer open."""
+    """Raises NotFound, Gone if the session is no longer open, Conflict `finalize_in_progress` if
+    nothing more may be written.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_LOOK_UP, [part_number, session_id])
         row = cursor.fetchone()
     if row is None:
         raise selectors.session_not_found()
-    status, count, hashed_bytes, hash_state, algorithm, digest = row
+    status, count, hashed_bytes, hash_state, finalizing_at, algorithm, digest = row
     if status not in UploadSession.OPEN:
         raise ended(UploadSession.objects.get(id=session_id))
+    if finalizing_at is not None and not digest:
+        raise finalize_in_progress()
     known = Digest(algorithm, bytes.fromhex(digest)) if digest else None
     return _State(count, known, Prefix(hashed_bytes, hash_state))
 

@@ -1,14 +1,14 @@
-"""What workers do: read a finished object through, once, and store the file."""
+"""What workers do: read a finished object through, once, have the file checked and store it."""
 
 import logging
 import time
 from datetime import timedelta
 
 from common.errors import DooritoError, Gone, NotFound, ServiceUnavailable
-from uploads.models import SessionStatus, UploadSession
-from uploads.receiving import reading_queue
+from uploads.models import FileStatus, SessionStatus, UploadSession
+from uploads.receiving import accepting, reading_queue
 from uploads.receiving.digests import MoreToRead
-from uploads.receiving.finalizing import finish_session
+from uploads.receiving.finalizing import FinalizeUnderWay, finish_by_worker
 from uploads.receiving.lost_writes import forget_parts_at
 from uploads.receiving.sessions import end_session
 from uploads.storage import handle_of, storage_for
@@ -21,16 +21,23 @@ _WAIT_SECONDS = 30
 
 
 def finalize_next() -> int:
-    """Read the next upload that waits for it, or some more of it. 0 when there is none."""
+    """Read the next upload that waits for it, or some more of it, or check it.
+
+    0 when there is none, or nothing that could be checked just now.
+    """
     session_id = reading_queue.take()
     if session_id is None:
         return 0
     session = UploadSession.objects.select_related("file").get(id=session_id)
     try:
+        if session.file.status == FileStatus.CHECKING:
+            return int(accepting.check_held(session).goes_on)
         with storage_for(session).locks.exclusive(handle_of(session)):
             session = UploadSession.objects.select_related("file").get(id=session_id)
             if session.status in UploadSession.OPEN:
                 _read(session)
+    except FinalizeUnderWay:
+        logger.info("Session %s is read through, and to be checked", session_id)
     except MoreToRead:
         reading_queue.put_back(session_id)
     except PartsLost as lost:
@@ -55,7 +62,7 @@ def _read(session: UploadSession) -> None:
     def on_round() -> bool:
         return reading_queue.prolong(session.id) and time.monotonic() < until
 
-    finish_session(
+    finish_by_worker(
         session,
         size_bytes=session.length_bytes or 0,
         actor=reading_queue.actor_of(session),

@@ -1,4 +1,4 @@
-"""Uploads that a worker has to read through before they are stored: rows with a lease.
+"""Uploads that a worker has to read through or check before they are stored: rows with a lease.
 
 Celery messages can be lost, so a kick carries nothing: the rows say what is due, and the sweep
 finds what a lost kick or a killed worker left.
@@ -7,9 +7,11 @@ finds what a lost kick or a killed worker left.
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
 from accounts.principals import PORTAL, Actor, ActorKind
@@ -37,11 +39,35 @@ def put(session: UploadSession, *, actor: Actor) -> None:
         queued = open_sessions.filter(finalizing_at=None).change(
             finalizing_at=Now(),
             finalizing_until=None,
-            finalizing_for=asdict(actor) | {"id": str(actor.id) if actor.id else None},
+            finalizing_for=told_of(actor),
             last_activity_at=Now(),
         )
         if queued:
             transaction.on_commit(kick, robust=True)
+
+
+def put_proven(session: UploadSession, *, actor: Actor, wait: timedelta) -> bool:
+    """Leave the checks of a whole upload to a worker, after a while; whether it is open still.
+
+    To be called in the transaction that says so in the file's state.
+    """
+    whole = UploadSession.objects.filter(
+        id=session.id, status__in=UploadSession.OPEN, received_bytes=F("length_bytes")
+    )
+    queued = whole.change(
+        finalizing_at=Now(),
+        finalizing_until=Now() + wait,
+        finalizing_for=told_of(actor),
+        last_activity_at=Now(),
+    )
+    if queued and not wait:
+        transaction.on_commit(kick, robust=True)
+    return queued
+
+
+def told_of(actor: Actor) -> dict[str, Any]:
+    """As `actor_of` reads it."""
+    return asdict(actor) | {"id": str(actor.id) if actor.id else None}
 
 
 _TAKE = """
@@ -75,6 +101,12 @@ def prolong(session_id: UUID) -> bool:
 def put_back(session_id: UUID, *, wait: timedelta = timedelta()) -> None:
     """Let it be taken again, after a while."""
     _queued(session_id).update(finalizing_until=Now() + wait)
+
+
+def waited(session_id: UUID) -> timedelta | None:
+    """How long an upload has been here, by the database's clock; None for one that has left."""
+    since = ExpressionWrapper(Now() - F("finalizing_at"), output_field=DurationField())
+    return _queued(session_id).annotate(since=since).values_list("since", flat=True).first()
 
 
 def remove(session_id: UUID) -> None:

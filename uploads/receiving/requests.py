@@ -10,6 +10,7 @@ from accounts.principals import Principal
 from common.errors import InvalidInput
 from uploads import policy
 from uploads.files import grants
+from uploads.files.acceptance import checks
 from uploads.files.states import NewFile
 from uploads.models import PartOrder, Transfer
 
@@ -29,6 +30,7 @@ class UploadRequest:
     chunk_size_bytes: int | None = None
     part_order: PartOrder = PartOrder.NUMBERED
     transfer: Transfer = Transfer.PORTAL  # where it can be; see `direct.transfer_for`
+    keep_seconds: int | None = None  # at least, of a file that is sent in one request
     is_piece: bool = False  # see `uploads.receiving.concatenating`
     door: str = "api"  # through which it is asked for, and what that has to tell again later
     door_data: dict[str, Any] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class UploadRequest:
             raise InvalidInput("size_missing", "Say how many bytes the file has.")
         policy.check_declared_type(content_type, filename)
         if size_bytes is not None:
+            checks.require_checkable(size_bytes)
             policy.chunk_size_for(size_bytes, self.chunk_size_bytes)
         return replace(
             self,
@@ -101,6 +104,8 @@ class UploadRequest:
             del told["part_order"]  # as it was before there were others: keys are kept for long
         if self.transfer == Transfer.PORTAL:
             del told["transfer"]
+        if self.keep_seconds is None:
+            del told["keep_seconds"]  # likewise
         if not self.is_piece:
             del told["is_piece"]  # likewise
         values = json.dumps(told, sort_keys=True, default=str, ensure_ascii=True)

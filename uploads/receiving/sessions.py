@@ -1,6 +1,8 @@
 """Resumable uploads: begun and given up. (Finished: `uploads.receiving.finalizing`.)"""
 
 import math
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -114,25 +116,36 @@ def _abort(session: UploadSession, *, actor: Actor) -> None:
 
 
 def end_session(
-    session: UploadSession, *, status: SessionStatus, error: DooritoError, actor: Actor
+    session: UploadSession,
+    *,
+    status: SessionStatus,
+    error: DooritoError,
+    actor: Actor,
+    keep_for: timedelta | None = None,
 ) -> bool:
     """Fail the session and its file for `error`, then free the spool; whether it was open.
+
+    With `keep_for`, the bytes of a finished object stay for so long, out of everybody's reach.
 
     An aborted session gives its idempotency key back, so that the upload can be begun anew with
     the same one; a failed one keeps it, because the same bytes would fail again.
     """
-    released = {"idempotency_key": None} if status == SessionStatus.ABORTED else {}
+    values: dict[str, Any] = {"idempotency_key": None} if status == SessionStatus.ABORTED else {}
+    if keep_for:
+        values["spool_removed_at"] = Now()
     with transaction.atomic():
         ended = UploadSession.objects.filter(id=session.id, status__in=UploadSession.OPEN).change(
-            **released,
+            **values,
             status=status,
             error_status=error.status,
             error_code=error.code,
             error_message=error.message[: lengths.ERROR_MESSAGE],
         )
         if ended:
-            states.fail(session.file_id, error, actor=actor)
-    remove_spool(session)
+            purge_at = Now() + keep_for if keep_for else None
+            states.fail(session.file_id, error, actor=actor, purge_at=purge_at)
+    if not keep_for:
+        remove_spool(session)
     return ended
 
 
@@ -142,7 +155,9 @@ def remove_spool(session: UploadSession) -> None:
     The caller may have lost to a finalize: then the bytes are a stored file's, and stay.
     """
     badly_ended = UploadSession.objects.filter(
-        id=session.id, status__in=[SessionStatus.FAILED, SessionStatus.ABORTED]
+        id=session.id,
+        status__in=[SessionStatus.FAILED, SessionStatus.ABORTED],
+        spool_removed_at__isnull=True,  # else they may be kept apart for a while
     )
     if badly_ended.exists():  # for good: nothing leads out of these states
         storage_for(session).uploads.discard(handle_of(session))

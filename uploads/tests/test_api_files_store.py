@@ -231,10 +231,10 @@ def test_a_repeat_that_was_quicker_is_the_answer(api, monkeypatch):
     """Two requests with one key: the one that comes second to its end finds the other's file."""
     insert = one_request._insert
 
-    def overtaken(*args):
+    def overtaken(*args, **named):
         monkeypatch.setattr(one_request, "_insert", insert)
         assert api.post_raw(TEXT, filename="a", idempotency_key="k").status_code == 201
-        return insert(*args)
+        return insert(*args, **named)
 
     monkeypatch.setattr(one_request, "_insert", overtaken)
     reply = api.post_raw(TEXT, filename="a", idempotency_key="k")
@@ -248,8 +248,8 @@ def test_an_error_after_the_file_was_stored_is_told_as_it_is(monkeypatch):
     api = Api()
     insert = one_request._insert
 
-    def lost(*args):
-        insert(*args)
+    def lost(*args, **named):
+        insert(*args, **named)
         raise OperationalError("the connection was lost")
 
     monkeypatch.setattr(one_request, "_insert", lost)
@@ -266,7 +266,7 @@ def test_an_error_after_the_file_was_stored_is_told_as_it_is(monkeypatch):
 def test_bytes_whose_row_did_not_come_are_swept(monkeypatch):
     api = Api()
 
-    def lost(*_):
+    def lost(*_args, **_named):
         raise OperationalError("the connection was lost")
 
     monkeypatch.setattr(one_request, "_insert", lost)
@@ -284,8 +284,8 @@ def test_what_a_kill_left_beside_a_file_goes_also_once_the_file_is_gone(monkeypa
     api = Api()
     insert = one_request._insert
 
-    def lost(*args):
-        insert(*args)
+    def lost(*args, **named):
+        insert(*args, **named)
         raise OperationalError("the connection was lost")
 
     monkeypatch.setattr(one_request, "_insert", lost)

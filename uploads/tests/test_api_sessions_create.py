@@ -32,6 +32,7 @@ def test_a_new_session_says_what_to_send(api):
         "relative_path": "2026/März/Bericht.pdf",
         "status": "init",
         "finalizing": None,
+        "checking": None,
         "transfer": "portal",
         "door": "api",
         "size_bytes": 2500,

@@ -1,13 +1,11 @@
 """Answers as tus has them. An error is a status and a line of text: `code: what to do`."""
 
-from datetime import datetime
-
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.http import http_date
 
 from common.errors import Conflict, DooritoError, Unauthenticated
 from common.http.cors import Cors
+from uploads.files.acceptance import checks
 from uploads.receiving.appending import Progress
 from uploads.tus.headers import CHECKSUM_ALGORITHMS
 
@@ -34,7 +32,7 @@ _CORS = Cors(
     response_headers=(
         "Location, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, "
         "Tus-Resumable, Tus-Version, Upload-Concat, Upload-Defer-Length, Upload-Expires, "
-        "Upload-Length, Upload-Metadata, Upload-Offset"
+        "Upload-Length, Upload-Metadata, Upload-Offset, Upload-State"
     ),
 )
 # 409 means another offset: clients ask for the right one, and 423 that they should come again.
@@ -56,7 +54,7 @@ def options() -> HttpResponse:
         headers={
             "Tus-Version": VERSION,
             "Tus-Extension": EXTENSIONS,
-            "Tus-Max-Size": str(settings.PORTAL_MAX_FILE_SIZE),
+            "Tus-Max-Size": str(checks.largest_file()),
             "Tus-Checksum-Algorithm": CHECKSUM_ALGORITHMS,
             "Allow": METHODS,
         },
@@ -71,12 +69,12 @@ def created(request: HttpRequest, progress: Progress, *, with_offset: bool) -> H
     headers = {"Location": location}
     if with_offset:
         headers["Upload-Offset"] = str(progress.offset_bytes)
-    return HttpResponse(status=201, headers=headers | _expires(progress.expires_at))
+    return HttpResponse(status=201, headers=headers | _fate(progress))
 
 
 def gone_on(progress: Progress) -> HttpResponse:
     headers = {"Upload-Offset": str(progress.offset_bytes)}
-    return HttpResponse(status=204, headers=headers | _expires(progress.expires_at))
+    return HttpResponse(status=204, headers=headers | _fate(progress))
 
 
 def state(progress: Progress) -> HttpResponse:
@@ -88,7 +86,7 @@ def state(progress: Progress) -> HttpResponse:
     for name, key in (("Upload-Metadata", "metadata"), ("Upload-Concat", "concat")):
         if key in progress.door_data:
             headers[name] = progress.door_data[key]
-    return HttpResponse(headers=headers | _expires(progress.expires_at))
+    return HttpResponse(headers=headers | _fate(progress))
 
 
 def refused(error: DooritoError) -> HttpResponse:
@@ -120,5 +118,10 @@ def dressed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     return response
 
 
-def _expires(at: datetime | None) -> dict[str, str]:
-    return {"Upload-Expires": http_date(at.timestamp())} if at else {}
+def _fate(progress: Progress) -> dict[str, str]:
+    """When it expires; or the portal's own header, that it is being checked before it is stored."""
+    if progress.is_checked:
+        return {"Upload-State": "checking"}
+    if progress.expires_at is None:
+        return {}
+    return {"Upload-Expires": http_date(progress.expires_at.timestamp())}

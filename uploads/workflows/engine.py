@@ -356,6 +356,7 @@ class _Attempt:
                 filename=fitting_name(last.filename),
                 size_bytes=os.fstat(content.fileno()).st_size,
                 blocks=self._blocks(content),
+                on_beat=self._renew_if_due,
             )
 
     def _blocks(self, content: BinaryIO) -> Iterator[memoryview]:

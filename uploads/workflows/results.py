@@ -1,14 +1,16 @@
-"""Result files of runs. They are stored like uploads, with the same checks and expiry.
+"""Result files of runs. They are stored like uploads, with the same expiry, once their content has
+passed the same checks.
 
 FILE_UPLOAD_ALLOWED_TYPES limits uploads only, not results.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from accounts.models import User
@@ -18,24 +20,38 @@ from common.db import release_connection
 from common.ids import uuid7
 from uploads import policy
 from uploads.files import states
+from uploads.files.acceptance import checks
+from uploads.files.acceptance.base import Candidate, Patience, Proof
+from uploads.files.acceptance.checks import Accepted
 from uploads.files.content_types import detect_type
-from uploads.files.states import NewFile, Proof
+from uploads.files.states import NewFile
 from uploads.models import IngestFile, RunStatus, WorkflowRun
 from uploads.receiving.intake import Intake, with_head
 from uploads.storage import StoredObject, UploadHandle, named, storage_for_new
 
+_CHECK_SECONDS = 120.0  # that a result may take to be checked
 _SUFFIX_BYTES = 32  # a longer ending is not treated as a suffix
 
 
 @dataclass(frozen=True)
 class StoredResult:
-    """A result whose bytes are stored, before it has a row."""
+    """A result whose bytes are stored and accepted, before it has a row."""
 
     filename: str
     size_bytes: int
-    sha256: str
-    detected_type: str
-    stored: StoredObject
+    accepted: Accepted
+
+    @property
+    def sha256(self) -> str:
+        return self.accepted.proof.sha256
+
+    @property
+    def detected_type(self) -> str:
+        return self.accepted.proof.detected_type
+
+    @property
+    def stored(self) -> StoredObject:
+        return self.accepted.proof.stored
 
 
 class LeaseLostError(Exception):
@@ -43,13 +59,19 @@ class LeaseLostError(Exception):
 
 
 def store_result(
-    run: WorkflowRun, *, filename: str, size_bytes: int, blocks: Iterator[memoryview]
+    run: WorkflowRun,
+    *,
+    filename: str,
+    size_bytes: int,
+    blocks: Iterator[memoryview],
+    on_beat: Callable[[], None] = lambda: None,
 ) -> StoredResult:
-    """Store `blocks`, exactly `size_bytes` long, for a running attempt.
+    """Store `blocks`, exactly `size_bytes` long, for a running attempt, and check them.
 
     The key is saved in the run's row before any byte is written, so that an interrupted write is
-    found and cleaned up.
-    Raises InsufficientStorage `no_room`, PayloadTooLarge, InvalidInput, LeaseLostError.
+    found and cleaned up. `on_beat` is called while the checks take their time.
+    Raises InsufficientStorage `no_room`, PayloadTooLarge, InvalidInput, LeaseLostError, and what
+    `checks.check_content` refuses it for, or ServiceUnavailable while that cannot judge.
     """
     policy.check_filename(filename)
     policy.check_size(size_bytes)
@@ -66,13 +88,17 @@ def store_result(
     try:
         with store.uploads.put(key, size_bytes=size_bytes) as writer:
             Intake(writer, [digest]).take(_exactly(size_bytes, with_head(head, blocks)))
-            return StoredResult(
+            proof = Proof(digest.hexdigest(), detect_type(bytes(head)), writer.commit())
+            candidate = Candidate(
                 filename=filename,
                 size_bytes=size_bytes,
-                sha256=digest.hexdigest(),
-                detected_type=detect_type(bytes(head)),
-                stored=writer.commit(),
+                content_type=proof.detected_type,
+                detected_type=proof.detected_type,
             )
+            silent = float(settings.PORTAL_SCANNER_TIMEOUT_SECONDS)
+            patience = Patience(silent_seconds=silent, seconds=_CHECK_SECONDS, on_beat=on_beat)
+            accepted = checks.check_content(candidate, proof, patience=patience)
+            return StoredResult(filename, size_bytes, accepted)
     except BaseException:
         discard_result(run, key)
         raise
@@ -103,7 +129,7 @@ def insert_result(result: StoredResult, *, owner: User | None) -> IngestFile:
             content_type=result.detected_type,
             is_result=True,
         ),
-        Proof(result.sha256, result.detected_type, result.stored),
+        result.accepted,
         actor=PORTAL,
     )
 

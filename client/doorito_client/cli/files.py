@@ -21,7 +21,7 @@ from doorito_client.cli.common import (
 from doorito_client.errors import DooritoError
 
 COLUMNS = ("id", "status", "size_bytes", "created_at", "expires_at", "original_filename")
-STATUSES = ("uploading", "stored", "processed", "deleted", "failed")
+STATUSES = ("uploading", "checking", "stored", "processed", "deleted", "failed")
 
 
 @click.command(cls=Command)

@@ -37,6 +37,16 @@ test("a stored file links to its page", () => {
   equal([row.url, row.percent, row.actions], ["/u/f1/", 100, ["remove"]]);
 });
 
+test("a file that is being checked is not called stored, and says what it waits for", () => {
+  const held = { id: "f1" };
+  const values = { held, note: "The virus scanner does not answer.", sentBytes: 10 };
+  const row = rowOf(transfer(State.HELD, values), "/u/00000000-0000-0000-0000-000000000000/");
+  equal([row.label, row.url, row.actions], ["Being checked", "/u/f1/", ["cancel"]]);
+  equal([row.detail, row.problem], ["10 B · stored once it is checked", values.note]);
+  const { total } = totals([transfer(State.HELD, values), transfer(State.STORED)], new Rate());
+  equal(total.title, "1 of 2 files stored, 1 being checked");
+});
+
 test("totals tell how far all files are", () => {
   const all = [
     transfer(State.STORED),

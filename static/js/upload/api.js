@@ -37,7 +37,8 @@ export function getSession(id, signal) {
   return json("GET", `${API}/uploads/sessions/${id}`, { signal });
 }
 
-// The file; or the session, with the status "finalizing", while the portal reads it through first.
+// The file; or the session, with the status "finalizing", while the portal reads it through first, and
+// with `checking` once it checks it.
 export function finalizeSession(id, signal) {
   return json("POST", `${API}/uploads/sessions/${id}/finalize`, { signal, patienceMs: FINALIZE_MS });
 }
@@ -53,6 +54,11 @@ export function replaceSession(id) {
 
 export function getFile(id, signal) {
   return json("GET", `${API}/files/${id}`, { signal });
+}
+
+/** Gives up what is there of it, too, while it is not stored yet. */
+export function deleteFile(id) {
+  return json("DELETE", `${API}/files/${id}`);
 }
 
 export function createBatch(body) {

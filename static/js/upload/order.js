@@ -9,6 +9,7 @@ const PLACES = {
   [State.FAILED]: FAILED,
   [State.PAUSED]: PAUSED,
   [State.WAITING]: WAITING,
+  [State.HELD]: WAITING,
   [State.STORED]: DONE,
   [State.CANCELLED]: DONE,
 };

@@ -182,9 +182,10 @@ class Uploads {
 
   /** Stops it, and gives it up a little later: until then it can be undone. */
   #leave(transfer) {
-    const wasGoing = !transfer.isOver && ![State.PAUSED, State.PAUSING].includes(transfer.state);
+    const wasGoing =
+      !transfer.isOver && ![State.PAUSED, State.PAUSING, State.HELD].includes(transfer.state);
     transfer.isLeaving = true;
-    transfer.pause();
+    if (transfer.state !== State.HELD) transfer.pause();
     const timer = setTimeout(() => this.#giveUp(transfer), UNDO_MS);
     this.#leaving.set(transfer.id, { timer, wasGoing });
     this.#panel.speak(`${isolated(transfer.file.name)} is cancelled. It can be undone for a few seconds.`);
@@ -321,11 +322,12 @@ class Uploads {
     if (this.#total.files > 5 && state !== State.FAILED) return; // the sum is enough
     if (state === State.STORED) this.#panel.speak(`${name} is stored.`);
     else if (state === State.FAILED) this.#panel.speak(`${name} failed: ${problem}`);
+    else if (state === State.HELD) this.#panel.speak(`${name} has arrived and is being checked.`);
     else if (state === State.PAUSED) this.#panel.speak(`${name} is paused.`);
   }
 
   #isBusy() {
-    return this.#queue.transfers.some(({ isOver }) => !isOver);
+    return this.#queue.transfers.some(({ isOver, state }) => !isOver && state !== State.HELD);
   }
 }
 

@@ -12,6 +12,7 @@ export const LABELS = {
   [State.PAUSING]: "Pausing…",
   [State.PAUSED]: "Paused",
   [State.CHECKING]: "Checking",
+  [State.HELD]: "Being checked",
   [State.STORED]: "Stored",
   [State.FAILED]: "Failed",
 };
@@ -41,7 +42,7 @@ const AFTER_THE_SERVERS = new Set(["invalid_filename", "invalid_relative_path"])
 
 /** `fileUrl` is the address of a file's page, with an id of zeros. */
 export function rowOf(transfer, fileUrl) {
-  const { file, state, stored, isLeaving } = transfer;
+  const { file, state, stored, held, isLeaving } = transfer;
   const isFailed = state === State.FAILED;
   const isChanged = isFailed && transfer.error instanceof FileChanged;
   return {
@@ -53,7 +54,7 @@ export function rowOf(transfer, fileUrl) {
     percent: state === State.STORED ? 100 : percent(transfer.sentBytes, file.size),
     detail: detail(transfer),
     problem: isLeaving ? "" : problem(transfer),
-    url: stored ? fileUrl.replace(EMPTY_ID, stored.id) : "",
+    url: (stored ?? held) ? fileUrl.replace(EMPTY_ID, (stored ?? held).id) : "",
     actions: isLeaving ? ["undo", "leave"] : actions(transfer, { isFailed, isChanged }),
   };
 }
@@ -76,6 +77,7 @@ function detail(transfer) {
   const { file, state, rate } = transfer;
   if (transfer.wasStored) return `${size(file.size)} · was stored already`;
   if (state === State.STORED || state === State.WAITING) return size(file.size);
+  if (state === State.HELD) return `${size(file.size)} · stored once it is checked`;
   if (state === State.CHECKING) return `${size(file.size)} · verifying what arrived`;
   const parts = [`${size(transfer.sentBytes)} of ${size(file.size)}`];
   if (state === State.PAUSED && transfer.sentBytes > 0) parts.push("kept");

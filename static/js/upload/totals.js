@@ -12,6 +12,7 @@ export function totals(all, rate) {
   const failed = of(State.FAILED).length;
   const paused = of(State.PAUSED).length;
   const pausing = of(State.PAUSING).length;
+  const held = of(State.HELD).length;
   const running = of(State.PREPARING, State.UPLOADING, State.CHECKING).length;
   const isOver = all.every((transfer) => transfer.isOver);
   if (running + pausing) rate.add(all.reduce((sum, { meter }) => sum + meter.moved, 0));
@@ -24,7 +25,7 @@ export function totals(all, rate) {
       percent: bytes ? percent(sent, bytes) : percent(stored, all.length),
       text: progress({ sent, bytes, left: bytesLeft(all), rate }),
       isOver,
-      title: title({ all: all.length, stored, failed, paused, pausing, running }),
+      title: title({ all: all.length, stored, failed, paused, pausing, running, held }),
     },
     can: {
       pause: of(...PAUSABLE).length > 1,
@@ -75,10 +76,11 @@ function progress({ sent, bytes, left, rate }) {
   return parts.join(" · ");
 }
 
-function title({ all, stored, failed, paused, pausing, running }) {
+function title({ all, stored, failed, paused, pausing, running, held }) {
   if (stored === all) return all === 1 ? "The file is stored" : `All ${all} files are stored`;
   const done = `${stored} of ${count(all, "file")} stored`;
   if (running) return done;
+  if (held) return `${done}, ${held} being checked`;
   if (pausing) return `${done}, pausing`;
   if (paused) return `${done}, paused`;
   return failed ? `${done}, ${failed} failed` : done;

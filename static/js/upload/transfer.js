@@ -1,6 +1,7 @@
 // One file from being chosen to being stored: its state, and the user's actions on it.
-import { FileChanged, OtherFile, Stopped } from "./errors.js";
-import { getFile } from "./api.js";
+import { ApiError, FileChanged, OtherFile, Stopped } from "./errors.js";
+import { deleteFile, getFile } from "./api.js";
+import { sleep } from "./backoff.js";
 import { Meter } from "./meter.js";
 import { OneRequest, longestAddress } from "./one_request.js";
 import { Ticket } from "./resume.js";
@@ -16,12 +17,15 @@ export const State = {
   PAUSING: "pausing", // what is under way arrives first
   PAUSED: "paused",
   CHECKING: "checking",
+  HELD: "held", // by the server, which has all of it, and checks it before it is stored
   STORED: "stored",
   FAILED: "failed",
   CANCELLED: "cancelled",
 };
 
 const RUNNING = new Set([State.PREPARING, State.UPLOADING, State.PAUSING, State.CHECKING]);
+const FIRST_QUESTION_MS = 2_000; // what became of it
+const LATER_QUESTIONS_MS = 60_000;
 const OVER = new Set([State.STORED, State.FAILED, State.CANCELLED]);
 
 export class Transfer {
@@ -29,6 +33,7 @@ export class Transfer {
   note = ""; // what it is waiting for, while it is trying again
   error = null;
   stored = null; // the API's file, once stored
+  held = null; // the same, while it is being checked
   wasStored = false; // before it was chosen
   hasJoined = false; // the batch of its group
   meter = new Meter();
@@ -65,6 +70,7 @@ export class Transfer {
 
   /** Whether it is done with its batch: stored, given up, or refused for what it is. */
   get isSettled() {
+    if (this.state === State.HELD) return true;
     return this.state === State.FAILED ? Boolean(this.error.isFinal) : this.isOver;
   }
 
@@ -91,7 +97,7 @@ export class Transfer {
       this.#become(State.PREPARING);
       this.stored = await this.#storedBefore(signal);
       this.wasStored = this.stored !== null;
-      this.stored ??= await this.#send(signal);
+      this.stored ??= await this.#checked(await this.#send(signal), signal);
       this.#ticket.keep({ fileId: this.stored.id, batchId: this.stored.batch_id });
       this.#become(State.STORED);
     } catch (error) {
@@ -101,7 +107,7 @@ export class Transfer {
 
   /** Lets arrive what is under way. Asked again, or with nothing under way, it stops at once. */
   pause() {
-    if (this.isOver || this.state === State.PAUSED) return;
+    if (this.isOver || this.state === State.PAUSED || this.state === State.HELD) return;
     if (this.state === State.UPLOADING && this.meter.isBusy) this.#become(State.PAUSING);
     else this.#pauseNow();
   }
@@ -138,12 +144,38 @@ export class Transfer {
   /** Resolves to what came of it: see Outcome. */
   async cancel() {
     if (this.state === State.STORED) return Outcome.STORED;
+    if (this.held) return this.#giveUpHeld();
     const { entry } = this.#ticket;
     const route = this.#route ?? (entry?.sessionId ? new InParts(this.#job) : null);
     this.#become(State.CANCELLED);
     this.#stop();
     this.#forget();
     return route ? route.giveUp(entry) : Outcome.GIVEN_UP;
+  }
+
+  /** The file once it is stored; other files go on meanwhile. */
+  async #checked(file, signal) {
+    for (let pause = FIRST_QUESTION_MS; file.status === "checking"; pause *= 1.5) {
+      this.held = file;
+      if (this.state !== State.HELD) this.#become(State.HELD);
+      this.#say(file.checking.waits_for?.message ?? "");
+      await sleep(Math.min(pause, LATER_QUESTIONS_MS), signal);
+      file = await this.#persistence.run((s) => getFile(this.held.id, s), signal);
+    }
+    this.held = null;
+    if (file.status === "stored" || file.status === "processed") return file;
+    const { code, message } = file.error ?? { code: "file_deleted", message: "It was removed." };
+    throw new ApiError({ status: 422, code, detail: message });
+  }
+
+  async #giveUpHeld() {
+    const { id } = this.held;
+    this.held = null;
+    this.#become(State.CANCELLED);
+    this.#stop();
+    this.#forget();
+    await this.#persistence.run(() => deleteFile(id), new AbortController().signal).catch(() => {});
+    return Outcome.GIVEN_UP;
   }
 
   #take(item) {
