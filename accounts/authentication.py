@@ -32,13 +32,12 @@ class AuthenticatedRequest(HttpRequest):
 class Authenticator(AuthBase):
     """Returns a request's principal; raises Unauthenticated, Forbidden, Conflict, TooManyRequests.
 
-    A token must hold every one of `scopes`, or that of `or_else`; a session may do all that its
-    user may. With a `permission` the user must be staff that has it (see
-    `permissions.require`), and what may be done so often only is counted by its `rate`. Sets
-    `request.principal`, and `request.user` to its owner, or to an anonymous user for a guest.
-    If a request carries a bearer token, only the token counts and cookies are ignored. A page
-    of another site therefore gains nothing by sending cookies along, and no CSRF check is
-    needed.
+    A token must hold every one of `scopes`; a session may do all that its user may. With a
+    `permission` the user must be staff that has it (see `permissions.require`), and what may be
+    done so often only is counted by its `rate`. Sets
+    `request.principal`, and `request.user` to its owner, or to an anonymous user for a guest. If a
+    request carries a bearer token, only the token counts and cookies are ignored. A page of another
+    site therefore gains nothing by sending cookies along, and no CSRF check is needed.
     """
 
     csrf = True  # makes the API's documentation page send the CSRF header
@@ -49,17 +48,10 @@ class Authenticator(AuthBase):
         "In the browser, the session cookie does as well."
     )
 
-    def __init__(
-        self,
-        *scopes: str,
-        or_else: str | None = None,
-        permission: str = "",
-        rate: Rate | None = None,
-    ) -> None:
+    def __init__(self, *scopes: str, permission: str = "", rate: Rate | None = None) -> None:
         super().__init__()
         self.rate = rate
         self.scopes = frozenset(scopes)
-        self.or_else = or_else
         self.permission = permission
 
     def __call__(self, request: HttpRequest) -> Principal:
@@ -82,9 +74,8 @@ class Authenticator(AuthBase):
         except Unauthenticated:
             rates.take_of_address(request, rates.TOKEN_FAILURES)
             raise
-        held = credential.principal.scopes
-        missing = sorted(self.scopes.difference(held))
-        if missing and self.or_else not in held:
+        missing = sorted(self.scopes.difference(credential.principal.scopes))
+        if missing:
             raise Forbidden(
                 "scope_missing",
                 f"This {credential.kind} lacks the scope {', '.join(missing)}. {credential.advice}",

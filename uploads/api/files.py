@@ -33,8 +33,6 @@ router = Router(tags=["Files"])
 may_upload = Authenticator(TokenScope.UPLOAD)
 may_store = Authenticator(TokenScope.UPLOAD, rate=rates.SMALL_FILES)
 may_read = Authenticator(TokenScope.READ)
-# Whoever sends files has to see what becomes of one, which is checked before it is stored.
-may_look = Authenticator(TokenScope.READ, or_else=TokenScope.UPLOAD)
 may_consume = Authenticator(TokenScope.CONSUME)
 
 
@@ -121,9 +119,8 @@ def list_files(request: AuthenticatedRequest, query: Query[FileListQuery]) -> Fi
     return FileList.of(selectors.files_page(principal=request.principal, **query.model_dump()))
 
 
-@router.get("/{uuid:file_id}", response={200: FileOut}, auth=may_look)
+@router.get("/{uuid:file_id}", response={200: FileOut}, auth=may_read)
 def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
-    """One file: its record, for which the scope `upload` is enough, and not its bytes."""
     return FileOut.of(selectors.get_file(principal=request.principal, file_id=file_id))
 
 
