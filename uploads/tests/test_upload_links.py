@@ -89,6 +89,10 @@ def test_a_pass_ends_with_its_time_its_link_and_its_token():
     grants.replace_token(principal=owner, grant_id=visitor.grant.id)
     assert refusal_of(visitor.token) == "grant_invalid"
     visitor.grant.refresh_from_db()
+    before = visits.pass_for(visitor.grant)
+    grants.change_grant(principal=owner, grant_id=visitor.grant.id, password="let me in")
+    assert refusal_of(before) == "grant_invalid"
+    visitor.grant.refresh_from_db()
     fresh = visits.pass_for(visitor.grant)
     grants.revoke_grant(principal=owner, grant_id=visitor.grant.id)
     assert refusal_of(fresh) == "grant_revoked"
