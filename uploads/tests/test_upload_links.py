@@ -28,6 +28,7 @@ from uploads.tests.factories import (
     assert_problem,
     events,
     make_grant,
+    make_stored,
     some_bytes,
 )
 from uploads.tests.workflow_factories import make_workflow
@@ -59,9 +60,12 @@ def test_a_pass_sends_and_does_nothing_else():
     file = visitor.upload()
 
     assert credential_of(visitor.token).principal.scopes == {TokenScope.UPLOAD}
+    others = make_stored(user=visitor.user)
+    assert visitor.get(f"{FILES}/{file['id']}").json()["status"] == "stored"
+    assert_problem(visitor.get(f"{FILES}/{others.id}"), 404, "file_not_found")
     for reply in (
         visitor.get(FILES),
-        visitor.get(f"{FILES}/{file['id']}"),
+        visitor.get(f"{FILES}/{file['id']}/content"),
         visitor.delete(f"{FILES}/{file['id']}"),
         visitor.get(BATCHES),
     ):
