@@ -48,10 +48,18 @@ class Authenticator(AuthBase):
         "In the browser, the session cookie does as well."
     )
 
-    def __init__(self, *scopes: str, permission: str = "", rate: Rate | None = None) -> None:
+    def __init__(
+        self,
+        *scopes: str,
+        permission: str = "",
+        rate: Rate | None = None,
+        guest_scope: str | None = None,
+    ) -> None:
+        """`guest_scope` is enough for a guest, who reaches only what was sent with the grant."""
         super().__init__()
         self.rate = rate
         self.scopes = frozenset(scopes)
+        self.guest_scope = guest_scope
         self.permission = permission
 
     def __call__(self, request: HttpRequest) -> Principal:
@@ -74,7 +82,7 @@ class Authenticator(AuthBase):
         except Unauthenticated:
             rates.take_of_address(request, rates.TOKEN_FAILURES)
             raise
-        missing = sorted(self.scopes.difference(credential.principal.scopes))
+        missing = self._missing(credential.principal)
         if missing:
             raise Forbidden(
                 "scope_missing",
@@ -83,6 +91,11 @@ class Authenticator(AuthBase):
         if credential.note_use:
             credential.note_use()
         return credential.principal
+
+    def _missing(self, principal: Principal) -> list[str]:
+        if principal.is_guest and self.guest_scope in principal.scopes:
+            return []
+        return sorted(self.scopes.difference(principal.scopes))
 
 
 class _HeaderCsrfCheck(CsrfViewMiddleware):

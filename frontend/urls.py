@@ -81,6 +81,7 @@ urlpatterns = [
     path("app/links/", links.links, name="upload_links"),
     path("app/links/new/", links.new, name="upload_link_new"),
     path("app/links/<uuid:grant_id>/", links.link, name="upload_link"),
+    path("app/links/<uuid:grant_id>/edit/", links.edit, name="upload_link_edit"),
     path("app/links/<uuid:grant_id>/renew/", links.renew, name="upload_link_renew"),
     path("app/links/<uuid:grant_id>/revoke/", links.revoke, name="upload_link_revoke"),
     path("app/help/", pages.help_page, name="help"),

@@ -10,7 +10,7 @@ from accounts.link_passwords import SHORTEST
 from common import lengths
 from common.db import database_now
 from uploads.files.new_grants import NewGrant
-from uploads.models import Workflow
+from uploads.models import UploadGrant, Workflow
 
 _MIB = 2**20
 _OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -35,6 +35,7 @@ _KINDS: dict[str, tuple[str, list[str]]] = {
     "zip": ("ZIP archives", ["application/zip"]),
 }
 _NO_END = "0"
+_AS_IT_IS = "-1"
 
 
 def kind_names(types: Iterable[str]) -> list[str]:
@@ -117,27 +118,49 @@ class UploadLinkForm(forms.Form):
         label="Mail me when files have come", required=False, initial=True
     )
 
-    def __init__(self, *args: Any, workflows: list[Workflow], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        workflows: list[Workflow],
+        grant: UploadGrant | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """`grant`: one to be changed."""
         super().__init__(*args, **kwargs)
+        self.initial = _initial(grant) if grant else {}
         self.fields["workflow"].choices = [  # type: ignore[attr-defined]
             ("", "None"),
             *((workflow.slug, workflow.name) for workflow in workflows),
         ]
+        if grant:
+            days = self.fields["days"]
+            days.choices = [(_AS_IT_IS, "as it is"), *days.choices]  # type: ignore[attr-defined]
+            days.label = "Good from now for"
+            self.fields["password"].help_text = "Empty: as it is."
 
     def new_grant(self) -> NewGrant:
+        return NewGrant(**self._values(self.fields))
+
+    def changes(self) -> dict[str, Any]:
+        """What is another than before, as a NewGrant names it."""
+        return self._values(self.changed_data)
+
+    def _values(self, names: Iterable[str]) -> dict[str, Any]:
         chosen = self.cleaned_data
-        return NewGrant(
-            name=chosen["name"],
-            message=chosen["message"],
-            password=chosen["password"],
-            expires_at=_end(chosen["days"]),
-            max_files=chosen["max_files"],
-            max_file_size=_bytes(chosen["max_file_mib"]),
-            max_bytes=_bytes(chosen["max_mib"]),
-            allowed_types=self._types(),
-            workflow=chosen["workflow"],
-            mails_owner=chosen["mails_owner"],
-        )
+        made = {
+            "name": ("name", chosen["name"]),
+            "message": ("message", chosen["message"]),
+            "password": ("password", chosen["password"]),
+            "days": ("expires_at", _end(chosen["days"])),
+            "max_files": ("max_files", chosen["max_files"]),
+            "max_file_mib": ("max_file_size", _bytes(chosen["max_file_mib"])),
+            "max_mib": ("max_bytes", _bytes(chosen["max_mib"])),
+            "kinds": ("allowed_types", self._types()),
+            "other_types": ("allowed_types", self._types()),
+            "workflow": ("workflow", chosen["workflow"]),
+            "mails_owner": ("mails_owner", chosen["mails_owner"]),
+        }
+        return dict(made[name] for name in names)
 
     def _types(self) -> list[str]:
         typed = (each.strip() for each in self.cleaned_data["other_types"].split(","))
@@ -165,6 +188,29 @@ class LinkPasswordForm(forms.Form):
         max_length=1024,
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "autofocus": True}),
     )
+
+
+def _initial(grant: UploadGrant) -> dict[str, Any]:
+    """Sizes in whole MiB: what is not changed in the form is not changed at all."""
+    types = set(grant.allowed_types)
+    kinds = [key for key, (_, kinds) in _KINDS.items() if types.issuperset(kinds)]
+    named = {each for key in kinds for each in _KINDS[key][1]}
+    return {
+        "name": grant.name,
+        "message": grant.message,
+        "days": _AS_IT_IS,
+        "max_files": grant.max_files,
+        "max_file_mib": _mib(grant.max_file_size),
+        "max_mib": _mib(grant.max_bytes),
+        "kinds": kinds,
+        "other_types": ", ".join(each for each in grant.allowed_types if each not in named),
+        "workflow": grant.workflow.slug if grant.workflow else "",
+        "mails_owner": grant.mails_owner,
+    }
+
+
+def _mib(size: int | None) -> int | None:
+    return None if size is None else max(size // _MIB, 1)
 
 
 def _bytes(mib: int | None) -> int | None:

@@ -97,6 +97,31 @@ def test_a_list_of_many_files_costs_no_query_for_each(ada: Client, user: User, c
     assert len(many) == len(few)
 
 
+def test_what_is_not_changed_in_the_form_is_not_changed(ada: Client, user: User):
+    types = ("image/*", "application/json")
+    grant, token = make_grant(
+        user=user, max_file_size=2**20 + 1, max_files=1, allowed_types=types, message="Please."
+    )
+    page = f"{LINKS}{grant.id}/edit/"
+    assert 'value="images" checked' in main_of(ada.get(page))
+    values = {"name": "Better", "days": "-1", "max_file_mib": "1", "max_files": "5"}
+    values |= {"message": "Please.", "other_types": "application/json"}
+
+    saved = ada.post(page, values | {"kinds": "images"}, follow=True)
+
+    assert "The link is changed." in main_of(saved)
+    before = UploadGrant.objects.get(id=grant.id)
+    assert (before.name, before.max_files, before.max_file_size) == ("Better", 5, 2**20 + 1)
+    assert (before.allowed_types, before.expires_at) == (list(types), None)
+    assert Client().get(f"/send/{token}/").status_code == 200
+    ada.post(page, values | {"kinds": "pdf", "days": "7", "max_files": ""})
+    after = UploadGrant.objects.get(id=grant.id)
+    assert after.allowed_types == ["application/pdf", "application/json"]
+    assert (after.max_files, after.expires_at is None) == (None, False)
+    refused = ada.post(page, values | {"other_types": "json"})
+    assert "is not a content type" in main_of(refused)
+
+
 def test_a_new_address_takes_the_place_of_the_first(ada: Client, user: User):
     grant, token = make_grant(user=user)
 

@@ -1,5 +1,6 @@
-"""Upload links: the list, a new one, one with what came by it; renewing and revoking."""
+"""Upload links: the list, a new one, one with what came by it; changing, renewing, revoking."""
 
+from contextlib import AbstractContextManager
 from uuid import UUID
 
 from django.contrib import messages
@@ -9,14 +10,18 @@ from django.utils.html import format_html
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from common.errors import DooritoError
 from frontend.forms.links import UploadLinkForm, kind_names
 from frontend.views import shown_once
-from frontend.views.access import SignedInRequest, is_fragment, refusals_shown, signed_in
+from frontend.views.access import (
+    SignedInRequest,
+    is_fragment,
+    refusals,
+    refusals_shown,
+    signed_in,
+)
 from frontend.views.lists import page_of, template_of
 from uploads import selectors
 from uploads.files import grants
-from uploads.models import UploadGrant
 from uploads.workflows.selectors import active_workflows
 
 # The field that an error of the service is about.
@@ -47,15 +52,29 @@ def links(request: SignedInRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
-@sensitive_variables("made", "text")
+@sensitive_variables("text")
 def new(request: SignedInRequest) -> HttpResponse:
     form = UploadLinkForm(request.POST or None, workflows=active_workflows())
-    made = _created(request, form) if form.is_valid() else None
-    if made:
-        grant, text = made
-        shown_once.keep(request, _new(grant.id), text)
-        return redirect("frontend:upload_link", grant.id)
-    return render(request, "pages/upload_link_new.html", {"section": "links", "form": form})
+    if form.is_valid():
+        with _told_in(form):
+            grant, text = grants.create_grant(principal=request.principal, new=form.new_grant())
+            shown_once.keep(request, _new(grant.id), text)
+            return redirect("frontend:upload_link", grant.id)
+    return render(request, "pages/upload_link_form.html", {"section": "links", "form": form})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def edit(request: SignedInRequest, grant_id: UUID) -> HttpResponse:
+    grant = selectors.get_grant(principal=request.principal, grant_id=grant_id)
+    form = UploadLinkForm(request.POST or None, workflows=active_workflows(), grant=grant)
+    if form.is_valid():
+        with _told_in(form):
+            grants.change_grant(principal=request.principal, grant_id=grant_id, **form.changes())
+            messages.success(request, "The link is changed.")
+            return redirect("frontend:upload_link", grant_id)
+    context = {"section": "links", "form": form, "grant": grant}
+    return render(request, "pages/upload_link_form.html", context)
 
 
 @require_safe
@@ -95,13 +114,9 @@ def revoke(request: SignedInRequest, grant_id: UUID) -> HttpResponse:
     return redirect("frontend:upload_link", grant_id)
 
 
-def _created(request: SignedInRequest, form: UploadLinkForm) -> tuple[UploadGrant, str] | None:
-    """The new link and its token, or None with the reason in the form."""
-    try:
-        return grants.create_grant(principal=request.principal, new=form.new_grant())
-    except DooritoError as error:
-        form.add_error(_FIELDS.get(error.code, "name"), error.message)
-        return None
+def _told_in(form: UploadLinkForm) -> AbstractContextManager[None]:
+    """Errors of the service are shown at the field that they are about."""
+    return refusals(lambda error: form.add_error(_FIELDS.get(error.code, "name"), error.message))
 
 
 def _new(grant_id: UUID) -> str:

@@ -7,6 +7,7 @@ gets a cookie for the page's address alone. Nothing here reads or writes a sessi
 in stays so, and nobody comes to be.
 """
 
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -36,7 +37,6 @@ type _View = Callable[[HttpRequest, str], HttpResponseBase]
 _COOKIE = "doorito_link"
 _SALT = "frontend.link"
 _OPEN_FOR = timedelta(hours=12)  # once the password is told
-_MARK = 32  # characters of the token's digest
 _UNKNOWN = {"grant_invalid", "share_unknown"}
 _OVER = {"grant_revoked", "grant_expired", "account_inactive", "scope_missing"}
 _HEADINGS = {
@@ -207,7 +207,7 @@ def _locked(
 def _let_in[R: HttpResponse](response: R, link: UploadGrant | ShareLink, *, home: str) -> R:
     response.set_cookie(
         _COOKIE,
-        signing.dumps(link.digest[:_MARK], salt=_SALT),
+        signing.dumps(_told(link), salt=_SALT),
         max_age=_OPEN_FOR,
         path=home,
         secure=settings.SESSION_COOKIE_SECURE,
@@ -222,4 +222,9 @@ def _has_told(request: HttpRequest, link: UploadGrant | ShareLink) -> bool:
         told = signing.loads(request.COOKIES.get(_COOKIE, ""), salt=_SALT, max_age=_OPEN_FOR)
     except signing.BadSignature:
         return False
-    return bool(told == link.digest[:_MARK])
+    return bool(told == _told(link))
+
+
+def _told(link: UploadGrant | ShareLink) -> str:
+    """Another token or password of the link, and what was told counts no more."""
+    return hashlib.sha256(f"{link.digest} {link.password_hash}".encode()).hexdigest()

@@ -33,6 +33,8 @@ router = Router(tags=["Files"])
 may_upload = Authenticator(TokenScope.UPLOAD)
 may_store = Authenticator(TokenScope.UPLOAD, rate=rates.SMALL_FILES)
 may_read = Authenticator(TokenScope.READ)
+# Whoever has sent a file by an upload link may ask what became of it, and not for its bytes.
+may_ask = Authenticator(TokenScope.READ, guest_scope=TokenScope.UPLOAD)
 may_consume = Authenticator(TokenScope.CONSUME)
 
 
@@ -119,7 +121,7 @@ def list_files(request: AuthenticatedRequest, query: Query[FileListQuery]) -> Fi
     return FileList.of(selectors.files_page(principal=request.principal, **query.model_dump()))
 
 
-@router.get("/{uuid:file_id}", response={200: FileOut}, auth=may_read)
+@router.get("/{uuid:file_id}", response={200: FileOut}, auth=may_ask)
 def get_file(request: AuthenticatedRequest, file_id: UUID) -> FileOut:
     return FileOut.of(selectors.get_file(principal=request.principal, file_id=file_id))
 

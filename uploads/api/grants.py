@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
-from common.http.schemas import BodyWithNulls, Moment
+from common.http.schemas import BodyWithNulls, Moment, RequestBody
 from common.pagination import Page
 from uploads import selectors
 from uploads.files import grants
@@ -41,6 +41,21 @@ class GrantIn(BodyWithNulls):
     mails_owner: StrictBool = Field(
         default=False, description="Whether you get mail once files have come."
     )
+
+
+class GrantChanges(RequestBody):
+    """What is left out stays as it is; null is no limit, no end."""
+
+    name: str = ""
+    max_files: StrictInt | None = None
+    max_bytes: StrictInt | None = None
+    max_file_size: StrictInt | None = None
+    allowed_types: list[str] = Field(default_factory=list)
+    expires_at: Moment | None = None
+    message: str = ""
+    password: str = Field("", description="Another, or none.")
+    workflow: str = ""
+    mails_owner: StrictBool = False
 
 
 class GrantOut(Schema):
@@ -117,6 +132,15 @@ def list_grants(
 @router.get("/{uuid:grant_id}", response={200: GrantOut}, auth=may_upload)
 def get_grant(request: AuthenticatedRequest, grant_id: UUID) -> GrantOut:
     return GrantOut.of(selectors.get_grant(principal=request.principal, grant_id=grant_id))
+
+
+@router.patch("/{uuid:grant_id}", response={200: GrantOut}, auth=may_upload)
+def change_grant(request: AuthenticatedRequest, grant_id: UUID, body: GrantChanges) -> GrantOut:
+    """Other limits, or another end. What was counted stays."""
+    values = {name: getattr(body, name) for name in body.model_fields_set}
+    return GrantOut.of(
+        grants.change_grant(principal=request.principal, grant_id=grant_id, **values)
+    )
 
 
 @router.post("/{uuid:grant_id}/renew", response={200: NewGrantOut}, auth=may_upload)

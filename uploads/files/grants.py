@@ -5,6 +5,7 @@ only what came under the grant. What a new grant may be is checked in `uploads.f
 the page that a grant's link opens for guests is in `uploads.files.visits`.
 """
 
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -44,13 +45,30 @@ def create_grant(*, principal: Principal, new: NewGrant) -> tuple[UploadGrant, s
     Raises what `new_grants.checked` raises.
     """
     text = tokens.generate(prefix=PREFIX)
-    values = checked(new, principal=principal)
+    values = checked(vars(new), principal=principal)
     with transaction.atomic():
         grant = UploadGrant.objects.create(
             owner=principal.owner, hint=tokens.hint(text), digest=tokens.digest(text), **values
         )
         audit.record("grant.created", subject="grant", subject_id=grant.id, label=grant.name)
     return grant, text
+
+
+def change_grant(*, principal: Principal, grant_id: UUID, **values: Any) -> UploadGrant:
+    """Other limits, another end, or whatever else of a NewGrant is given; what came still counts.
+
+    Whoever has the page open sends under the new ones from the next file on. Raises NotFound
+    `grant_not_found`, Conflict `grant_revoked`, and what `new_grants.checked` raises.
+    """
+    grant = selectors.get_grant(principal=principal, grant_id=grant_id)
+    columns = checked(values, principal=principal)
+    if not columns:
+        return grant
+    with transaction.atomic():
+        if not UploadGrant.objects.filter(id=grant.id, revoked_at=None).change(**columns):
+            raise Conflict("grant_revoked", "The upload link was revoked. Create a new one.")
+        audit.record("grant.changed", subject="grant", subject_id=grant.id, label=grant.name)
+    return selectors.get_grant(principal=principal, grant_id=grant_id)
 
 
 def replace_token(*, principal: Principal, grant_id: UUID) -> tuple[UploadGrant, str]:

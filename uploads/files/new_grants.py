@@ -1,8 +1,9 @@
 """What an owner may grant, and what of it makes no sense."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from uploads.models import UploadGrant, Workflow
 MAX_TYPES = 50
 _MOST_FILES = 2**31 - 1
 _MOST_BYTES = 2**63 - 1
+_COLUMNS = {"password": "password_hash"}
 
 
 @dataclass(frozen=True)
@@ -38,33 +40,34 @@ class NewGrant:
     mails_owner: bool = False  # of what came
 
 
-def checked(new: NewGrant, *, principal: Principal) -> dict[str, Any]:
-    """The values of its row.
+def checked(values: Mapping[str, Any], *, principal: Principal) -> dict[str, Any]:
+    """The columns of its row for values that are named as those of a NewGrant.
 
     Raises Forbidden `grant_by_guest` or `scope_missing` (nobody grants more than they may),
     InvalidInput `grant_name_invalid`, `grant_message_invalid`, `scope_unknown`,
     `grant_limit_invalid`, `grant_type_invalid`, `grant_expiry_past` or `link_password_invalid`,
     NotFound `batch_not_found` or `workflow_not_found`, Conflict `batch_closed`.
     """
-    return {
-        "scopes": _checked_scopes(new.scopes, principal=principal),
-        "name": _checked_name(new.name),
-        "max_files": _checked_limit("max_files", new.max_files, most=_MOST_FILES),
-        "max_bytes": _checked_limit("max_bytes", new.max_bytes, most=_MOST_BYTES),
-        "max_file_size": _checked_limit("max_file_size", new.max_file_size, most=_MOST_BYTES),
-        "allowed_types": _checked_types(new.allowed_types),
-        "batch_id": _open_batch(new.batch_id, principal=principal),
-        "expires_at": checked_expiry(new.expires_at, code="grant_expiry_past"),
-        "message": _checked_message(new.message),
-        "password_hash": link_passwords.hashed(new.password),
-        "workflow": _active_workflow(new.workflow, principal=principal),
-        "mails_owner": new.mails_owner,
+    if principal.is_guest:
+        raise Forbidden("grant_by_guest", "A guest cannot let others send files.")
+    checks: dict[str, Callable[[Any], Any]] = {
+        "name": _checked_name,
+        "scopes": partial(_checked_scopes, principal=principal),
+        "max_files": partial(_checked_limit, "max_files", most=_MOST_FILES),
+        "max_bytes": partial(_checked_limit, "max_bytes", most=_MOST_BYTES),
+        "max_file_size": partial(_checked_limit, "max_file_size", most=_MOST_BYTES),
+        "allowed_types": _checked_types,
+        "batch_id": partial(_open_batch, principal=principal),
+        "expires_at": partial(checked_expiry, code="grant_expiry_past"),
+        "message": _checked_message,
+        "password": link_passwords.hashed,
+        "workflow": partial(_active_workflow, principal=principal),
+        "mails_owner": bool,
     }
+    return {_COLUMNS.get(name, name): checks[name](value) for name, value in values.items()}
 
 
 def _checked_scopes(scopes: Collection[str], *, principal: Principal) -> list[str]:
-    if principal.is_guest:
-        raise Forbidden("grant_by_guest", "A guest cannot let others send files.")
     known = [scope.value for scope in UploadGrant.SCOPES]
     unknown = set(scopes).difference(known)
     if unknown or not scopes:

@@ -5,6 +5,7 @@ but a pass: signed, good for some hours, for this grant while it lives, and for 
 visit is no session of the portal, and changes nothing about one.
 """
 
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -20,7 +21,7 @@ from uploads.models import UploadGrant
 PREFIX = "drv_"
 LIFETIME = timedelta(hours=12)  # of a pass; the page renews it while it sends
 _SALT = "uploads.visit"
-_MARK = 16  # characters of the digest of the token that opened the page
+_MARK = 16  # characters
 
 
 def opened(token: str) -> UploadGrant:
@@ -35,7 +36,7 @@ def opened(token: str) -> UploadGrant:
 
 def pass_for(grant: UploadGrant) -> str:
     """For whoever has opened the page, and has told the password if there is one."""
-    values = [grant.id.hex, grant.digest[:_MARK]]
+    values = [grant.id.hex, _mark(grant)]
     return PREFIX + signing.dumps(values, salt=_SALT)
 
 
@@ -53,8 +54,14 @@ def visitor_of(text: str) -> Credential:
     except signing.BadSignature as exc:
         raise grants.unknown() from exc
     grant = grants.living_grant_with_id(UUID(key))
-    if grant.digest[:_MARK] != mark:  # another token took its place
+    if _mark(grant) != mark:  # another token, or password, took the place of what was told
         raise grants.unknown()
     credential = grants.credential_of(grant)
     sender = replace(credential.principal, scopes=frozenset({TokenScope.UPLOAD}))
     return replace(credential, principal=sender)
+
+
+def _mark(grant: UploadGrant) -> str:
+    """Of what opened the page."""
+    told = f"{grant.digest} {grant.password_hash}"
+    return hashlib.sha256(told.encode()).hexdigest()[:_MARK]

@@ -84,6 +84,9 @@ class Api:
     def delete(self, path: str) -> Any:
         return self.http.delete(path)
 
+    def patch(self, path: str, body: Any) -> Any:
+        return self.http.patch(path, body, content_type="application/json")
+
     def post(self, path: str, body: Any = None) -> Any:
         if body is None:
             return self.http.post(path)

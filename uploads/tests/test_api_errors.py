@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import TokenScope
-from uploads.tests.factories import BATCHES, FILES, SESSIONS, Api, assert_problem
+from uploads.tests.factories import BATCHES, FILES, GRANTS, SESSIONS, Api, assert_problem
 from uploads.tests.workflow_factories import RUNS, WORKFLOWS
 
 ID = "01900000-0000-7000-8000-000000000000"
@@ -29,6 +29,15 @@ CALLS = [
     ("GET", f"{FILES}/{ID}/links", "read", "file_not_found"),
     ("DELETE", f"{FILES}/{ID}/links/{ID}", "read", "file_not_found"),
     ("POST", f"{FILES}/{ID}/runs", "workflows", None),
+    ("POST", f"{FILES}/{ID}/links", "read", "file_not_found"),
+    ("GET", f"{FILES}/{ID}/links", "read", "file_not_found"),
+    ("DELETE", f"{FILES}/{ID}/links/{ID}", "read", "file_not_found"),
+    ("POST", GRANTS, "upload", None),
+    ("GET", GRANTS, "upload", None),
+    ("GET", f"{GRANTS}/{ID}", "upload", "grant_not_found"),
+    ("PATCH", f"{GRANTS}/{ID}", "upload", "grant_not_found"),
+    ("DELETE", f"{GRANTS}/{ID}", "upload", "grant_not_found"),
+    ("POST", f"{GRANTS}/{ID}/renew", "upload", "grant_not_found"),
     ("POST", BATCHES, "upload", None),
     ("GET", BATCHES, "read", None),
     ("GET", f"{BATCHES}/{ID}", "read", "batch_not_found"),
@@ -65,7 +74,7 @@ def test_the_table_names_every_call_of_the_api(db):
         )
         for path, operations in schema["paths"].items()
         for method in operations
-        if path.startswith((SESSIONS, FILES, BATCHES, WORKFLOWS, RUNS))
+        if path.startswith((SESSIONS, FILES, GRANTS, BATCHES, WORKFLOWS, RUNS))
         and not path.startswith(WITHOUT_ACCOUNT)
         and not path.endswith("/restore")  # is the staff's alone
         and method != "head"

@@ -75,6 +75,26 @@ def test_a_renewed_link_has_another_token_and_keeps_its_counters():
     assert_problem(begin(renewed["token"]), 409, "grant_files_used_up")
 
 
+def test_a_changed_link_keeps_what_is_not_named_and_what_was_counted():
+    owner = Api()
+    made = owner.post(
+        GRANTS, {"name": "few", "max_files": 1, "message": "Please.", "max_bytes": 10}
+    ).json()
+    begin(made["token"])
+    assert_problem(begin(made["token"]), 409, "grant_files_used_up")
+
+    changed = owner.patch(f"{GRANTS}/{made['id']}", {"max_files": 2, "max_bytes": None}).json()
+
+    assert begin(made["token"]).status_code == 201
+    assert (changed["max_files"], changed["max_bytes"]) == (2, None)
+    assert (changed["message"], changed["files_begun"]) == ("Please.", 1)
+    assert_problem(owner.patch(f"{GRANTS}/{made['id']}", {"name": " "}), 400, "grant_name_invalid")
+    owner.delete(f"{GRANTS}/{made['id']}")
+    assert_problem(owner.patch(f"{GRANTS}/{made['id']}", {"name": "n"}), 409, "grant_revoked")
+    actions = AuditEntry.objects.order_by("id").values_list("action", flat=True)
+    assert list(actions)[-2:] == ["grant.changed", "grant.revoked"]
+
+
 def test_a_revoked_link_ends_at_once_and_stays_in_the_list():
     owner = Api()
     made = owner.post(GRANTS, {"name": "over"}).json()
@@ -97,6 +117,7 @@ def test_links_of_others_do_not_exist_and_guests_have_none():
             stranger.get(f"{GRANTS}/{made['id']}"),
             stranger.delete(f"{GRANTS}/{made['id']}"),
             stranger.post(f"{GRANTS}/{made['id']}/renew"),
+            stranger.patch(f"{GRANTS}/{made['id']}", {"name": "theirs"}),
         ):
             assert_problem(reply, 404, "grant_not_found")
     assert_problem(Guest().post(GRANTS, {"name": "for a friend"}), 403, "grant_by_guest")

@@ -53,13 +53,13 @@ def test_a_small_file_in_one_request_counts_as_well():
     assert guest.begun() == (1, 5)
 
 
-def test_a_guest_that_may_only_send_reads_and_removes_nothing():
+def test_a_guest_that_may_only_send_asks_what_became_of_it_and_reads_and_removes_nothing():
     guest = Guest()
     file = guest.upload()
 
+    assert guest.get(f"{FILES}/{file['id']}").json()["status"] == "stored"
     for refused in (
         guest.get(FILES),
-        guest.get(f"{FILES}/{file['id']}"),
         guest.get(f"{FILES}/{file['id']}/content"),
         guest.delete(f"{FILES}/{file['id']}"),
         guest.post(f"{FILES}/{file['id']}/consume"),

@@ -28,6 +28,7 @@ from uploads.tests.factories import (
     assert_problem,
     events,
     make_grant,
+    make_stored,
     some_bytes,
 )
 from uploads.tests.workflow_factories import make_workflow
@@ -59,9 +60,12 @@ def test_a_pass_sends_and_does_nothing_else():
     file = visitor.upload()
 
     assert credential_of(visitor.token).principal.scopes == {TokenScope.UPLOAD}
+    others = make_stored(user=visitor.user)
+    assert visitor.get(f"{FILES}/{file['id']}").json()["status"] == "stored"
+    assert_problem(visitor.get(f"{FILES}/{others.id}"), 404, "file_not_found")
     for reply in (
         visitor.get(FILES),
-        visitor.get(f"{FILES}/{file['id']}"),
+        visitor.get(f"{FILES}/{file['id']}/content"),
         visitor.delete(f"{FILES}/{file['id']}"),
         visitor.get(BATCHES),
     ):
@@ -88,6 +92,10 @@ def test_a_pass_ends_with_its_time_its_link_and_its_token():
     owner = principal_of(visitor.user)
     grants.replace_token(principal=owner, grant_id=visitor.grant.id)
     assert refusal_of(visitor.token) == "grant_invalid"
+    visitor.grant.refresh_from_db()
+    before = visits.pass_for(visitor.grant)
+    grants.change_grant(principal=owner, grant_id=visitor.grant.id, password="let me in")
+    assert refusal_of(before) == "grant_invalid"
     visitor.grant.refresh_from_db()
     fresh = visits.pass_for(visitor.grant)
     grants.revoke_grant(principal=owner, grant_id=visitor.grant.id)

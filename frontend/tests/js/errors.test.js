@@ -29,6 +29,8 @@ test("what may pass is tried again", () => {
 test("being logged out is told from another account's log-in", () => {
   ok(ours(401, "not_authenticated").isLoggedOut);
   ok(ours(403, "csrf_failed").isLoggedOut);
+  ok(ours(401, "visit_over").isLoggedOut); // of a guest's page
+  ok(!ours(401, "grant_revoked").isNotOurs);
   const other = ours(409, "account_changed");
   ok(other.isNotOurs && !other.isLoggedOut);
   ok(!ours(403, "scope_missing").isNotOurs);

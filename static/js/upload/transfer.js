@@ -174,7 +174,11 @@ export class Transfer {
     this.#become(State.CANCELLED);
     this.#stop();
     this.#forget();
-    await this.#persistence.run(() => deleteFile(id), new AbortController().signal).catch(() => {});
+    try {
+      await this.#persistence.run(() => deleteFile(id), new AbortController().signal);
+    } catch (error) {
+      if (error.code === "scope_missing") return Outcome.UNKNOWN; // a guest removes nothing
+    }
     return Outcome.GIVEN_UP;
   }
 
@@ -263,8 +267,6 @@ export class Transfer {
       const file = await this.#persistence.run((s) => getFile(entry.fileId, s), signal);
       if (file.status === "stored") return file;
     } catch (error) {
-      // A guest cannot ask what became of it.
-      if (error.code === "scope_missing") return { id: entry.fileId, batch_id: entry.batchId };
       if (error.code !== "file_not_found") throw error;
     }
     this.#forget();
