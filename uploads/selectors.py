@@ -185,6 +185,14 @@ def get_session(*, principal: Principal, session_id: UUID) -> UploadSession:
     return session
 
 
+def get_session_of(*, principal: Principal, file_id: UUID) -> UploadSession:
+    """The session that a file came, or comes, by."""
+    session = _own_sessions(principal).select_related("file").filter(file=file_id).first()
+    if session is None:
+        raise session_not_found()
+    return session
+
+
 def get_sessions(*, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, UploadSession]:
     """Those of the sessions that the principal has, by id."""
     return _own_sessions(principal).select_related("file").in_bulk(ids)

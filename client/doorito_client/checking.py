@@ -3,10 +3,20 @@
 import json
 from typing import cast
 
-from doorito_client.errors import ContentDiffers, Unavailable
-from doorito_client.flows import Core, Flow, Pause, Response, ask
-from doorito_client.results import Checking, File, from_json
+from doorito_client.errors import Unavailable
+from doorito_client.flows import (
+    FINALIZE_SECONDS,
+    Core,
+    Flow,
+    Pause,
+    Request,
+    Response,
+    address,
+    call,
+)
+from doorito_client.results import Checking, File, Session, from_json
 
+SESSIONS = "uploads/sessions"
 ACCEPTED = 202
 QUESTION_SECONDS = 2.0  # between questions what came of it
 LONGEST_SECONDS = 30.0  # that a check may wait for something, such as a scanner that is down
@@ -29,16 +39,22 @@ class Patience:
         yield Pause(QUESTION_SECONDS)
 
 
-def stored_file(core: Core, response: Response) -> Flow[File]:
-    """The file of an answer to POST /files, once it is stored.
-
-    Raises ContentDiffers with the code of the check that refused it, Unavailable `being_checked`.
+def finalized(core: Core, path: str) -> Flow[File]:
+    """The stored file of the session at `path`, once the portal has read through what did not come
+    in the file's order, and has checked it. Raises Unavailable `being_checked`.
     """
-    file = cast(File, from_json(File, json.loads(response.body)))
+    request = Request("POST", address(f"{path}/finalize"), timeout=FINALIZE_SECONDS)
     patience = Patience(core)
-    while file.status == "checking":
-        yield from patience.pause(file.checking)
-        file = yield from ask(core, File, "GET", f"files/{file.id}")
-    if file.status == "failed" and file.error:
-        raise ContentDiffers(file.error.message, status=422, code=file.error.code)
-    return file
+    while (response := (yield from call(core, request))).status == ACCEPTED:
+        session = cast(Session, from_json(Session, json.loads(response.body)))
+        yield from patience.pause(session.checking)
+    return cast(File, from_json(File, json.loads(response.body)))
+
+
+def stored_file(core: Core, response: Response) -> Flow[File]:
+    """The stored file of an answer to POST /files. Raises as `finalized`."""
+    if response.status != ACCEPTED:
+        return cast(File, from_json(File, json.loads(response.body)))
+    session = cast(Session, from_json(Session, json.loads(response.body)))
+    yield Pause(QUESTION_SECONDS)
+    return (yield from finalized(core, f"{SESSIONS}/{session.session_id}"))

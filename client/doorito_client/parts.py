@@ -2,13 +2,11 @@
 
 import base64
 import hashlib
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
-from doorito_client.checking import ACCEPTED, Patience
+from doorito_client.checking import SESSIONS, finalized
 from doorito_client.errors import (
     Conflict,
     DooritoError,
@@ -20,7 +18,6 @@ from doorito_client.errors import (
     TooLarge,
 )
 from doorito_client.flows import (
-    FINALIZE_SECONDS,
     Core,
     Do,
     Flow,
@@ -31,11 +28,10 @@ from doorito_client.flows import (
     call,
     order,
 )
-from doorito_client.results import File, Session, from_json
+from doorito_client.results import File, Session
 from doorito_client.sources import Part, PartReader, Source, numbers
 from doorito_client.states import Entry
 
-SESSIONS = "uploads/sessions"
 MEMORY = 256 * 2**20  # bytes that parts under way may take together
 ROUNDS = 5  # of parts that the portal lost after it had taken them
 
@@ -191,7 +187,7 @@ def _finalize(
     path = f"{SESSIONS}/{session.session_id}"
     for _ in range(ROUNDS):
         try:
-            return (yield from _finalized(core, path))
+            return (yield from finalized(core, path))
         except InvalidRequest as error:
             if error.code != "parts_missing":
                 raise
@@ -200,18 +196,6 @@ def _finalize(
         yield from _send_parts(core, source, now, on_progress, is_hashed=False)
         source.require_unchanged()
     raise missing
-
-
-def _finalized(core: Core, path: str) -> Flow[File]:
-    """The stored file, once the portal has read through what did not come in the file's order, and
-    has checked it. Raises Unavailable `being_checked`.
-    """
-    request = Request("POST", address(f"{path}/finalize"), timeout=FINALIZE_SECONDS)
-    patience = Patience(core)
-    while (response := (yield from call(core, request))).status == ACCEPTED:
-        session = cast(Session, from_json(Session, json.loads(response.body)))
-        yield from patience.pause(session.checking)
-    return cast(File, from_json(File, json.loads(response.body)))
 
 
 def _give_up(core: Core, session: Session, *, is_replaced: bool) -> Flow[None]:

@@ -30,6 +30,7 @@ from common.http.problems import answers_problems
 from frontend.forms.links import LinkPasswordForm, kind_names
 from uploads.api.content import linked_response
 from uploads.files import sharing, visits
+from uploads.files.acceptance.checks import largest_file
 from uploads.models import ShareLink, UploadGrant
 
 type _View = Callable[[HttpRequest, str], HttpResponseBase]
@@ -81,7 +82,7 @@ def send(request: HttpRequest, token: str) -> HttpResponseBase:
         return locked
     if request.method == "POST":
         return HttpResponseRedirect(home)
-    limits = [grant.max_file_size, grant.max_bytes, settings.PORTAL_MAX_FILE_SIZE]
+    limits = [grant.max_file_size, grant.max_bytes, largest_file()]
     context = {
         "grant": grant,
         "max_bytes": min(limit for limit in limits if limit is not None),

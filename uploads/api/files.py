@@ -21,7 +21,7 @@ from common.http.schemas import BINARY
 from common.http.sized import sized_body
 from uploads import policy, selectors
 from uploads.api.content import file_response
-from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut
+from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut, SessionOut
 from uploads.api.staff import may_restore
 from uploads.files import lifecycle
 from uploads.models import FileStatus
@@ -92,14 +92,14 @@ _CONTENT = {
 }
 
 
-@router.post("", response={201: FileOut, 202: FileOut}, auth=may_store, openapi_extra=_BODY)
+@router.post("", response={201: FileOut, 202: SessionOut}, auth=may_store, openapi_extra=_BODY)
 def store_file(
     request: AuthenticatedRequest, response: HttpResponse, query: Query[OneRequestQuery]
 ) -> Status:
     """Send a small file in one request: the field `file` of a form, or the raw body.
 
-    202 while it is being checked, which is before it is stored: the file (Location) says what came
-    of that.
+    202 while it is being checked, which is before it is stored: the answer is its session
+    (Location), to be finalized until that gives the file.
     """
     refuse_content_range(
         request, instead="Send a file in parts through POST /api/v1/uploads/sessions."
@@ -109,9 +109,10 @@ def store_file(
     else:
         file = _store_raw(request, query)
     if file.status == FileStatus.CHECKING:
-        response["Location"] = reverse("api-1:get_file", args=[file.id])
+        session = selectors.get_session_of(principal=request.principal, file_id=file.id)
+        response["Location"] = reverse("api-1:get_session", args=[session.id])
         response["Retry-After"] = str(CHECKING_SECONDS)
-        return Status(202, FileOut.of(file))
+        return Status(202, SessionOut.of(session))
     return Status(201, FileOut.of(file))
 
 

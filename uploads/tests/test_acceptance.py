@@ -216,18 +216,22 @@ def test_an_infected_file_is_refused_the_same_whenever_it_is_asked_for(api, scan
 def test_a_file_that_waits_says_so_and_why(api, down):
     reply = api.post_raw(CLEAN, filename="a.bin", idempotency_key="k")
     assert reply.status_code == 202
-    told = reply.json()
-    assert reply["Location"] == f"{FILES}/{told['id']}"
+    session = reply.json()
+    assert reply["Location"] == f"/api/v1/uploads/sessions/{session['session_id']}"
+    assert (session["status"], api.get(reply["Location"]).json()) == ("finalizing", session)
+    told = api.get(f"{FILES}/{session['file_id']}").json()
     assert (told["status"], told["error"]) == ("checking", None)
-    assert told["checking"]["waits_for"]["code"] == "scanner_unavailable"
+    for answer in (session, told):
+        assert answer["checking"]["waits_for"]["code"] == "scanner_unavailable"
     assert api.get(FILES, status="checking").json()["items"] == [told]
     again = api.post_raw(CLEAN, filename="a.bin", idempotency_key="k")
-    assert (again.status_code, again.json()) == (202, told)
+    assert (again.status_code, again.json()) == (202, session)
     other = api.post_raw(CLEAN[::-1], filename="a.bin", idempotency_key="k")
     assert_problem(other, 409, "idempotency_key_reused")
     with running(down):
         make_due()
         tasks.finalize_uploads()
+    assert api.finalize(session["session_id"]).json()["status"] == "stored"
     stored = api.post_raw(CLEAN, filename="a.bin", idempotency_key="k")
     assert (stored.status_code, stored.json()["status"]) == (201, "stored")
     assert stored.json()["checking"] is None

@@ -33,6 +33,7 @@ def test_a_file_says_what_it_is(api):
         "expires_at",
         "processed_at",
         "deleted_at",
+        "checking",
         "error",
         "content_url",
     }

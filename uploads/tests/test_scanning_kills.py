@@ -67,7 +67,7 @@ def test_web_and_worker_are_killed_while_files_are_scanned(door, scanner):
     scanner.fault = "error"
     for data, key in ((CLEAN, "clean"), (CLEAN + EICAR, "dirty")):
         reply = send(door, data, key)
-        assert (reply.status_code, reply.json()["status"]) == (202, "checking")
+        assert (reply.status_code, reply.json()["status"]) == (202, "finalizing")
     scanner.fault = "silent"
     asked = scanner.connections
     sweep(door)

@@ -18,6 +18,8 @@ from common.errors import DooritoError, Gone
 from common.ids import uuid7
 from common.tests.threads import at_once, blocked_by_us
 from uploads.files import grants, lifecycle, retention, states
+from uploads.files.acceptance.base import Proof
+from uploads.files.acceptance.checks import Accepted
 from uploads.files.usage import NOTHING, Usage, recount, usage_of
 from uploads.models import IngestFile, PartOrder, SessionStatus, UploadSession, UsageShare
 from uploads.receiving import abandoned, finalizing, sessions
@@ -330,7 +332,7 @@ class Client:
             IngestFile.objects.select_for_update().get(id=file.id)
             states.store_new(
                 states.NewFile(uuid7(), file.uploaded_by, "result", 5, is_result=True),
-                states.Proof("0" * 64, "text/plain", StoredObject("local", "", "k")),
+                Accepted(Proof("0" * 64, "text/plain", StoredObject("local", "", "k"))),
                 actor=PORTAL,
             )
             states.consume_after_runs(file.id, purge_at=timezone.now())

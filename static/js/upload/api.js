@@ -56,11 +56,6 @@ export function getFile(id, signal) {
   return json("GET", `${API}/files/${id}`, { signal });
 }
 
-/** Gives up what is there of it, too, while it is not stored yet. */
-export function deleteFile(id) {
-  return json("DELETE", `${API}/files/${id}`);
-}
-
 export function createBatch(body) {
   return json("POST", `${API}/batches`, { body });
 }

@@ -35,7 +35,7 @@ export class OneRequest {
     return this.#job.file.size;
   }
 
-  /** The stored file, or one that is being checked. */
+  /** The stored file, or its session while it is being checked. */
   send(signal) {
     const { persistence, slots } = this.#job;
     return claim(this.#job, {

@@ -29,7 +29,7 @@ export class InParts {
     return Math.min(this.#session.chunk_size_bytes, this.#job.file.size);
   }
 
-  /** The stored file, or one that is being checked. */
+  /** The stored file, or the session while that is being checked. */
   async send(signal) {
     const { source } = this.#job;
     this.#session = (await this.#recalled(signal)) ?? (await this.#created(signal));
@@ -43,13 +43,12 @@ export class InParts {
     return this.#finalized(id, signal);
   }
 
-  /** The stored file, or one that is being checked, once the portal has read through what did not come
-   *  in the file's order. */
+  /** The stored file, or the session while it is being checked, once the portal has read through what
+   *  did not come in the file's order. */
   async #finalized(id, signal) {
     for (;;) {
       const reply = await this.#job.persistence.run((s) => finalizeSession(id, s), signal);
-      if (reply.status !== "finalizing") return reply;
-      if (reply.checking) return this.#job.persistence.run((s) => getFile(reply.file_id, s), signal);
+      if (reply.status !== "finalizing" || reply.checking) return reply;
       await sleep(READING_MS, signal);
     }
   }

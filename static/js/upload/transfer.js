@@ -1,6 +1,6 @@
 // One file from being chosen to being stored: its state, and the user's actions on it.
-import { ApiError, FileChanged, OtherFile, Stopped } from "./errors.js";
-import { deleteFile, getFile } from "./api.js";
+import { FileChanged, OtherFile, Stopped } from "./errors.js";
+import { abortSession, finalizeSession, getFile } from "./api.js";
 import { sleep } from "./backoff.js";
 import { Meter } from "./meter.js";
 import { OneRequest, longestAddress } from "./one_request.js";
@@ -33,7 +33,7 @@ export class Transfer {
   note = ""; // what it is waiting for, while it is trying again
   error = null;
   stored = null; // the API's file, once stored
-  held = null; // the same, while it is being checked
+  held = null; // its id and its session's, while it is being checked
   wasStored = false; // before it was chosen
   hasJoined = false; // the batch of its group
   meter = new Meter();
@@ -153,31 +153,30 @@ export class Transfer {
     return route ? route.giveUp(entry) : Outcome.GIVEN_UP;
   }
 
-  /** The file once it is stored; other files go on meanwhile. */
-  async #checked(file, signal) {
-    for (let pause = FIRST_QUESTION_MS; file.status === "checking"; pause *= 1.5) {
-      this.held = file;
+  /** The file once it is stored; other files go on meanwhile. `reply` is it, or its session. */
+  async #checked(reply, signal) {
+    for (let pause = FIRST_QUESTION_MS; reply.checking && reply.session_id; pause *= 1.5) {
+      this.held = { id: reply.file_id, sessionId: reply.session_id };
       if (this.state !== State.HELD) this.#become(State.HELD);
-      this.#say(file.checking.waits_for?.message ?? "");
+      this.#say(reply.checking.waits_for?.message ?? "");
       await sleep(Math.min(pause, LATER_QUESTIONS_MS), signal);
-      file = await this.#persistence.run((s) => getFile(this.held.id, s), signal);
+      reply = await this.#persistence.run((s) => finalizeSession(this.held.sessionId, s), signal);
     }
     this.held = null;
-    if (file.status === "stored" || file.status === "processed") return file;
-    const { code, message } = file.error ?? { code: "file_deleted", message: "It was removed." };
-    throw new ApiError({ status: 422, code, detail: message });
+    return reply;
   }
 
   async #giveUpHeld() {
-    const { id } = this.held;
+    const { sessionId } = this.held;
     this.held = null;
     this.#become(State.CANCELLED);
     this.#stop();
     this.#forget();
     try {
-      await this.#persistence.run(() => deleteFile(id), new AbortController().signal);
+      await this.#persistence.run(() => abortSession(sessionId), new AbortController().signal);
     } catch (error) {
-      if (error.code === "scope_missing") return Outcome.UNKNOWN; // a guest removes nothing
+      if (error.code === "session_complete") return Outcome.STORED;
+      if (error.status === undefined) throw error; // else it is failed by now
     }
     return Outcome.GIVEN_UP;
   }
