@@ -30,7 +30,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with TemporaryDirectory(dir=job.options.folder) as folder:
         copy, ready = Path(folder, "copy.docx"), Path(folder, "ready.docx")
         with reading(_LABEL):
-            yield from repack(source, copy, job.options, keep=_CHUNKS)
+            yield from repack(source, copy, job, keep=_CHUNKS)
         with reading(_LABEL, OSError), ZipFile(copy) as archive:
             insertions = prepare(Package(archive), archive, ready, job)
         yield Piece("", 0.3)
@@ -52,7 +52,9 @@ def _with_layout(path: Path) -> str | None:
                 style_map=_STYLES,
                 include_embedded_style_map=False,
             ).value
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError):
+    except MemoryError:
+        raise
+    except Exception:  # it fails in as many ways as documents are broken
         return None
     return _without_links_back(html_to_markdown(html))
 

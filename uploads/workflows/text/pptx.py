@@ -37,7 +37,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with TemporaryDirectory(dir=job.options.folder) as folder:
         copy = Path(folder, "copy.pptx")
         with reading(_LABEL):
-            yield from repack(source, copy, job.options)
+            yield from repack(source, copy, job)
         with reading(_LABEL, OSError), ZipFile(copy) as archive:
             package = Package(archive)
             slides = list(_slides(package))

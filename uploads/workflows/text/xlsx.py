@@ -25,7 +25,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with TemporaryDirectory(dir=job.options.folder) as folder:
         copy = Path(folder, "copy.xlsx")
         with reading(_LABEL):
-            yield from repack(source, copy, job.options, watch=_Cells)
+            yield from repack(source, copy, job, watch=_Cells)
         with reading(_LABEL, OSError), ZipFile(copy) as archive:
             beside = _Beside(Package(archive), job)
             yield from tables(copy, job, _LABEL, beside=beside.text)
