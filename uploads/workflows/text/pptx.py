@@ -12,12 +12,12 @@ from uploads.workflows.text.base import Job, Piece, reading
 from uploads.workflows.text.charts import chart_markdown
 from uploads.workflows.text.clean import one_line, row, table_head
 from uploads.workflows.text.diagrams import diagram_text
+from uploads.workflows.text.drawing import drawn_text
 from uploads.workflows.text.opc import (
     A,
     Element,
     Package,
     choose,
-    drawn_text,
     first,
     local,
     named,

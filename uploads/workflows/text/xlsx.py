@@ -12,7 +12,8 @@ from uploads.workflows.text.base import Job, Piece, reading
 from uploads.workflows.text.charts import chart_title
 from uploads.workflows.text.clean import one_line
 from uploads.workflows.text.diagrams import diagram_text
-from uploads.workflows.text.opc import Package, choose, drawn_text, named, relation_id
+from uploads.workflows.text.drawing import drawn_text
+from uploads.workflows.text.opc import Package, choose, named, relation_id
 from uploads.workflows.text.sheets import Box, tables
 from uploads.workflows.text.zips import repack
 
