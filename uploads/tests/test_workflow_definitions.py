@@ -1,13 +1,22 @@
 import threading
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import connection, transaction
 from pydantic import Field
 
 from common.errors import InvalidInput
 from uploads.models import Workflow, WorkflowSecret
 from uploads.tests.workflow_factories import TASK, make_workflow
-from uploads.workflows import RunContext, SecretName, TaskConfig, WorkflowResult, workflow_task
+from uploads.workflows import (
+    RunContext,
+    SecretName,
+    TaskConfig,
+    WorkflowResult,
+    registry,
+    workflow_task,
+)
 from uploads.workflows.definitions import activate, check, users_of_secret
 from uploads.workflows.queue import MAX_CHAIN
 
@@ -43,6 +52,17 @@ def test_no_types_means_those_of_the_task():
     workflow = asking()
     check(workflow)
     assert workflow.accepted_types == ["text/*", "application/pdf"]
+
+
+def test_an_upgrade_adds_types_to_workflows_that_took_all_of_them_before():
+    migration = import_module("uploads.migrations.0023_types_that_are_read")
+    untouched = make_workflow(task_name="extract_text", accepted_types=migration._BEFORE)
+    chosen = make_workflow(task_name="extract_text", accepted_types=["application/pdf"])
+    migration.widen(apps, None)
+    untouched.refresh_from_db()
+    chosen.refresh_from_db()
+    assert untouched.accepted_types == list(registry.get("extract_text").accepts)
+    assert chosen.accepted_types == ["application/pdf"]
 
 
 def test_types_are_kept_in_lower_case_and_once():

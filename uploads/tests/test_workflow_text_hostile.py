@@ -1,5 +1,6 @@
 """Documents made to do harm, or broken: a clear failure, in little time and memory."""
 
+import struct
 import subprocess
 import sys
 import zlib
@@ -178,6 +179,47 @@ def test_a_file_that_was_cut_off_is_unreadable(tmp_path, make, content_type):
     assert _failure(path, content_type).code == "file_unreadable"
 
 
+def _make_odt(path: Path) -> Path:
+    cell = "<table:table-cell><text:p>x</text:p></table:table-cell>"
+    table = f"<table:table><table:table-row>{cell}</table:table-row></table:table>"
+    return documents.make_odf(path, "text", f"<text:h>a<text:s/></text:h>{table}")
+
+
+def _make_rtf(path: Path) -> Path:
+    path.write_bytes(
+        rb"{\rtf1\ansi{\fonttbl{\f0\fcharset0 Arial;}}\f0 Hello caf\'e9 \u8364?\par"
+        rb"\trowd A\cell B\cell\row\pard{\pict\bin5 abcde}\par}"
+    )
+    return path
+
+
+def _make_tnef(path: Path) -> Path:
+    parts = [(0x9003, bytes(4)), (0x800C, b"Words\0"), (0x9002, b""), (0x800F, b"attached")]
+    path.write_bytes(
+        b"\x78\x9f\x3e\x22\x01\x00"
+        + b"".join(
+            struct.pack("<BHHI", 1, number, 1, len(data)) + data + bytes(2)
+            for number, data in parts
+        )
+    )
+    return path
+
+
+def _make_msg(path: Path) -> Path:
+    streams = {"__properties_version1.0": bytes(32), "__substg1.0_1000001F": b"h\0i\0"}
+    rtf = {"__substg1.0_10090102": b"12345678LZFu1234" + bytes(100)}
+    path.write_bytes(documents.ole_bytes(streams | rtf))
+    return path
+
+
+def _make_latex(path: Path) -> Path:
+    path.write_bytes(
+        rb"\section{Intro} Hello \emph{world} \begin{itemize}\item one\end{itemize}"
+        rb"\begin{tabular}{ll} a & b \\ 1 & 2 \end{tabular}\href{a}{b}"
+    )
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "content_type"),
     [
@@ -188,6 +230,11 @@ def test_a_file_that_was_cut_off_is_unreadable(tmp_path, make, content_type):
         (documents.make_epub, EPUB_TYPE),
         (documents.make_email, "message/rfc822"),
         (lambda path: documents.make_pdf(path, pages=["Hello"]), "application/pdf"),
+        (_make_odt, "application/vnd.oasis.opendocument.text"),
+        (_make_rtf, "text/rtf"),
+        (_make_tnef, "application/vnd.ms-tnef"),
+        (_make_msg, "application/vnd.ms-outlook"),
+        (_make_latex, "text/x-tex"),
     ],
 )
 def test_flipped_bytes_give_text_or_a_clear_failure(tmp_path, make, content_type):

@@ -11,7 +11,7 @@ from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
 from uploads.tests import documents
-from uploads.tests.documents import PPTX_TYPE
+from uploads.tests.documents import DOCX_TYPE, PPTX_TYPE
 from uploads.workflows.errors import TaskFailed
 from uploads.workflows.text import pieces
 
@@ -125,3 +125,42 @@ def test_a_document_of_which_nothing_can_be_read_fails():
         _read(pages, "a.pdf", "application/pdf")
     assert raised.value.code == "file_unreadable"
     assert "Page 1 could not be read" in raised.value.message
+
+
+def _with_damage(path: Path, part: str) -> bytes:
+    """The archive with a byte in the middle of a part's packed bytes flipped."""
+    with ZipFile(path) as archive:
+        entry = archive.getinfo(part)
+        start = entry.header_offset + 30 + len(part.encode())
+    content = bytearray(path.read_bytes())
+    content[start + entry.compress_size - 3] ^= 0xFF
+    return bytes(content)
+
+
+def test_a_damaged_part_of_an_office_document_costs_what_is_in_it(tmp_path):
+    path = documents.make_pptx(tmp_path / "a.pptx")
+    with ZipFile(path) as archive:
+        documents.make_zip(path, {name: archive.read(name) for name in archive.namelist()})
+    text, warnings = _read(_with_damage(path, "ppt/slides/slide2.xml"), "a.pptx", PPTX_TYPE)
+    assert "## Slide 1: Where we are" in text
+    assert "The part ppt/slides/slide2.xml is damaged; only its beginning was read." in warnings
+
+
+def test_broken_styles_cost_a_word_document_its_layout_only(tmp_path):
+    path = documents.make_docx(tmp_path / "a.docx")
+    documents.replace_entry(path, "word/styles.xml", "<w:styles><broken")
+    text, warnings = _read(path.read_bytes(), "a.docx", DOCX_TYPE)
+    assert "Apples were plentiful this year." in text
+    assert "kilograms" in text
+    assert warnings == ["The document's layout could not be read; only its words were."]
+
+
+def test_a_chapter_that_is_missing_costs_a_book_that_chapter(tmp_path):
+    path = documents.make_epub(tmp_path / "a.epub")
+    with ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist() if "z.x" not in name}
+    text, warnings = _read(
+        documents.make_zip(path, entries).read_bytes(), "a.epub", documents.EPUB_TYPE
+    )
+    assert "# Dusk\n\nIt ended." in text
+    assert warnings == ["Chapter 1 could not be read."]

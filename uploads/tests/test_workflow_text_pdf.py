@@ -89,3 +89,25 @@ def test_a_page_with_very_many_lines_is_read_as_text():
     grid = b" ".join(b"%d 0 m %d 800 l S 0 %d m 600 %d l S" % (n, n, n, n) for n in range(2_000))
     content = documents.pdf_page(grid + b" BT /F1 12 Tf 50 700 Td (A map) Tj ET")
     assert _text(content) == "A map\n"
+
+
+def test_characters_beyond_16_bits_do_not_cost_a_page_its_headings():
+    mapping = b"<7A> <D83DDE00> " + b" ".join(b"<%02X> <%04X>" % (n, n) for n in range(32, 122))
+    codes = (
+        b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap 1 begincodespacerange "
+        b"<00> <FF> endcodespacerange 91 beginbfchar %s endbfchar endcmap end end" % mapping
+    )
+    words = b" ".join(b"BT /F1 10 Tf 50 %d Td (some more text) Tj ET" % y for y in (650, 638))
+    content = b"BT /F1 24 Tf 50 700 Td (Titlez) Tj ET " + words
+    page = documents.pdf_bytes(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R >>",
+            b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources "
+            b"<< /Font << /F1 5 0 R >> >> >>",
+            b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>",
+            b"<< /Length %d >>\nstream\n%s\nendstream" % (len(codes), codes),
+        ]
+    )
+    assert _text(page) == "# Title😀\n\nsome more text\nsome more text\n"

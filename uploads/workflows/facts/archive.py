@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
 
+from uploads.workflows.errors import TaskFailed
 from uploads.workflows.facts.base import Facts, Subject
 from uploads.workflows.text.base import reading
+from uploads.workflows.text.zip_names import names_of
 from uploads.workflows.text.zips import RATIO_MAX, open_zip
 
 _ENTRIES_MAX = 1_000  # shown; all are counted
@@ -20,16 +22,26 @@ _STREAM_MAX = 256 * 1024 * 1024
 _BLOCK_BYTES = 256 * 1024
 _READ_MAX = 16 * 1024 * 1024
 
+# Formats that no library here reads.
+_UNLISTED = {
+    "application/x-7z-compressed": "7-Zip",
+    "application/x-rar": "RAR",
+    "application/vnd.rar": "RAR",
+    "application/zstd": "Zstandard",
+}
 _STREAMS: dict[str, Callable[[BinaryIO], Any]] = {
     "application/gzip": gzip.open,
     "application/x-gzip": gzip.open,
     "application/x-bzip2": bz2.open,
     "application/x-xz": lzma.open,
+    "application/x-lzma": lzma.open,
 }
 
 
 def facts(subject: Subject) -> Facts:
     with reading("an archive", EOFError):
+        if (name := _UNLISTED.get(subject.content_type)) is not None:
+            raise TaskFailed("not_listed", f"The entries of {name} archives cannot be listed.")
         if subject.content_type == "application/x-tar":
             reader = _Bounded(subject.source, total=None)
             return _listing(_tar(reader, "r:", subject), subject, reader)
@@ -42,12 +54,12 @@ def _zip(subject: Subject) -> Facts:
     with open_zip(subject.source) as archive:
         entries = (
             _entry(
-                info.filename,
+                name,
                 info.file_size,
                 "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*info.date_time),
                 encrypted=bool(info.flag_bits & 1),
             )
-            for info in archive.infolist()
+            for name, info in zip(names_of(archive), archive.infolist(), strict=True)
         )
         return _listing(entries, subject, None)
 

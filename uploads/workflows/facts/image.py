@@ -3,7 +3,9 @@
 from PIL import ExifTags, Image
 
 from uploads.workflows.facts.base import Facts, Subject, known
+from uploads.workflows.facts.boxes import picture
 from uploads.workflows.images import limited
+from uploads.workflows.text.base import reading
 
 # The only EXIF values that are reported: none reveals the place or the owner of the camera.
 _EXIF = (
@@ -27,10 +29,14 @@ _EXIF_OF_SHOT = (
 _TEXT_MAX = 500
 # Without formats that start other programs (EPS) and without rare ones.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "ICO", "AVIF", "JPEG2000", "PPM")
+_HEIF = {"image/heic", "image/heif", "image/heic-sequence", "image/heif-sequence"}
 _PIXELS_MAX = 250_000_000  # some decoders allocate memory for all pixels when they open a file
 
 
 def facts(subject: Subject) -> Facts:
+    if subject.content_type in _HEIF:  # whose pixels no library here decodes
+        with reading("a HEIC picture"):
+            return picture(subject.source, subject.size_bytes)
     Image.init()
     formats = [name for name in _FORMATS if name in Image.OPEN]  # AVIF is not in every Pillow
     with (

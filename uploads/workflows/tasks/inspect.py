@@ -19,6 +19,11 @@ _ARCHIVE_TYPES = {
     "application/x-gzip",
     "application/x-bzip2",
     "application/x-xz",
+    "application/x-lzma",
+    "application/x-7z-compressed",
+    "application/x-rar",
+    "application/vnd.rar",
+    "application/zstd",
 }
 _OFFICE = {Kind.DOCX, Kind.PPTX, Kind.XLSX, Kind.ODS, Kind.ODF, Kind.EPUB}
 _PLAIN = {Kind.PLAIN, Kind.CODE, Kind.CSV, Kind.HTML, Kind.EMAIL, Kind.LATEX}

@@ -1,6 +1,7 @@
 """SmartArt graphics of Office documents (ECMA-376 part 1, 21.4)."""
 
-from uploads.workflows.text.opc import Element, Package, drawn_text, named, relation_id
+from uploads.workflows.text.drawing import drawn_text
+from uploads.workflows.text.opc import Element, Package, named, relation_id
 
 
 def diagram_text(package: Package, part: str, diagram: Element) -> str:

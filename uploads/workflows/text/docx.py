@@ -1,5 +1,6 @@
 """Word documents, by way of HTML, which keeps headings, lists, tables and notes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,9 @@ _STYLES = """
 p[style-name='Title'] => h1:fresh
 comment-reference => sup
 """  # besides Mammoth's own
+_BACK = re.compile(r" ?\[\u2191\]\(#(?:footnote|endnote|comment)-ref-[^)]*\)")
+_MARK = re.compile(r"\[(\[[^\]]{1,40}\])\]\(#(?:footnote|endnote|comment)-[^)]*\)")
+_COMMENT = re.compile(r"^Comment (\[[^\]]{1,40}\])\n:\s+", re.MULTILINE)
 _CHUNKS = (".htm", ".html", ".xhtml", ".txt", ".mht", ".mhtml", ".rtf", ".docx")
 
 
@@ -26,7 +30,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with TemporaryDirectory(dir=job.options.folder) as folder:
         copy, ready = Path(folder, "copy.docx"), Path(folder, "ready.docx")
         with reading(_LABEL):
-            yield from repack(source, copy, job.options, keep=_CHUNKS)
+            yield from repack(source, copy, job, keep=_CHUNKS)
         with reading(_LABEL, OSError), ZipFile(copy) as archive:
             insertions = prepare(Package(archive), archive, ready, job)
         yield Piece("", 0.3)
@@ -48,9 +52,17 @@ def _with_layout(path: Path) -> str | None:
                 style_map=_STYLES,
                 include_embedded_style_map=False,
             ).value
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError):
+    except MemoryError:
+        raise
+    except Exception:  # it fails in as many ways as documents are broken
         return None
-    return html_to_markdown(html)
+    return _without_links_back(html_to_markdown(html))
+
+
+def _without_links_back(text: str) -> str:
+    """Notes and comments without the links between them and their marks, which lead nowhere."""
+    text = _MARK.sub(r"\1", _BACK.sub("", text))
+    return _COMMENT.sub(r"**Comment \1:** ", text)
 
 
 def _words(package: Package) -> str:

@@ -18,10 +18,22 @@ from uploads.workflows.text.clean import cell, one_line
 from uploads.workflows.text.diagrams import diagram_text
 from uploads.workflows.text.inside import inner_text
 from uploads.workflows.text.omml import latex
-from uploads.workflows.text.opc import Element, Package, W, choose, first, local, named, relation_id
+from uploads.workflows.text.opc import (
+    Element,
+    M,
+    Package,
+    W,
+    choose,
+    first,
+    local,
+    named,
+    relation_id,
+)
 
-_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
-_CHART = "{http://schemas.openxmlformats.org/drawingml/2006/chart}chart"
+_CHARTS = (
+    "{http://schemas.openxmlformats.org/drawingml/2006/chart}chart",
+    "{http://schemas.microsoft.com/office/drawing/2014/chartex}chart",
+)
 _DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 # Of a private plane, so that no document's own text has them.
 _OPEN, _CLOSE = "\U000f0d00", "\U000f0d01"
@@ -144,7 +156,8 @@ class _Part:
         self._replace_formulas()
         for box in reversed(list(self._root.iter(f"{W}txbxContent"))):
             _after_paragraph(box, list(box))
-        self._read(_CHART, "A chart", self._chart)
+        for chart in _CHARTS:
+            self._read(chart, "A chart", self._chart)
         self._read(_DIAGRAM, "A diagram", self._diagram)
         self._read(f"{W}altChunk", "An embedded document", self._chunk)
         self._describe_pictures()
@@ -156,9 +169,9 @@ class _Part:
                 _unwrap(link)
 
     def _replace_formulas(self) -> None:
-        for display in list(self._root.iter(f"{_M}oMathPara")):
+        for display in list(self._root.iter(f"{M}oMathPara")):
             self._replace_formula(display, "$$")
-        for formula in list(self._root.iter(f"{_M}oMath")):
+        for formula in list(self._root.iter(f"{M}oMath")):
             self._replace_formula(formula, "$")
 
     def _replace_formula(self, element: Element, around: str) -> None:

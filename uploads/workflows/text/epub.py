@@ -1,6 +1,8 @@
 """EPUB books: their chapters in reading order."""
 
+import re
 from collections.abc import Iterator
+from functools import partial
 from posixpath import dirname, join, normpath
 from typing import BinaryIO
 from urllib.parse import unquote
@@ -11,12 +13,14 @@ from defusedxml.ElementTree import fromstring
 
 from uploads.workflows.errors import TaskFailed
 from uploads.workflows.text.base import WHOLE_BYTES_MAX, Job, Piece, reading
+from uploads.workflows.text.decoding import text_of
 from uploads.workflows.text.html import html_to_markdown
 from uploads.workflows.text.zips import blocks, check_promises, open_zip
 
 _LABEL = "an EPUB book"
 _CONTAINER = "META-INF/container.xml"  # EPUB 3.3, section 4.2.6.3.1
 _ENCRYPTION = "META-INF/encryption.xml"  # section 4.2.6.3.2
+_XML_ENCODING = re.compile(rb"\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:-]{1,40})")
 _CHAPTER_TYPES = {"application/xhtml+xml", "text/html", "text/x-oeb1-document"}
 
 
@@ -33,11 +37,20 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
             )
         if title := _title(package):
             yield Piece(f"# {title}\n\n")
-        present = set(book.namelist())
         for number, path in enumerate(chapters, 1):
-            if path in present:
-                text = html_to_markdown(_entry(book, path).decode("utf-8", "replace"))
-                yield Piece(f"{text}\n", number / len(chapters))
+            text = job.attempt(f"Chapter {number}", partial(_chapter, book, path))
+            yield Piece(f"{text}\n", number / len(chapters))
+
+
+def _chapter(book: ZipFile, path: str) -> str:
+    """Raises KeyError, BadZipFile."""
+    content = _entry(book, path)
+    return html_to_markdown(text_of(content, declared=_declared(content)))
+
+
+def _declared(content: bytes) -> str | None:
+    found = _XML_ENCODING.match(content)
+    return found[1].decode("ascii") if found else None
 
 
 def _entry(book: ZipFile, name: str) -> bytes:

@@ -32,7 +32,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with TemporaryDirectory(dir=job.options.folder) as folder:
         copy = Path(folder, "copy.odf")
         with reading(_LABEL):
-            yield from repack(source, copy, job.options, skip=("basic/", "dialogs/", "scripts/"))
+            yield from repack(source, copy, job, skip=("basic/", "dialogs/", "scripts/"))
         with reading(_LABEL, OSError), ZipFile(copy) as archive:
             package = Package(archive)
             root = package.root("content.xml")

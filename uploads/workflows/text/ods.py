@@ -17,7 +17,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with TemporaryDirectory(dir=job.options.folder) as folder:
         copy = Path(folder, "copy.ods")
         with reading(_LABEL):
-            yield from repack(source, copy, job.options, watch=_Cells, skip=_SCRIPTS)
+            yield from repack(source, copy, job, watch=_Cells, skip=_SCRIPTS)
         yield from tables(copy, job, _LABEL)
 
 

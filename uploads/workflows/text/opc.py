@@ -15,6 +15,7 @@ Element = Any
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 # The strict variant of the formats has other names for the same (ECMA-376 part 1, annex A).
@@ -129,22 +130,6 @@ def choose(root: Element) -> None:
         at = parent.index(alternatives)
         options = [option for option in alternatives if len(option)]
         parent[at : at + 1] = list(options[0]) if options else []
-
-
-def drawn_text(body: Element) -> list[tuple[int, str]]:
-    """Level (from 0) and text of each paragraph of a text body of DrawingML that has text."""
-    found = []
-    for paragraph in body.iter(f"{A}p"):
-        properties = paragraph.find(f"{A}pPr")
-        level = properties.get("lvl", "0") if properties is not None else "0"
-        text = "".join(map(_run_text, paragraph.iter(f"{A}t", f"{A}br", f"{A}tab")))
-        if text := " ".join(text.split()):
-            found.append((int(level) if level.isdecimal() else 0, text))
-    return found
-
-
-def _run_text(element: Element) -> str:
-    return (element.text or "") if local(element) == "t" else " "
 
 
 def _relations_name(part: str) -> str:

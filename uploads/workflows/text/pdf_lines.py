@@ -52,6 +52,8 @@ def lines_of(page: pypdfium2.PdfTextPage) -> list[Line] | None:
     """None if the page's text has other indices than its characters: then nothing is known."""
     text = page.get_text_range()  # get_text_bounded would lose some line ends
     if len(text) != page.count_chars():
+        text = _as_units(text)
+    if len(text) != page.count_chars():
         return None
     lines = []
     at = 0
@@ -82,10 +84,15 @@ def _is_bold(page: pypdfium2.PdfTextPage, place: int) -> bool:
     return b"bold" in name.value.lower()
 
 
+def _as_units(text: str) -> str:
+    """The text in units of UTF-16, by which PDFium counts: two for what is beyond 16 bits."""
+    return "".join(map(chr, memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H")))
+
+
 def _whole(text: str) -> str:
     for mark in _HYPHENS:
         text = text.replace(mark, "")
-    return text.strip()
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").strip()
 
 
 class Sizes:

@@ -12,12 +12,12 @@ from uploads.workflows.text.base import Job, Piece, reading
 from uploads.workflows.text.charts import chart_markdown
 from uploads.workflows.text.clean import one_line, row, table_head
 from uploads.workflows.text.diagrams import diagram_text
+from uploads.workflows.text.drawing import drawn_text
 from uploads.workflows.text.opc import (
     A,
     Element,
     Package,
     choose,
-    drawn_text,
     first,
     local,
     named,
@@ -37,7 +37,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with TemporaryDirectory(dir=job.options.folder) as folder:
         copy = Path(folder, "copy.pptx")
         with reading(_LABEL):
-            yield from repack(source, copy, job.options)
+            yield from repack(source, copy, job)
         with reading(_LABEL, OSError), ZipFile(copy) as archive:
             package = Package(archive)
             slides = list(_slides(package))

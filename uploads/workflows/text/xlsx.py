@@ -12,7 +12,8 @@ from uploads.workflows.text.base import Job, Piece, reading
 from uploads.workflows.text.charts import chart_title
 from uploads.workflows.text.clean import one_line
 from uploads.workflows.text.diagrams import diagram_text
-from uploads.workflows.text.opc import Package, choose, drawn_text, named, relation_id
+from uploads.workflows.text.drawing import drawn_text
+from uploads.workflows.text.opc import Package, choose, named, relation_id
 from uploads.workflows.text.sheets import Box, tables
 from uploads.workflows.text.zips import repack
 
@@ -25,7 +26,7 @@ def convert(source: BinaryIO, job: Job) -> Iterator[Piece]:
     with TemporaryDirectory(dir=job.options.folder) as folder:
         copy = Path(folder, "copy.xlsx")
         with reading(_LABEL):
-            yield from repack(source, copy, job.options, watch=_Cells)
+            yield from repack(source, copy, job, watch=_Cells)
         with reading(_LABEL, OSError), ZipFile(copy) as archive:
             beside = _Beside(Package(archive), job)
             yield from tables(copy, job, _LABEL, beside=beside.text)

@@ -1,15 +1,16 @@
 """Untrusted ZIP files: their declared sizes are checked before and while reading."""
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from copy import copy
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from uploads.workflows.errors import TaskFailed
-from uploads.workflows.text.base import Piece, TextOptions, encrypted, size_of, unreadable
+from uploads.workflows.text.base import Job, Piece, TextOptions, encrypted, size_of, unreadable
 
 # zipfile keeps the central directory in memory, at ten times its size.
 _DIRECTORY_BYTES_MAX = 16 * 1024 * 1024
@@ -50,27 +51,40 @@ def check_promises(archive: ZipFile, options: TextOptions) -> None:
     _check_size(sum(entry.file_size for entry in entries), packed, options)
 
 
+class DamagedEntry(BadZipFile):
+    """What is packed in an entry is broken; what came before the break is right."""
+
+
 def blocks(archive: ZipFile, entry: ZipInfo) -> Iterator[bytes]:
-    """An entry's bytes. Raises BadZipFile if their number is not the declared one."""
+    """An entry's bytes. Raises BadZipFile if there are more than declared, DamagedEntry."""
     if entry.compress_type not in {ZIP_STORED, ZIP_DEFLATED}:
         raise BadZipFile(f"{entry.filename!r} is compressed in a way that documents do not use")
     unbounded = copy(entry)
     unbounded.file_size = entry.file_size + 1
-    count = 0
+    del unbounded.CRC  # is checked here, where a wrong size can be told from wrong bytes
+    count = check = 0
     with archive.open(unbounded) as part:
-        while block := part.read(_BLOCK_BYTES):
+        while block := _read(part, entry):
             count += len(block)
             if count > entry.file_size:
-                break
+                raise BadZipFile(f"{entry.filename!r} is larger than its list says")
+            check = zlib.crc32(block, check)
             yield block
-    if count != entry.file_size:
-        raise BadZipFile(f"the size of {entry.filename!r} is not what its list says")
+    if count != entry.file_size or check != entry.CRC:
+        raise DamagedEntry(f"{entry.filename!r} is damaged")
+
+
+def _read(part: IO[bytes], entry: ZipInfo) -> bytes:
+    try:
+        return part.read(_BLOCK_BYTES)
+    except (zlib.error, EOFError) as exc:
+        raise DamagedEntry(f"{entry.filename!r} is damaged") from exc
 
 
 def repack(
     source: BinaryIO,
     target: Path,
-    options: TextOptions,
+    job: Job,
     *,
     keep: tuple[str, ...] = (),
     skip: tuple[str, ...] = (),
@@ -87,16 +101,24 @@ def repack(
     Raises BadZipFile; TaskFailed `archive_bomb`, `file_encrypted`, `file_unreadable`.
     """
     with open_zip(source) as archive, ZipFile(target, "w", ZIP_DEFLATED, compresslevel=1) as copied:
-        check_promises(archive, options)
+        check_promises(archive, job.options)
         for entry in {entry.filename: entry for entry in archive.infolist()}.values():
             name = entry.filename.lower()
             if not name.endswith((".xml", ".rels")) or name.startswith(skip or "/"):
                 yield from _copy_other(archive, entry, copied, keep)
                 continue
             with copied.open(entry.filename, "w", force_zip64=True) as out:
-                for block in _sound_xml(blocks(archive, entry), watch()):
+                for block in _sound_xml(_undamaged(archive, entry, job), watch()):
                     out.write(block)
                     yield Piece("")
+
+
+def _undamaged(archive: ZipFile, entry: ZipInfo, job: Job) -> Iterator[bytes]:
+    """An entry's bytes up to where it is damaged, which costs what follows."""
+    try:
+        yield from blocks(archive, entry)
+    except DamagedEntry:
+        job.warn(f"The part {entry.filename} is damaged; only its beginning was read.")
 
 
 def _copy_other(
