@@ -19,12 +19,14 @@ from uploads.workflows.text.clean import one_line
 _HYPHENS = ("\ufffe", "\x02")
 # A gap larger than this many times the usual line distance starts a new paragraph.
 _PARAGRAPH_GAP = 1.35
+_LARGE_GAP = 1.6  # of a large line, times its height
 _BOLD = 700
 _FONT_NAME_MAX = 200  # bytes
 # A heading is larger than the text by this, or bold and apart from it.
 _LARGER = 1.15
 _SAME_SIZE = 1.04
 _HEADING_MAX = 150  # characters
+_HEADING_LINES = 3
 _LEVELS_MAX = 4
 _LEADERS = re.compile(r"(?:\. ?){5}|\u2026{2}")  # of a table of contents
 _MARKDOWN = re.compile(r"#{1,6} ")
@@ -113,6 +115,11 @@ class Sizes:
             if not self._steps or each * _SAME_SIZE < self._steps[-1]:
                 self._steps.append(each)
 
+    def limit(self, line: Line, usual: float) -> float:
+        """How far above a line the one before may be: further where it is larger than most."""
+        is_large = line.height > self.body * _LARGER
+        return max(usual, line.height * _LARGE_GAP) if is_large else usual
+
     def level(self, line: Line, *, is_alone: bool) -> int:
         """From 1; 0 if the line is no heading. `is_alone`: no line of its size is next to it."""
         is_long = len(line.text) > _HEADING_MAX
@@ -139,22 +146,50 @@ def markdown(lines: list[Line], sizes: Sizes) -> str:
     # Not the median: on a page of short paragraphs most gaps are large.
     downwards = sorted(gap for gap in gaps if gap > 0) or [0.0]
     usual = downwards[len(downwards) // 4] * _PARAGRAPH_GAP
-    breaks = [True, *(gap > usual or gap <= 0 for gap in gaps), True]
     out: list[str] = []
     level_before = 0
-    for index, line in enumerate(shown):
-        level = sizes.level(line, is_alone=breaks[index] and breaks[index + 1])
-        words = one_line(line.text) if level else _unlike_heading(line.text)
-        is_same = index > 0 and level == level_before and shown[index - 1].height == line.height
-        if level and is_same and gaps[index - 1] < line.height * 2:
-            out.append(f" {words}")
+    for index, (line, level, goes_on) in enumerate(_levels(shown, gaps, usual, sizes)):
+        is_first = not out
+        if level and goes_on:
+            out.append(f" {one_line(line.text)}")
         elif level:
-            out.append(f"{'\n\n' if out else ''}{'#' * level} {words}")
+            out.append(f"{'' if is_first else '\n\n'}{'#' * level} {one_line(line.text)}")
         else:
-            is_new = bool(level_before) or (index > 0 and gaps[index - 1] > usual)
-            out.append(f"{('\n\n' if is_new else '\n') if out else ''}{words}")
+            is_far = index > 0 and gaps[index - 1] > sizes.limit(line, usual)
+            is_new = is_far or level_before > 0
+            between = "" if is_first else "\n\n" if is_new else "\n"
+            out.append(f"{between}{_unlike_heading(line.text)}")
         level_before = level
     return "".join(out)
+
+
+def _levels(
+    lines: list[Line], gaps: list[float], usual: float, sizes: Sizes
+) -> Iterator[tuple[Line, int, bool]]:
+    """Each line, the level of the heading that it is in (0: none), whether it goes on with that.
+
+    What looks like a heading of many lines is text.
+    """
+    breaks = [True, *(gap > usual or gap <= 0 for gap in gaps), True]
+    levels = [
+        sizes.level(line, is_alone=breaks[index] and breaks[index + 1])
+        for index, line in enumerate(lines)
+    ]
+    start = 0
+    for index in range(1, len(lines) + 1):
+        if index < len(lines) and _goes_on(lines, levels, gaps, index):
+            continue
+        is_heading = index - start <= _HEADING_LINES
+        for place in range(start, index):
+            yield lines[place], levels[place] if is_heading else 0, place > start
+        start = index
+
+
+def _goes_on(lines: list[Line], levels: list[int], gaps: list[float], index: int) -> bool:
+    """Whether a line belongs to the heading in the line before it."""
+    before, line = lines[index - 1], lines[index]
+    is_same = levels[index] == levels[index - 1] > 0 and before.height == line.height
+    return is_same and gaps[index - 1] < line.height * 2
 
 
 def _unlike_heading(text: str) -> str:
