@@ -71,7 +71,7 @@ def widen(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("uploads", "0022_what_guests_sent"),
+        ("uploads", "0023_acceptance"),
     ]
 
     operations = [
