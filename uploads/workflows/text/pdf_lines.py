@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from math import hypot
 
 import pypdfium2
 from pypdfium2 import raw
@@ -19,7 +20,7 @@ from uploads.workflows.text.clean import one_line
 _HYPHENS = ("\ufffe", "\x02")
 # A gap larger than this many times the usual line distance starts a new paragraph.
 _PARAGRAPH_GAP = 1.35
-_LARGE_GAP = 1.6  # of a large line, times its height
+_LARGE_GAP = 1.6  # of a large line, times its size
 _BOLD = 700
 _FONT_NAME_MAX = 200  # bytes
 # A heading is larger than the text by this, or bold and apart from it.
@@ -46,7 +47,7 @@ class Line:
     right: float
     top: float
     bottom: float
-    height: float  # of a character, with what is above and below it: as good as the font's size
+    size: float  # of its font, as it is shown
     is_bold: bool
 
 
@@ -72,9 +73,15 @@ def _line(page: pypdfium2.PdfTextPage, text: str, at: int) -> Line:
     first, middle, last = places[0], places[len(places) // 2], places[-1]
     left, _bottom, _right, top = page.get_charbox(first, loose=True)
     _left, _bottom, right, bottom = page.get_charbox(last, loose=True)
-    _left, low, _right, high = page.get_charbox(middle, loose=True)
     is_bold = _is_bold(page, first) and _is_bold(page, last)
-    return Line(_whole(text), left, right, top, bottom, round(high - low, 1), is_bold=is_bold)
+    return Line(_whole(text), left, right, top, bottom, _size(page, middle), is_bold=is_bold)
+
+
+def _size(page: pypdfium2.PdfTextPage, place: int) -> float:
+    """The font's size, times what text and page are scaled by."""
+    matrix = raw.FS_MATRIX()
+    raw.FPDFText_GetMatrix(page, place, matrix)
+    return round(raw.FPDFText_GetFontSize(page, place) * hypot(matrix.b, matrix.d), 1)
 
 
 def _is_bold(page: pypdfium2.PdfTextPage, place: int) -> bool:
@@ -101,15 +108,15 @@ class Sizes:
     """Which size the text of a document has, and which sizes its headings."""
 
     def __init__(self, pages: Iterable[list[Line]]) -> None:
-        heights: Counter[float] = Counter()
+        sizes: Counter[float] = Counter()
         bold = total = 0
         for line in (line for page in pages for line in page if line.text):
-            heights[line.height] += len(line.text)
+            sizes[line.size] += len(line.text)
             total += len(line.text)
             bold += len(line.text) * line.is_bold
-        self.body = heights.most_common(1)[0][0] if heights else 0.0
+        self.body = sizes.most_common(1)[0][0] if sizes else 0.0
         self.is_bold_special = bold * 4 < total
-        larger = sorted((each for each in heights if each > self.body * _LARGER), reverse=True)
+        larger = sorted((each for each in sizes if each > self.body * _LARGER), reverse=True)
         self._steps: list[float] = []
         for each in larger:
             if not self._steps or each * _SAME_SIZE < self._steps[-1]:
@@ -117,19 +124,19 @@ class Sizes:
 
     def limit(self, line: Line, usual: float) -> float:
         """How far above a line the one before may be: further where it is larger than most."""
-        is_large = line.height > self.body * _LARGER
-        return max(usual, line.height * _LARGE_GAP) if is_large else usual
+        is_large = line.size > self.body * _LARGER
+        return max(usual, line.size * _LARGE_GAP) if is_large else usual
 
     def level(self, line: Line, *, is_alone: bool) -> int:
         """From 1; 0 if the line is no heading. `is_alone`: no line of its size is next to it."""
         is_long = len(line.text) > _HEADING_MAX
         if is_long or not any(map(str.isalpha, line.text)) or _LEADERS.search(line.text):
             return 0
-        if self.body and line.height > self.body * _LARGER:
-            larger = sum(1 for step in self._steps if step > line.height * _SAME_SIZE)
+        if self.body and line.size > self.body * _LARGER:
+            larger = sum(1 for step in self._steps if step > line.size * _SAME_SIZE)
             return min(larger + 1, _LEVELS_MAX)
         is_title = line.is_bold and self.is_bold_special and is_alone
-        if is_title and line.height >= self.body and line.text[-1] not in ".,;:!?":
+        if is_title and line.size >= self.body and line.text[-1] not in ".,;:!?":
             return min(len(self._steps) + 1, _LEVELS_MAX)
         return 0
 
@@ -188,8 +195,8 @@ def _levels(
 def _goes_on(lines: list[Line], levels: list[int], gaps: list[float], index: int) -> bool:
     """Whether a line belongs to the heading in the line before it."""
     before, line = lines[index - 1], lines[index]
-    is_same = levels[index] == levels[index - 1] > 0 and before.height == line.height
-    return is_same and gaps[index - 1] < line.height * 2
+    is_same = levels[index] == levels[index - 1] > 0 and before.size == line.size
+    return is_same and gaps[index - 1] < line.size * 2
 
 
 def _unlike_heading(text: str) -> str:
@@ -208,5 +215,5 @@ def in_box(lines: list[Line], box: tuple[float, float, float, float]) -> Iterato
     left, bottom, right, top = box
     for index, line in enumerate(lines):
         across = left <= line.left and line.right <= right
-        if line.text and across and bottom <= line.bottom - line.height / 2 <= top:
+        if line.text and across and bottom <= line.bottom - line.size / 2 <= top:
             yield index
