@@ -55,7 +55,7 @@ def test_no_types_means_those_of_the_task():
 
 
 def test_an_upgrade_adds_types_to_workflows_that_took_all_of_them_before():
-    migration = import_module("uploads.migrations.0023_types_that_are_read")
+    migration = import_module("uploads.migrations.0024_types_that_are_read")
     untouched = make_workflow(task_name="extract_text", accepted_types=migration._BEFORE)
     chosen = make_workflow(task_name="extract_text", accepted_types=["application/pdf"])
     migration.widen(apps, None)

@@ -95,7 +95,7 @@ def _math(text: str) -> str:
             r"\left[\begin{matrix}1 & 2\end{matrix}\right]",
         ),
         (
-            f"<m:func><m:fName>{_math('sin')}</m:fName><m:e>{_math('x')}</m:e></m:func>",
+            f"<m:func><m:fName>{_math('sin')}{_math(chr(0x2061))}</m:fName><m:e>{_math('x')}</m:e></m:func>",
             r"\sin x",
         ),
     ],

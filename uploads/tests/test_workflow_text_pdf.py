@@ -55,6 +55,16 @@ def test_larger_lines_are_headings_by_their_size_and_bold_ones_that_stand_alone(
     assert text.count("#") == 6
 
 
+def test_many_large_lines_are_text():
+    large = [("F1", 16, f"A notice, line {n}", 760 - 20 * n) for n in range(6)]
+    small = [
+        ("F1", 9, f"Small print that goes on and on, line {n}", 600 - 11 * n) for n in range(8)
+    ]
+    text = _text(_lines(*large, *small))
+    assert "#" not in text
+    assert "A notice, line 0\nA notice, line 1\n" in text
+
+
 @pytest.mark.parametrize("borders", ["ALL", "INTERNAL", "SINGLE_TOP_LINE"])
 def test_a_table_with_lines_keeps_its_cells_and_without_them_its_words(borders):
     pdf = FPDF()
@@ -83,6 +93,18 @@ def test_boxes_that_hold_no_table_leave_the_text_as_it_is():
         b"BT /F1 12 Tf 70 635 Td (in another) Tj ET"
     )
     assert _text(content).split() == ["In", "a", "box", "in", "another"]
+
+
+def test_boxes_of_a_form_keep_their_lines():
+    words = b" ".join(
+        b"BT /F1 12 Tf %d %d Td (%s %d) Tj ET" % (x, y, word, y)
+        for x, word in ((50, b"left"), (250, b"right"))
+        for y in range(620, 740, 20)
+    )
+    boxes = b"40 600 200 150 re S 240 600 200 150 re S 40 560 400 40 re S 40 520 400 40 re S "
+    text = _text(documents.pdf_page(boxes + words))
+    assert "|" not in text
+    assert text.count("\n") >= 6
 
 
 def test_a_page_with_very_many_lines_is_read_as_text():

@@ -3,11 +3,13 @@
 Letters and symbols stay as they are in Unicode; only the structure is written in LaTeX.
 """
 
+import re
 from collections.abc import Callable
 
 from uploads.workflows.text.opc import Element, first, local
 
 _SPECIAL = str.maketrans({char: f"\\{char}" for char in "%#&$_{}"} | {"\\": r"\backslash "})
+_INVISIBLE = re.compile("[\u2061-\u2064]")  # operators that LaTeX has no need of
 _FUNCTIONS = {
     *("arccos", "arcsin", "arctan", "cos", "cosh", "cot", "csc", "deg", "det", "dim", "exp"),
     *("gcd", "hom", "inf", "ker", "lg", "lim", "ln", "log", "max", "min", "sec", "sin", "sinh"),
@@ -49,7 +51,7 @@ def _children(element: Element) -> str:
 
 
 def _text(element: Element) -> str:
-    return (element.text or "").translate(_SPECIAL)
+    return _INVISIBLE.sub("", element.text or "").translate(_SPECIAL)
 
 
 def _nothing(_element: Element) -> str:

@@ -15,6 +15,7 @@ _THIN = 3.0  # points
 _LONG = 8.0
 _NEAR = 3.0  # as far apart are two lines that are meant to be one
 _CELLS_MAX = 5_000
+_FILLED = 0.5  # of a table's cells have text, at least
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
 
@@ -125,7 +126,14 @@ def _table(group: tuple[list[Rule], list[Rule]], text: pypdfium2.PdfTextPage) ->
     if len(filled) < 2 or len(used) < 2:
         return None
     kept = [[line[index] for index in used] for line in filled]
+    texts = [cell for line in kept for cell in line if cell]
+    if len(texts) < len(kept) * len(used) * _FILLED or sum(map(_lines, texts)) > 3 * len(texts):
+        return None  # boxes of a form: as rows their lines would be lost
     return Table((edges[0] - 1, levels[-1] - 1, edges[-1] + 1, levels[0] + 1), kept)
+
+
+def _lines(cell: str) -> int:
+    return cell.count("\n") + 1
 
 
 def _row(
