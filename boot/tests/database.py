@@ -92,10 +92,10 @@ def empty_filled_tables_after_tests() -> None:
     Django's own truncates every table, which makes new files for each table and index, and then
     makes all content types and permissions anew: a hundred times the price.
     """
-    TransactionTestCase._fixture_teardown = _empty_filled_tables
+    TransactionTestCase._fixture_teardown = lambda _: empty_filled_tables()
 
 
-def _empty_filled_tables(_test_case: TransactionTestCase) -> None:
+def empty_filled_tables() -> None:
     tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
     deletions = [
         sql.SQL("DELETE FROM {}").format(sql.Identifier(table))

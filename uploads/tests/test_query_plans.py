@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.tests.factories import make_user, principal_of
+from boot.tests.database import empty_filled_tables
 from uploads import selectors
 from uploads.files import grants, notices, retention
 from uploads.files.batches import idle_batches
@@ -39,12 +40,7 @@ def crowd(django_db_setup, django_db_blocker):
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE ingest_file, upload_session, upload_batch, upload_grant")
         yield user, batch
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "TRUNCATE ingest_file, upload_session, upload_batch, upload_grant CASCADE"
-            )
-        for owner in (user, *others):
-            owner.delete()
+        empty_filled_tables()
 
 
 def multiply_files(times: int) -> None:
