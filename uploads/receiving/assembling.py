@@ -31,6 +31,7 @@ from uploads.receiving.record import Range, record_in_turn
 from uploads.receiving.requests import UploadRequest
 from uploads.receiving.sessions import abort_session, create_session
 from uploads.storage import handle_of, storage_for
+from uploads.storage.refusals import finalize_in_progress
 
 
 class State(StrEnum):
@@ -147,14 +148,24 @@ def add_part(
     with (
         missing_spool_explained(session_id),
         store.locks.writing(handle, offset=offset, size_bytes=max(size_bytes, 1)),
-        store.uploads.write(handle, offset=offset, size_bytes=size_bytes) as writer,
     ):
-        intake = Intake(writer, [digester])
-        intake.take(no_more_than(part, blocks))
-        require_whole(part, received=intake.size_bytes)
-        digest = Digest(algorithm, digester.digest())
-        require_declared(digest.value, declared=declared)
-        return record_in_turn(session_id, Range(writer.commit(), digest)).part_id
+        # Only now nobody finishes it before the part is recorded: see `UploadLocks.settled`.
+        _require_parts_wanted(_assembled(principal, session_id))
+        release_connection()
+        with store.uploads.write(handle, offset=offset, size_bytes=size_bytes) as writer:
+            intake = Intake(writer, [digester])
+            intake.take(no_more_than(part, blocks))
+            require_whole(part, received=intake.size_bytes)
+            digest = Digest(algorithm, digester.digest())
+            require_declared(digest.value, declared=declared)
+            return record_in_turn(session_id, Range(writer.commit(), digest)).part_id
+
+
+def _require_parts_wanted(session: UploadSession) -> None:
+    """Nothing is written to an upload that has all parts of the file: it is being finalized."""
+    total = session.total_parts
+    if total is not None and session.received_parts_count >= total:
+        raise finalize_in_progress()
 
 
 def assemble(*, principal: Principal, session_id: UUID, order: Sequence[UUID]) -> None:

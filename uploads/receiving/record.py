@@ -13,8 +13,9 @@ from common.ids import uuid7
 from common.sha256 import ResumableSha256
 from uploads.models import SessionStatus, UploadSession
 from uploads.receiving.digests import Backlog
-from uploads.receiving.endings import ended
+from uploads.receiving.endings import ended, require_open
 from uploads.storage.base import Receipt
+from uploads.storage.refusals import finalize_in_progress
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ _RECORD = f"""
     FROM counted
 """  # noqa: S608  (the states are the models' own)
 _NUMBERED = _RECORD.format(condition="", number="%(number)s")
-_IN_TURN = _RECORD.format(condition="", number="received_parts_count")
+_IN_TURN = _RECORD.format(
+    condition="AND (total_parts IS NULL OR received_parts_count < total_parts)",
+    number="received_parts_count",
+)
 _AT_THE_END = _RECORD.format(
     condition="AND received_bytes = %(offset_bytes)s", number="received_parts_count"
 )
@@ -84,10 +88,15 @@ def record_numbered(session_id: UUID, taken: Range, *, number: int) -> Recorded:
 
 
 def record_in_turn(session_id: UUID, taken: Range) -> Recorded:
-    """As the next part in the order of arrival. Raises Gone as `record_numbered`."""
+    """As the next part in the order of arrival.
+
+    Raises Gone as `record_numbered`, Conflict `finalize_in_progress` if its order was told
+    meanwhile, and so the file has all its parts.
+    """
     recorded = _record(_IN_TURN, session_id, taken)
     if recorded is None:
-        raise ended(UploadSession.objects.get(id=session_id))
+        require_open(UploadSession.objects.get(id=session_id))
+        raise finalize_in_progress()
     return recorded
 
 

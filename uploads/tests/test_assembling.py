@@ -8,6 +8,8 @@ from accounts.tests.factories import make_user, principal_of
 from common.errors import Conflict, DooritoError, InvalidInput
 from common.ids import uuid7
 from common.tests.threads import at_once
+from uploads.files.acceptance import checks
+from uploads.files.acceptance.base import Check
 from uploads.models import PartOrder, UploadPart, UploadSession
 from uploads.receiving.assembling import add_part, assemble
 from uploads.receiving.finalizing import finalize_session
@@ -105,6 +107,43 @@ def test_an_upload_takes_no_more_than_was_announced_and_some_waste(session, monk
 def test_parts_may_come_at_once(session):
     ids = at_once([partial(add, session, part) for part in PARTS])
     put_together(session, ids)
+    assert stored_bytes(finalize(session)) == DATA
+
+
+def test_nothing_is_written_behind_a_file_while_it_is_checked(session):
+    refused: list[str] = []
+
+    def send_more(*_) -> None:
+        with pytest.raises(Conflict) as error:
+            add(session, b"tail")
+        refused.append(error.value.code)
+
+    put_together(session, [add(session, part) for part in PARTS])
+    checks.register(Check("further", content=send_more))
+    try:
+        file = finalize(session)
+    finally:
+        checks.unregister("further")
+    assert refused == ["finalize_in_progress"]
+    assert stored_bytes(file) == DATA
+
+
+def test_a_part_that_comes_while_the_order_is_told_is_refused(session):
+    ids = [add(session, part) for part in PARTS]
+
+    def slowly():
+        yield memoryview(b"x" * 50)
+        put_together(session, ids)
+        yield memoryview(b"x" * 50)
+
+    with pytest.raises(Conflict) as error:
+        add_part(
+            principal=principal_of(session.created_by),
+            session_id=session.id,
+            size_bytes=100,
+            blocks=slowly(),
+        )
+    assert error.value.code == "finalize_in_progress"
     assert stored_bytes(finalize(session)) == DATA
 
 
