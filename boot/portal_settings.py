@@ -30,7 +30,7 @@ class Portal:
     # clamd:///run/clamav/clamd.ctl; empty: none.
     PORTAL_SCANNER = values.Text("")
     PORTAL_SCANNER_MAX_SIZE = values.Size(25 * 2**20)  # bytes that it takes (StreamMaxLength)
-    PORTAL_SCANNER_TIMEOUT_SECONDS = values.Integer(120)  # it may be silent for so long
+    PORTAL_SCANNER_TIMEOUT_SECONDS = values.Integer(180)  # it may be silent for so long
     PORTAL_CHECK_WAIT_HOURS = values.Integer(72)  # so long a file waits while it cannot be checked
     PORTAL_QUARANTINE_HOURS = values.Integer(0)  # infected files are kept apart so long
     # What ZIP archives may declare to hold: bytes, times their own size, entries. 0: any.

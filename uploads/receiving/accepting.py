@@ -26,8 +26,9 @@ from uploads.receiving.endings import original_error
 from uploads.receiving.sessions import end_session, remove_spool
 from uploads.storage import object_of
 
-# A request looks through a little itself; a client does not wait for more.
-AT_ONCE = Patience(silent_seconds=10, seconds=10, most_bytes=16 * 2**20)
+# A request looks through a little itself; a client does not wait for more. Of the ten seconds,
+# three are left to ask a scanner that is silent whether it is there.
+AT_ONCE = Patience(silent_seconds=7, seconds=10, most_bytes=16 * 2**20)
 _LONGEST_SECONDS = 420.0  # of a worker, which a task's time limit must exceed
 _FIRST_WAIT = timedelta(seconds=5)
 _LONGEST_WAIT = timedelta(seconds=300)

@@ -16,7 +16,8 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset at once
 
 @dataclass
 class Scanner:
-    """`fault` is how it goes wrong: "" (not at all), "silent", "cut", "error", "garbage", "early".
+    """`fault` is how it goes wrong: "" (not at all), "silent" (about streams), "dead", "cut",
+    "error", "garbage", "early".
 
     `scanned` is what came, whole streams only.
     """
@@ -38,7 +39,9 @@ class _Handler(socketserver.BaseRequestHandler):
         scanner: Scanner = self.server.scanner
         scanner.connections += 1
         command = self._until_nul()
-        if command == b"zPING":
+        if scanner.fault == "dead":
+            scanner.released.wait(30)
+        elif command == b"zPING":
             self.request.sendall(b"PONG\0")
         elif command == b"zVERSION":
             self.request.sendall(b"ClamAV 1.4.3/27800/Thu Nov 26 09:30:12 2026\0")

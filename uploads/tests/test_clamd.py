@@ -81,10 +81,20 @@ def test_silence_is_waited_for_so_long_and_no_longer(scanner):
     scanner.fault = "silent"
     beats: list[float] = []
     patience = Patience(silent_seconds=0.3, seconds=10, on_beat=lambda: beats.append(1))
-    with pytest.raises(ScannerUnavailable):
+    with pytest.raises(ScannerFailed) as failed:  # it answers others
         scan(scanner, b"x", patience=patience)
-    with pytest.raises(LeftToWorker):  # who waits in a request has others to do it
-        scan(scanner, b"x", patience=Patience(silent_seconds=10, seconds=0.2, most_bytes=10))
+    assert "has been silent" in failed.value.detail
+    for silent, seconds in ((10, 0.2), (0.2, 10)):
+        with pytest.raises(LeftToWorker):  # who waits in a request has others to do it
+            scan(scanner, b"x", patience=Patience(silent, seconds, most_bytes=10))
+
+
+def test_one_that_is_silent_to_everybody_is_not_there(scanner, monkeypatch):
+    monkeypatch.setattr(Clamd.ping, "__kwdefaults__", {"seconds": 0.2})
+    scanner.fault = "dead"
+    for most_bytes in (None, 10):
+        with pytest.raises(ScannerUnavailable):
+            scan(scanner, b"x", patience=Patience(0.2, 10, most_bytes=most_bytes))
 
 
 def test_whoever_waits_can_stop_it(scanner, monkeypatch):

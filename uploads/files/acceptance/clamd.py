@@ -32,6 +32,10 @@ class StreamTooLongError(Exception):
     """Longer than clamd's StreamMaxLength."""
 
 
+class _SilenceError(Exception):
+    """Nothing was heard from the other side for as long as its caller waits."""
+
+
 class ScannerUnavailable(ServiceUnavailable):
     """Nothing can be scanned for now. `detail` is for the operator."""
 
@@ -107,18 +111,32 @@ class Clamd:
     def scan(self, blocks: Iterator[bytes], *, patience: Patience) -> str:
         """The name of what was found; empty for nothing.
 
+        While it scans, clamd says nothing. One that is silent for too long and answers others has
+        its trouble with this stream alone.
+
         Raises StreamTooLongError, ScannerFailed, LeftToWorker, and what `blocks` raises.
         """
-        with closing(self._connected()) as connection:
-            exchange = _Exchange(connection, self.address, patience)
-            answer = exchange.stream(blocks)
+        try:
+            with closing(self._connected()) as connection:
+                answer = _Exchange(connection, self.address, patience).stream(blocks)
+        except _SilenceError as silence:
+            self.ping()
+            if patience.most_bytes is not None:
+                raise LeftToWorker from silence
+            raise ScannerFailed(f"clamd at {self.address} answers, but {silence}") from silence
         return _verdict(answer)
 
     def _ask(self, command: str, *, seconds: float) -> str:
         with closing(self._connected()) as connection:
             exchange = _Exchange(connection, self.address, Patience(seconds, seconds))
-            exchange.send(f"z{command}\0".encode())
-            return exchange.answer()
+            try:
+                exchange.send(f"z{command}\0".encode())
+                return exchange.answer()
+            except _SilenceError as silence:
+                raise ScannerUnavailable(
+                    "The virus scanner does not answer in time.",
+                    detail=f"clamd at {self.address} {silence}",
+                ) from silence
 
     def _connected(self) -> socket.socket:
         try:
@@ -156,7 +174,7 @@ class _Exchange:
         self._ends_at = time.monotonic() + patience.seconds
         self._silent_since = self._beat_at = time.monotonic()
         self._sent_bytes = 0
-        connection.settimeout(min(BEAT_SECONDS, patience.silent_seconds, patience.seconds))
+        connection.settimeout(min(BEAT_SECONDS, patience.silent_seconds / 2, patience.seconds / 2))
 
     def stream(self, blocks: Iterator[bytes]) -> str:
         self.send(b"zINSTREAM\0")
@@ -172,7 +190,7 @@ class _Exchange:
             raise self._broke_off()
 
     def answer(self) -> str:
-        """Until its NUL. Raises ScannerUnavailable where there is none."""
+        """Until its NUL. Raises ScannerUnavailable where there is none, _SilenceError."""
         received = b""
         while b"\0" not in received:
             block = self._receive()
@@ -224,16 +242,14 @@ class _Exchange:
             self._wait_on()
 
     def _wait_on(self) -> None:
-        """Raises LeftToWorker or ScannerUnavailable when the time is up."""
+        """Raises LeftToWorker or _SilenceError when the time is up."""
         now = self._beat_at = time.monotonic()
-        if now >= self._ends_at and self._patience.most_bytes is not None:
-            raise LeftToWorker
         silent = now - self._silent_since
-        if now >= self._ends_at or silent >= self._patience.silent_seconds:
-            raise ScannerUnavailable(
-                "The virus scanner does not answer in time.",
-                detail=f"clamd at {self._address} has been silent for {silent:.0f} s",
-            )
+        is_silent = silent >= self._patience.silent_seconds
+        if now >= self._ends_at and self._patience.most_bytes is not None and not is_silent:
+            raise LeftToWorker
+        if now >= self._ends_at or is_silent:
+            raise _SilenceError(f"has been silent for {silent:.0f} s")
         self._patience.on_beat()
 
     def _broke_off(self, received: bytes = b"") -> ScannerUnavailable:
