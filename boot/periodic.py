@@ -39,6 +39,7 @@ def schedule(*, outbox_sweep_minutes: int, cleanup_hours: int) -> dict[str, Any]
         "finalize-uploads": {
             "task": "uploads.tasks.finalize_uploads",
             "schedule": 30.0,
+            "options": {"expire_seconds": 30},  # or they pile up while each takes longer
         },
         "close-idle-batches": {
             "task": "uploads.tasks.close_idle_batches",

@@ -10,7 +10,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from common.drain import drain
 from uploads.checking import rounds
 from uploads.files import moving, notices, retention
-from uploads.receiving import abandoned, reading
+from uploads.receiving import abandoned, reading, slots
 from uploads.workflows import claims, engine, leftovers, queue, waiting
 
 # Seconds. The sweep has sent others long before; workers' clocks may differ by hours.
@@ -69,12 +69,14 @@ def check_storage() -> int:
 @shared_task
 def finalize_uploads() -> int:
     """Read through what was uploaded in another order than the file's, have checked what waits for
-    it, and store both. What is left after a while is another message's.
+    it, and store both. What is left after a while is another message's, and all of it that of those
+    who do so already, where they are enough.
     """
     until = time.monotonic() + _FINALIZE_SECONDS
-    done = 0
-    while (more := reading.finalize_next()) and time.monotonic() < until:
-        done += more
+    done = more = 0
+    with slots.slot() as has_slot:
+        while has_slot and (more := reading.finalize_next()) and time.monotonic() < until:
+            done += more
     if more:
         kick_finalizing()
     return done + more

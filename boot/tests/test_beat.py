@@ -24,6 +24,11 @@ def test_the_database_gets_the_schedule_of_the_settings():
     assert task.interval.every == live_settings.OUTBOX_SWEEP_INTERVAL_MINUTES * 60
 
 
+def test_what_takes_long_is_not_sent_again_and_again_while_nobody_takes_it():
+    sync_schedule(app)
+    assert PeriodicTask.objects.get(name="finalize-uploads").expires_ == 30
+
+
 def test_a_changed_interval_is_taken_over(settings):
     sync_schedule(app)
     changed = {"task": "common.tasks.sweep_outbox", "schedule": 42.0}

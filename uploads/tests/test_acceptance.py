@@ -4,7 +4,7 @@ import io
 import socket
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from uploads.files import retention, usage
 from uploads.files.acceptance import checks
 from uploads.files.acceptance.base import Check
 from uploads.models import FileStatus, IngestFile, UploadPart, UploadSession
-from uploads.receiving import abandoned, accepting, reading, reading_queue
+from uploads.receiving import abandoned, accepting, reading, reading_queue, slots
 from uploads.tests.factories import (
     FILES,
     Api,
@@ -472,6 +472,19 @@ def test_a_scanner_that_is_down_is_asked_once_not_for_every_file(api, scanner, m
     make_due()
     tasks.finalize_uploads()
     assert scanner.connections == 1
+
+
+def test_workers_that_check_leave_one_to_other_work(api, down, settings):
+    api.post_raw(CLEAN, filename="a.bin")
+    make_due()
+    settings.WORKER_CONCURRENCY = 3
+    with running(down), ExitStack() as busy:
+        assert [busy.enter_context(slots.slot()) for _ in range(3)] == [True, True, False]
+        assert tasks.finalize_uploads() == 0
+        assert the_file().status == FileStatus.CHECKING
+        busy.close()
+        assert tasks.finalize_uploads() == 1
+    assert the_file().status == FileStatus.STORED
 
 
 def test_quarantine_keeps_what_is_infected_out_of_reach_for_a_time(api, scanner, settings):
