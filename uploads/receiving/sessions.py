@@ -14,6 +14,7 @@ from common.errors import Conflict, DooritoError, Gone
 from common.ids import uuid7
 from uploads import policy, selectors
 from uploads.files import grants, limits, states
+from uploads.files.acceptance.checks import REFUSALS
 from uploads.models import PartOrder, SessionStatus, UploadSession
 from uploads.receiving.direct import transfer_for
 from uploads.receiving.lost_writes import epoch_of
@@ -127,10 +128,10 @@ def end_session(
 
     With `keep_for`, the bytes of a finished object stay for so long, out of everybody's reach.
 
-    An aborted session gives its idempotency key back, so that the upload can be begun anew with
-    the same one; a failed one keeps it, because the same bytes would fail again.
+    A session whose content was refused keeps its idempotency key, because the same bytes would be
+    refused again; any other gives it back, so that the upload can be begun anew with the same one.
     """
-    values: dict[str, Any] = {"idempotency_key": None} if status == SessionStatus.ABORTED else {}
+    values: dict[str, Any] = {} if isinstance(error, REFUSALS) else {"idempotency_key": None}
     if keep_for:
         values["spool_removed_at"] = Now()
     with transaction.atomic():

@@ -448,7 +448,7 @@ def test_a_batch_is_complete_only_once_its_files_are_checked(api, down):
 
 
 def test_what_waits_is_not_idle_and_not_kept_for_ever(api, down, settings):
-    api.post_raw(CLEAN, filename="a.bin")
+    api.post_raw(CLEAN, filename="a.bin", idempotency_key="k")
     UploadSession.objects.update(last_activity_at=timezone.now() - timedelta(days=2))
     assert abandoned.abort_idle_sessions() == 0
     UploadSession.objects.update(finalizing_at=timezone.now() - timedelta(hours=71))
@@ -461,6 +461,10 @@ def test_what_waits_is_not_idle_and_not_kept_for_ever(api, down, settings):
     reading.finalize_next()
     assert (the_file().status, the_file().error_code) == (FileStatus.FAILED, "not_checked")
     assert on_disk() == set()
+    assert_problem(api.finalize(UploadSession.objects.get().id), 410, "not_checked")
+    with running(down):
+        again = api.post_raw(CLEAN, filename="a.bin", idempotency_key="k")
+    assert again.status_code == 201
 
 
 def test_a_scanner_that_is_down_is_asked_once_not_for_every_file(api, scanner, monkeypatch):
