@@ -45,8 +45,9 @@ class NewUpload(Purposeful):
             size_bytes=self.bytes,
             content_type=self.mime_type if "/" in self.mime_type else "",
             metadata={"purpose": self.purpose},
+            keep_seconds=self.keep_seconds,
             door="openai",
-            door_data={"purpose": self.purpose, "keep_seconds": self.keep_seconds},
+            door_data={"purpose": self.purpose},
         )
 
 

@@ -1,7 +1,6 @@
 """The addresses of OpenAI's files and uploads."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -155,9 +154,6 @@ def _complete(request: HttpRequest, principal: Principal, *, upload: str) -> Htt
         order=told.order(),
         md5=(told.md5 or "").lower(),
     )
-    if done.file:
-        keep_seconds = done.door_data.get("keep_seconds")
-        done = replace(done, file=lifecycle.keep_at_least(done.file, seconds=keep_seconds))
     return _upload(done)
 
 

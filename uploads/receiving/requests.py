@@ -30,7 +30,7 @@ class UploadRequest:
     chunk_size_bytes: int | None = None
     part_order: PartOrder = PartOrder.NUMBERED
     transfer: Transfer = Transfer.PORTAL  # where it can be; see `direct.transfer_for`
-    keep_seconds: int | None = None  # at least, of a file that is sent in one request
+    keep_seconds: int | None = None  # at least, once it is stored
     is_piece: bool = False  # see `uploads.receiving.concatenating`
     door: str = "api"  # through which it is asked for, and what that has to tell again later
     door_data: dict[str, Any] = field(default_factory=dict)

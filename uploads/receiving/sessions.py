@@ -203,6 +203,7 @@ def _insert_session(
         part_order=request.part_order,
         door=request.door,
         door_data=request.door_data,
+        keep_seconds=request.keep_seconds,
         length_bytes=request.size_bytes,
         **grid,
         transfer=transfer_for(store, request.transfer, total_parts=grid.get("total_parts")),

@@ -278,6 +278,10 @@ def test_openai_says_uploaded_until_it_is_processed_and_error_where_it_is_refuse
     openai = OpenAI()
     keep = {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(5 * 86_400)}
     good, bad = openai.file(CLEAN, **keep), openai.file(DIRTY)
+    expiry = {"anchor": "created_at", "seconds": 6 * 86_400}
+    upload = openai.begin(len(CLEAN), expires_after=expiry)
+    parts = [openai.part(upload, CLEAN)]
+    assert openai.complete(upload, parts)[0] == 409
     assert {good["status"], bad["status"]} == {"uploaded"}
     assert openai.get(f"files/{good['id']}/content")[0] == 400
     with running(down):
@@ -286,6 +290,8 @@ def test_openai_says_uploaded_until_it_is_processed_and_error_where_it_is_refuse
     good = openai.get(f"files/{good['id']}")[1]
     assert good["status"] == "processed"
     assert good["expires_at"] >= good["created_at"] + 5 * 86_400
+    late = openai.complete(upload, parts)[1]["file"]
+    assert late["expires_at"] >= late["created_at"] + 6 * 86_400
     refused = openai.get(f"files/{bad['id']}")[1]
     assert (refused["status"], SIGNATURE in refused["status_details"]) == ("error", True)
 
