@@ -134,20 +134,26 @@ def check_held(session: UploadSession) -> Turn:
 
 def _wait(session: UploadSession, error: ServiceUnavailable, *, actor: Actor) -> None:
     """The longer a file waits, the rarer it is tried; not for ever."""
-    longest = timedelta(hours=settings.PORTAL_CHECK_WAIT_HOURS)
-    waited = reading_queue.waited(session.id)
-    if waited is not None and waited > longest:
-        given_up = Gone(
-            "not_checked",
-            f"The file could not be checked for {settings.PORTAL_CHECK_WAIT_HOURS} hours and was "
-            f"not stored. {error.message}",
-        )
-        end_session(session, status=SessionStatus.FAILED, error=given_up, actor=actor)
+    if give_up_late(session, error, actor=actor):
         return
-    wait = min(max((waited or timedelta()) / 2, _FIRST_WAIT), _LONGEST_WAIT)
+    waited = reading_queue.waited(session.id) or timedelta()
+    wait = min(max(waited / 2, _FIRST_WAIT), _LONGEST_WAIT)
     with transaction.atomic():
         reading_queue.put_back(session.id, wait=wait)
         states.wait_on(session.file_id, waits_for=error)
+
+
+def give_up_late(session: UploadSession, error: ServiceUnavailable, *, actor: Actor) -> bool:
+    """End an upload that `error` has kept waiting for too long. Whether it had."""
+    waited = reading_queue.waited(session.id)
+    if waited is None or waited <= timedelta(hours=settings.PORTAL_CHECK_WAIT_HOURS):
+        return False
+    given_up = Gone(
+        "not_checked",
+        f"The file could not be checked for {settings.PORTAL_CHECK_WAIT_HOURS} hours and was "
+        f"not stored. {error.message}",
+    )
+    return end_session(session, status=SessionStatus.FAILED, error=given_up, actor=actor)
 
 
 def _first_wait(waits_for: ServiceUnavailable) -> timedelta:

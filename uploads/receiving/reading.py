@@ -52,7 +52,9 @@ def finalize_next() -> int:
         logger.info("Session %s: %s", session_id, error.message)
     except OSError:
         logger.exception("The upload of session %s cannot be read", session_id)
-        reading_queue.put_back(session_id, wait=timedelta(seconds=_WAIT_SECONDS))
+        actor = reading_queue.actor_of(session)
+        if not accepting.give_up_late(session, _unreadable(), actor=actor):
+            reading_queue.put_back(session_id, wait=timedelta(seconds=_WAIT_SECONDS))
     return 1
 
 
@@ -68,6 +70,10 @@ def _read(session: UploadSession) -> None:
         actor=reading_queue.actor_of(session),
         on_round=on_round,
     )
+
+
+def _unreadable() -> ServiceUnavailable:
+    return ServiceUnavailable("storage_failed", "Its bytes cannot be read.")
 
 
 def _fail(session: UploadSession, error: DooritoError) -> None:

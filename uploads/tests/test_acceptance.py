@@ -1,5 +1,6 @@
 """Nothing is stored, told of or given out before it has passed every check, through any door."""
 
+import errno
 import io
 import socket
 import zipfile
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from common.errors import ServiceUnavailable, UnprocessableContent
+from common.errors import Conflict, ServiceUnavailable, UnprocessableContent
 from common.models import OutboxEvent
 from common.tests.threads import at_once
 from uploads import tasks
@@ -520,13 +521,18 @@ def test_quarantine_keeps_what_is_infected_out_of_reach_for_a_time(api, scanner,
 def further() -> Iterator[list[str]]:
     """A check of somebody else's, and what it was asked."""
     asked: list[str] = []
+    mistakes = {
+        "broken.bin": KeyError("a mistake"),
+        "unreadable.bin": OSError(errno.EIO, "Input/output error"),
+        "odd.bin": Conflict("odd", "What says nothing of the file."),
+    }
 
     def content(candidate: Any, opened: Any, _patience: Any) -> None:
         with opened.open() as stream:
             stream.read(1)
         asked.append(candidate.filename)
-        if candidate.filename == "broken.bin":
-            raise KeyError("a mistake")
+        if error := mistakes.get(candidate.filename):
+            raise error
 
     checks.register(Check("further", content=content), before="viruses")
     yield asked
@@ -542,6 +548,21 @@ def test_a_check_can_be_added_and_its_mistakes_let_nothing_through(api, further,
     assert len(scanner.scanned) == 1  # in order: the later one is not asked
     with pytest.raises(ValueError, match="already"):
         checks.register(Check("further"))
+
+
+@pytest.mark.parametrize("name", ["broken.bin", "unreadable.bin", "odd.bin"])
+def test_what_keeps_a_check_from_judging_is_not_waited_for_for_ever(
+    api, further, monkeypatch, name
+):
+    monkeypatch.setattr(reading_queue, "_senders", [lambda: None])
+    assert api.post_raw(CLEAN, filename=name).status_code == 202
+    make_due()
+    assert tasks.finalize_uploads() == 1
+    assert (the_file().status, the_file().error_code) == (FileStatus.CHECKING, "check_failed")
+    UploadSession.objects.update(finalizing_at=timezone.now() - timedelta(hours=73))
+    make_due()
+    tasks.finalize_uploads()
+    assert (the_file().status, the_file().error_code) == (FileStatus.FAILED, "not_checked")
 
 
 # --- Archives -------------------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """Two storage backends that serve side by side: each row says which one has its bytes."""
 
+import errno
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import httpx
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.tests.factories import principal_of
 from common.models import OutboxEvent
@@ -125,6 +128,27 @@ def test_a_worker_that_is_killed_reads_on_from_where_it_was(api, s3, monkeypatch
     assert reading.finalize_next() == 1
     assert api.finalize(session["session_id"]).json()["sha256"] == sha256(DATA)
     assert (sum(read), reading.finalize_next()) == (65, 0)
+
+
+def test_what_cannot_be_read_is_not_tried_for_ever(api, multipart, settings, monkeypatch):
+    settings.PORTAL_STORAGE = multipart.name
+    monkeypatch.setattr(finalizing, "AT_ONCE_BYTES", 0)
+    monkeypatch.setattr(reading_queue, "_senders", [lambda: None])
+
+    def broken(*_, **__) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(reading, "finish_by_worker", broken)
+    session = api.session_of(DATA, chunk=30)
+    for number in (4, 3, 2, 1):
+        api.put_part(session["session_id"], number, DATA[(number - 1) * 30 : number * 30])
+    for waited, told in ((71, 202), (73, 410)):
+        api.finalize(session["session_id"])
+        UploadSession.objects.update(
+            finalizing_at=timezone.now() - timedelta(hours=waited), finalizing_until=None
+        )
+        assert reading.finalize_next() == 1
+        assert api.finalize(session["session_id"]).status_code == told
 
 
 def test_what_a_worker_finds_is_refused_as_ever(api, s3, monkeypatch):

@@ -10,7 +10,8 @@ from django.conf import settings
 
 from common.db import release_connection
 from common.errors import (
-    DooritoError,
+    Gone,
+    NotFound,
     PayloadTooLarge,
     ServiceUnavailable,
     UnprocessableContent,
@@ -110,7 +111,8 @@ def check_facts(candidate: Candidate) -> None:
 def check_content(candidate: Candidate, proof: Proof, *, patience: Patience) -> Accepted:
     """The file, once every check has passed.
 
-    Raises a refusal; ServiceUnavailable while a check cannot judge, LeftToWorker if it takes long.
+    Raises a refusal; ServiceUnavailable while a check cannot judge, LeftToWorker if it takes long;
+    NotFound or Gone if the file is not there any more.
     """
     require_checkable(candidate.size_bytes)
     content = _Object(proof.stored)
@@ -124,10 +126,13 @@ def check_content(candidate: Candidate, proof: Proof, *, patience: Patience) -> 
 
 @contextmanager
 def _faults_explained(check: Check) -> Iterator[None]:
-    """A check that breaks down lets nothing through: files wait until it is mended."""
+    """A check that breaks down lets nothing through: files wait until it is mended, or given up.
+
+    So they do where bytes cannot be read, or for an error that says nothing of acceptance.
+    """
     try:
         yield
-    except (DooritoError, OSError):
+    except (*REFUSALS, ServiceUnavailable, NotFound, Gone):
         raise
     except Exception as exc:
         logger.exception("The check %s failed", check.name)
