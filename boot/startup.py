@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core import checks
 from django.core.management import call_command
 from django.db import connection, connections, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -36,6 +38,7 @@ from uploads.workflows.builtin import install_builtin
 DEFAULT_ADMIN_EMAIL = "admin@doorito.local"
 PREPARE = "run `./doorito prepare`"  # what the operator is told
 _PREPARING = 0xD0012170  # PostgreSQL's advisory lock
+_POLL_SECONDS = 0.2
 _OFFERED = ("boot", "builtin_workflows")  # recorded as a migration is: done, once per database
 
 
@@ -223,13 +226,23 @@ def create_first_admin() -> None:
 
 @contextmanager
 def only_preparer() -> Iterator[None]:
-    """Wait until no other machine prepares the same database."""
+    """Wait until no other machine prepares the same database.
+
+    By asking again and again: an index that is built while others write waits for the end of every
+    statement, and a statement that waits for the lock would wait for the index.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [_PREPARING])
+        while not _try_preparing(cursor):
+            time.sleep(_POLL_SECONDS)
         try:
             yield
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_PREPARING])
+
+
+def _try_preparing(cursor: CursorWrapper) -> bool:
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", [_PREPARING])
+    return cursor.fetchone() == (True,)
 
 
 def refuse_unprepared() -> None:

@@ -40,12 +40,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='uploadgrant',
             name='mails_owner',
-            field=models.BooleanField(default=False),
+            field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
             model_name='uploadgrant',
             name='message',
-            field=models.TextField(blank=True),
+            field=models.TextField(blank=True, db_default='', default=''),
         ),
         migrations.AddField(
             model_name='uploadgrant',
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='uploadgrant',
             name='password_hash',
-            field=models.CharField(blank=True, editable=False, max_length=128),
+            field=models.CharField(blank=True, db_default='', default='', editable=False, max_length=128),
         ),
         migrations.AddField(
             model_name='uploadgrant',
@@ -71,10 +71,6 @@ class Migration(migrations.Migration):
             model_name='uploadgrant',
             name='workflow',
             field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='uploads.workflow'),
-        ),
-        migrations.AddIndex(
-            model_name='uploadbatch',
-            index=models.Index(condition=models.Q(('grant__isnull', False)), fields=['grant', '-id'], name='upload_batch_of_grant'),
         ),
         migrations.AddIndex(
             model_name='uploadgrant',

@@ -53,9 +53,11 @@ class UploadGrant(TimeStampedModel):
         related_name="+",
         db_index=False,
     )
-    message = models.TextField(blank=True)  # to the guest
+    message = models.TextField(blank=True, default="", db_default="")  # to the guest
     # As Django keeps those of accounts; empty: none is asked for.
-    password_hash = models.CharField(max_length=128, blank=True, editable=False)
+    password_hash = models.CharField(
+        max_length=128, blank=True, default="", db_default="", editable=False
+    )
     # Started on each file that is stored, if it takes its type.
     workflow = models.ForeignKey(
         "uploads.Workflow",
@@ -68,7 +70,7 @@ class UploadGrant(TimeStampedModel):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     # Whether its owner gets mail of what came; see `uploads.files.notices`.
-    mails_owner = models.BooleanField(default=False)
+    mails_owner = models.BooleanField(default=False, db_default=False)
     untold_since = models.DateTimeField(null=True, blank=True, editable=False)
     notice_due_at = models.DateTimeField(null=True, blank=True, editable=False)
     told_until = models.DateTimeField(null=True, blank=True, editable=False)
