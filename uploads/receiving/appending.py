@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -26,6 +27,7 @@ from uploads.receiving.endings import missing_spool_explained, require_open
 from uploads.receiving.intake import Digester, Intake
 from uploads.receiving.record import Range, record_at_the_end
 from uploads.storage import handle_of, storage_for
+from uploads.storage.base import RangeWriter
 
 _DIGEST = "blake3"
 # A long body is saved after so much, or so long: a kill loses no more, and whoever looks at the
@@ -184,17 +186,24 @@ def _append_some(session: UploadSession, body: _Body, *, declared: Digest | None
     rolling = prefix_digester(Prefix(session.hashed_bytes, session.hash_state), offset=offset)
     promised = part_digester(declared.algorithm) if declared else None
     digesters: list[Digester] = [each for each in (digester, rolling, promised) if each is not None]
-    uploads = storage_for(session).uploads
-    with uploads.write(handle_of(session), offset=offset, size_bytes=None) as writer:
+    with _writer(session) as writer:
         intake = Intake(writer, digesters)
         intake.take(body.whole() if declared else body.piece())
         if body.is_superseded or (declared and body.error is not None):
             return
         if promised:
             require_declared(promised.digest(), declared=declared)
-        if intake.size_bytes:
+        if writer is not None and intake.size_bytes:
             taken = Range(writer.commit(), Digest(_DIGEST, digester.digest()), prefix=rolling)
             _record(session, taken)
+
+
+def _writer(session: UploadSession) -> AbstractContextManager[RangeWriter | None]:
+    """None for an upload that has all its bytes: it may be finished, and is not to be touched."""
+    if session.received_bytes == session.length_bytes:
+        return nullcontext()
+    uploads = storage_for(session).uploads
+    return uploads.write(handle_of(session), offset=session.received_bytes, size_bytes=None)
 
 
 def _record(session: UploadSession, taken: Range) -> None:

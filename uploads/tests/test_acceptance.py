@@ -262,11 +262,14 @@ def test_what_came_in_one_request_can_not_be_written_over_while_it_waits(api, do
     assert_problem(api.put_part(session_id, 1, CLEAN), 409, "finalize_in_progress")
 
 
+@pytest.mark.usefixtures("each_store")
 def test_tus_says_that_all_is_there_and_being_checked(down):
     tus = Tus()
     path = tus.begin(len(CLEAN))
     sent = tus.patch(path, 0, CLEAN)
-    for reply in (sent, tus.call("HEAD", path)):
+    refused = tus.patch(path, len(CLEAN), b"x")
+    assert (refused.status_code, b"beyond_length" in refused.content) == (400, True)
+    for reply in (sent, tus.call("HEAD", path), tus.patch(path, len(CLEAN), b"")):
         assert (reply["Upload-Offset"], reply["Upload-State"]) == (str(len(CLEAN)), "checking")
     with running(down):
         make_due()
