@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from accounts.principals import Principal
 from common.db import database_now, release_connection
-from common.errors import Conflict, InvalidInput
+from common.errors import Conflict, InvalidInput, NotFound
 from uploads import selectors
 from uploads.models import SessionStatus, Transfer, UploadPart, UploadSession
 from uploads.receiving.endings import missing_spool_explained, require_open
@@ -89,24 +89,19 @@ def adopt_parts(session: UploadSession) -> None:
     """Make what the store lists the parts of the upload, which the caller holds exclusively.
 
     Parts of another size than theirs are none. Nothing counts as hashed: any part may have been
-    sent again since.
+    sent again since. Where the store lists nothing any more, a request that was killed has made
+    the object of all of them: then they are the upload's already.
     """
     store = storage_for(session).uploads
     if not isinstance(store, TakesPartsDirectly):
         raise TypeError(f"the store {session.storage_backend} takes no parts directly")
-    grid = grid_of(session)
     release_connection()
-    parts = [
-        UploadPart(
-            session=session,
-            part_number=number,
-            offset_bytes=_offset(grid, number),
-            size_bytes=size,
-            receipt=receipt,
-        )
-        for number, size, receipt in store.listed_parts(handle_of(session))
-        if number <= grid.total_parts and size == _size(grid, number)
-    ]
+    try:
+        parts = _listed(session, store)
+    except NotFound as error:
+        if error.code == "upload_missing" and session.received_bytes == session.length_bytes:
+            return  # whoever finishes it looks whether the object is there
+        raise
     with transaction.atomic():
         adopted = UploadSession.objects.filter(id=session.id, status__in=UploadSession.OPEN).change(
             status=SessionStatus.IN_PROGRESS,
@@ -118,6 +113,21 @@ def adopt_parts(session: UploadSession) -> None:
         if adopted:
             UploadPart.objects.filter(session=session).delete()
             UploadPart.objects.bulk_create(parts, batch_size=1000)
+
+
+def _listed(session: UploadSession, store: TakesPartsDirectly) -> list[UploadPart]:
+    grid = grid_of(session)
+    return [
+        UploadPart(
+            session=session,
+            part_number=number,
+            offset_bytes=_offset(grid, number),
+            size_bytes=size,
+            receipt=receipt,
+        )
+        for number, size, receipt in store.listed_parts(handle_of(session))
+        if number <= grid.total_parts and size == _size(grid, number)
+    ]
 
 
 def _offset(grid: Grid, number: int) -> int:

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from uploads.models import UploadPart
-from uploads.receiving import reading_queue
+from uploads.receiving import accepting, reading_queue
 from uploads.tests.factories import Api, assert_problem, body, sha256, some_bytes
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +72,25 @@ def test_what_the_portal_received_itself_counts_too(api):
         send(part)
     assert api.finalize(session["session_id"]).json()["sha256"] == sha256(DATA)
     assert reading_queue.take() is None
+
+
+class Killed(BaseException):
+    """What a kill -9 is to the code: nothing after it happens."""
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_kill_after_the_store_has_made_the_object_loses_nothing(api, monkeypatch):
+    session = begin(api)
+    for part in urls(api, session)["items"]:
+        send(part)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as broken, pytest.raises(Killed):
+        broken.setattr(accepting, "accept_at_once", killed)
+        api.finalize(session["session_id"])
+    assert api.finalize(session["session_id"]).json()["sha256"] == sha256(DATA)
 
 
 def test_a_store_that_takes_no_parts_has_them_sent_to_the_portal(api):
