@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from django.utils import timezone
@@ -18,8 +18,8 @@ from common.models import OutboxEvent
 from common.tests.threads import at_once
 from uploads import tasks
 from uploads.files import retention, usage
-from uploads.files.acceptance import checks
-from uploads.files.acceptance.base import Check
+from uploads.files.acceptance import archives, checks
+from uploads.files.acceptance.base import Candidate, Check, LeftToWorker, Patience
 from uploads.models import FileStatus, IngestFile, UploadPart, UploadSession
 from uploads.receiving import abandoned, accepting, reading, reading_queue, slots
 from uploads.tests.factories import (
@@ -631,6 +631,41 @@ def test_a_large_directory_is_read_in_blocks_and_large_sizes_are_understood(
     assert api.post_raw(made.getvalue(), filename="a.zip").status_code == 201
     settings.PORTAL_ARCHIVE_MAX_BYTES = 999
     assert_problem(api.post_raw(made.getvalue(), filename="a.zip"), 422, "archive_too_large")
+
+
+def looked_at(data: bytes, patience: Patience, *, opened: list[int] | None = None) -> None:
+    class Content:
+        def open(self, *, start: int = 0, end: int | None = None) -> BinaryIO:
+            if opened is not None:
+                opened.append(start)
+            return io.BytesIO(data[start:end])
+
+    candidate = Candidate("a.zip", len(data), "application/zip", "application/zip")
+    archives.examine(candidate, Content(), patience)
+
+
+def test_a_large_directory_is_read_with_patience_only(settings, monkeypatch):
+    settings.PORTAL_ARCHIVE_MAX_ENTRIES = 10_000
+    large = zipped(**{f"{number:0>100}": b"" for number in range(1000)})
+    beats: list[int] = []
+    monkeypatch.setattr(archives, "_BEAT_SECONDS", 0)
+    looked_at(large, Patience(10, 10, on_beat=lambda: beats.append(1)))
+    assert beats
+    for patience in (Patience(10, 10, most_bytes=100_000), Patience(10, 0, most_bytes=2**30)):
+        with pytest.raises(LeftToWorker):
+            looked_at(large, patience)
+    with pytest.raises(ServiceUnavailable, match="too slowly"):
+        looked_at(large, Patience(10, 0))
+
+
+def test_only_so_many_ends_are_looked_behind(settings):
+    settings.PORTAL_ARCHIVE_MAX_ENTRIES = 10
+    opened: list[int] = []
+    end = b"PK\x05\x06" + b"\0" * 8 + b"\1\0\0\0" * 2 + b"\0" * 2  # of one byte, at byte 1
+    looked_at(b"x" * 100_000 + end * 64, Patience(10, 10), opened=opened)
+    assert len(opened) <= 2 + 64
+    with pytest.raises(UnprocessableContent):
+        looked_at(b"x" * 100_000 + end * 65, Patience(10, 10))
 
 
 def test_an_empty_archive_and_a_large_one_of_no_entries_are_fine(api, settings):

@@ -4,13 +4,14 @@ Of a ZIP only its directory is read, from behind, in blocks: nothing is unpacked
 """
 
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
 
-from common.errors import UnprocessableContent
-from uploads.files.acceptance.base import Candidate, Content, Patience
+from common.errors import ServiceUnavailable, UnprocessableContent
+from uploads.files.acceptance.base import Candidate, Content, LeftToWorker, Patience
 
 _END = struct.Struct("<4s4H2LH")  # the end of central directory record
 _END_MARK = b"PK\x05\x06"
@@ -28,6 +29,8 @@ _LARGE = 0x0001  # the extra field with sizes of 64 bits
 _FULL = 0xFFFFFFFF
 _LONGEST_COMMENT = 0xFFFF
 _MOST_DIRECTORIES = 16
+_MOST_ENDS = 64  # that may say where there is one
+_BEAT_SECONDS = 5.0
 _BLOCK_BYTES = 2**20
 
 
@@ -58,11 +61,61 @@ def is_on() -> bool:
     )
 
 
-def examine(candidate: Candidate, content: Content, _patience: Patience) -> None:
-    """Raises UnprocessableContent `archive_too_large`, `archive_unreadable`."""
+class _Reader:
+    """Reads pieces of a file while its caller has patience; those of its tail from memory.
+
+    Raises LeftToWorker, ServiceUnavailable `storage_failed` and what `Patience.on_beat` raises.
+    """
+
+    def __init__(self, content: Content, patience: Patience, *, size_bytes: int) -> None:
+        self._content = content
+        self._patience = patience
+        self._read_bytes = 0
+        self._beat_at = time.monotonic()
+        self._ends_at = self._beat_at + patience.seconds
+        self.size_bytes = size_bytes
+        self.tail_start = max(0, size_bytes - _END.size - _LONGEST_COMMENT - _LOCATOR.size)
+        self.tail = self._fetch(self.tail_start, size_bytes)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Fewer bytes only where the file ends."""
+        if start >= self.tail_start:
+            return self.tail[start - self.tail_start : max(end, start) - self.tail_start]
+        return self._fetch(start, end)
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        if start >= end:
+            return b""
+        self._require_patience(end - start)
+        data = b""
+        with self._content.open(start=start, end=end) as opened:
+            while len(data) < end - start and (block := opened.read(end - start - len(data))):
+                data += block
+        return data
+
+    def _require_patience(self, size_bytes: int) -> None:
+        now = time.monotonic()
+        self._read_bytes += size_bytes
+        most_bytes = self._patience.most_bytes
+        if most_bytes is not None and (self._read_bytes > most_bytes or now >= self._ends_at):
+            raise LeftToWorker
+        if now >= self._ends_at:
+            raise ServiceUnavailable(
+                "storage_failed", "The store gives what is in the archive too slowly."
+            )
+        if now - self._beat_at >= _BEAT_SECONDS:
+            self._beat_at = now
+            self._patience.on_beat()
+
+
+def examine(candidate: Candidate, content: Content, patience: Patience) -> None:
+    """Raises UnprocessableContent `archive_too_large`, `archive_unreadable`, LeftToWorker,
+    ServiceUnavailable.
+    """
+    reader = _Reader(content, patience, size_bytes=candidate.size_bytes)
     try:
-        for directory in _directories(content, candidate.size_bytes):
-            _weigh(directory, content, size_bytes=candidate.size_bytes)
+        for directory in _directories(reader):
+            _weigh(directory, reader)
     except (_Unreadable, struct.error) as exc:
         raise UnprocessableContent(
             "archive_unreadable",
@@ -70,40 +123,41 @@ def examine(candidate: Candidate, content: Content, _patience: Patience) -> None
         ) from exc
 
 
-def _directories(content: Content, size_bytes: int) -> set[Directory]:
+def _directories(reader: _Reader) -> set[Directory]:
     """None: this is no ZIP archive. Programs choose differently among several, so all count.
 
     Raises _Unreadable.
     """
-    tail_start = max(0, size_bytes - _END.size - _LONGEST_COMMENT - _LOCATOR.size)
-    tail = _read(content, tail_start, size_bytes)
+    tail = reader.tail
+    if tail.count(_END_MARK) > _MOST_ENDS:
+        raise _Unreadable
     found = set()
     at = tail.rfind(_END_MARK)
     while at >= 0:
         if len(tail) - at >= _END.size:
-            told = _told(content, tail, at, tail_start=tail_start)
-            found |= {each for each in told if _begins_like_one(content, each)}
+            found |= {each for each in _told(reader, at) if _begins_like_one(reader, each)}
         if len(found) > _MOST_DIRECTORIES:
             raise _Unreadable
         at = tail.rfind(_END_MARK, 0, at)
-    if not found and _read(content, 0, min(len(_FILE_MARK), size_bytes)) == _FILE_MARK:
+    if not found and reader.read(0, min(len(_FILE_MARK), reader.size_bytes)) == _FILE_MARK:
         raise _Unreadable
     return found
 
 
-def _begins_like_one(content: Content, directory: Directory) -> bool:
-    mark = _read(content, directory.start, directory.start + len(_ENTRY_MARK))
+def _begins_like_one(reader: _Reader, directory: Directory) -> bool:
+    mark = reader.read(directory.start, directory.start + len(_ENTRY_MARK))
     return mark in _BEGINNINGS
 
 
-def _told(content: Content, tail: bytes, at: int, *, tail_start: int) -> list[Directory]:
-    """Where the record at `at` may say that the directory lies; nowhere, if it is no record."""
+def _told(reader: _Reader, at: int) -> list[Directory]:
+    """Where the record at `at` of the tail may say that the directory lies; if it is one."""
+    tail = reader.tail
     fields = _END.unpack_from(tail, at)
     locator_at = at - _LOCATOR.size
     if locator_at >= 0 and tail.startswith(_LOCATOR_MARK, locator_at):
         told = _LOCATOR.unpack_from(tail, locator_at)[2]
-        return _told_of_large(content, tail_start + locator_at, told=told)
-    return _places(tail_start + at, *fields[4:7])
+        return _told_of_large(reader, reader.tail_start + locator_at, told=told)
+    return _places(reader.tail_start + at, *fields[4:7])
 
 
 def _places(end: int, entries: int, length: int, start: int) -> list[Directory]:
@@ -112,29 +166,29 @@ def _places(end: int, entries: int, length: int, start: int) -> list[Directory]:
     return [Directory(at, at + length, entries) for at in starts if 0 <= at <= end - length]
 
 
-def _told_of_large(content: Content, locator_at: int, *, told: int) -> list[Directory]:
+def _told_of_large(reader: _Reader, locator_at: int, *, told: int) -> list[Directory]:
     """The record stands before the locator, or where that tells it to be."""
     for start in (locator_at - _END64.size, told):
         if not 0 <= start <= locator_at - _END64.size:
             continue
-        fields = _END64.unpack(_read(content, start, start + _END64.size))
+        fields = _END64.unpack(reader.read(start, start + _END64.size))
         if fields[0] == _END64_MARK:
             return _places(start, *fields[7:10])
     return []
 
 
-def _weigh(directory: Directory, content: Content, *, size_bytes: int) -> None:
+def _weigh(directory: Directory, reader: _Reader) -> None:
     most_entries = settings.PORTAL_ARCHIVE_MAX_ENTRIES
     if most_entries and directory.entries > most_entries:
         raise _too_large(f"{directory.entries} entries; at most {most_entries} are taken")
     packed = unpacked = 0
-    for count, entry in enumerate(_entries(directory, content), start=1):
+    for count, entry in enumerate(_entries(directory, reader), start=1):
         packed += entry.packed_bytes
         unpacked += entry.unpacked_bytes
         if most_entries and count > most_entries:
             raise _too_large(f"more than {most_entries} entries")
-        _require_bearable(unpacked, size_bytes=size_bytes)
-    if packed > size_bytes:
+        _require_bearable(unpacked, size_bytes=reader.size_bytes)
+    if packed > reader.size_bytes:
         raise _too_large("entries that share the same bytes")
 
 
@@ -150,12 +204,12 @@ def _too_large(has: str) -> UnprocessableContent:
     return UnprocessableContent("archive_too_large", f"The archive has {has}.")
 
 
-def _entries(directory: Directory, content: Content) -> Iterator[Entry]:
+def _entries(directory: Directory, reader: _Reader) -> Iterator[Entry]:
     """One after the other, whatever their number. Raises _Unreadable."""
     position, buffer = directory.start, b""
     while True:
         wanted = min(position + _BLOCK_BYTES, directory.end)
-        buffer += _read(content, position, wanted)
+        buffer += reader.read(position, wanted)
         position, taken = wanted, 0
         while (entry := _next_entry(buffer, taken)) is not None:
             found, taken = entry
@@ -205,10 +259,3 @@ def _large_sizes(extra: bytes, packed: int, unpacked: int) -> tuple[int, int]:
             return packed, unpacked
         at += length
     return packed, unpacked
-
-
-def _read(content: Content, start: int, end: int) -> bytes:
-    if start >= end:
-        return b""
-    with content.open(start=start, end=end) as opened:
-        return opened.read(end - start)
