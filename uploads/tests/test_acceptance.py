@@ -18,7 +18,7 @@ from common.models import OutboxEvent
 from common.tests.threads import at_once
 from uploads import tasks
 from uploads.files import retention, usage
-from uploads.files.acceptance import archives, checks
+from uploads.files.acceptance import archives, checks, viruses
 from uploads.files.acceptance.base import Candidate, Check, LeftToWorker, Patience
 from uploads.models import FileStatus, IngestFile, UploadPart, UploadSession
 from uploads.receiving import abandoned, accepting, reading, reading_queue, slots
@@ -57,6 +57,7 @@ def scanner(settings) -> Iterator[Scanner]:
 def down(settings, monkeypatch) -> Iterator[str]:
     """The address of a scanner that is not there; it can be started there."""
     monkeypatch.setattr(reading_queue, "_senders", [lambda: None])
+    monkeypatch.setattr(viruses, "_REST_SECONDS", 0)
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         free.bind(("127.0.0.1", 0))
@@ -486,6 +487,22 @@ def test_a_scanner_that_is_down_is_asked_once_not_for_every_file(api, scanner, m
     make_due()
     tasks.finalize_uploads()
     assert scanner.connections == 1
+
+
+def test_requests_do_not_wait_one_after_the_other_for_a_scanner_that_is_down(
+    api, scanner, monkeypatch
+):
+    monkeypatch.setattr(reading_queue, "_senders", [lambda: None])
+    data = CLEAN * 10_000
+    scanner.fault = "cut"
+    for number in range(3):
+        reply = api.post_raw(data, filename=f"{number}.bin")
+        assert reply.json()["checking"]["waits_for"]["code"] == "scanner_unavailable"
+    assert scanner.connections == 1
+    monkeypatch.setitem(viruses._troubles, scanner.address, viruses._Trouble(0, ""))
+    scanner.fault = ""
+    for number in range(2):
+        assert api.post_raw(data, filename=f"late {number}.bin").status_code == 201
 
 
 def test_workers_that_check_leave_one_to_other_work(api, down, settings):

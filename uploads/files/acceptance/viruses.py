@@ -1,6 +1,9 @@
 """Files are read by a virus scanner before they are stored, where one is named."""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 
 from django.conf import settings
@@ -10,11 +13,24 @@ from uploads.files.acceptance.base import Candidate, Content, LeftToWorker, Pati
 from uploads.files.acceptance.clamd import (
     BLOCK_BYTES,
     Clamd,
+    ScannerUnavailable,
     StreamTooLongError,
     parse_address,
 )
 
 _LIMITS = "Heuristics.Limits.Exceeded"  # what clamd calls what it did not look through
+_REST_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """A scanner has not answered a request. `until` is monotonic, `detail` what it was."""
+
+    until: float
+    detail: str
+
+
+_troubles: dict[str, _Trouble] = {}  # by address; of this process
 
 
 class Infected(UnprocessableContent):
@@ -45,7 +61,8 @@ def examine(candidate: Candidate, content: Content, patience: Patience) -> None:
     if patience.most_bytes is not None and candidate.size_bytes > patience.most_bytes:
         raise LeftToWorker
     try:
-        found = scanner().scan(_blocks(content), patience=patience)
+        with _no_queue(patience):
+            found = scanner().scan(_blocks(content), patience=patience)
     except StreamTooLongError as exc:
         raise PayloadTooLarge(
             "too_large_to_check",
@@ -58,6 +75,28 @@ def examine(candidate: Candidate, content: Content, patience: Patience) -> None:
         )
     if found:
         raise Infected("infected", f"The virus scanner found {found}. The file was not stored.")
+
+
+@contextmanager
+def _no_queue(patience: Patience) -> Iterator[None]:
+    """While a scanner does not answer, one request in a while waits for it: each holds a thread.
+
+    The others raise at once what that one was told, ScannerUnavailable.
+    """
+    if patience.most_bytes is None:  # a worker, whose work it is
+        yield
+        return
+    address, now = settings.PORTAL_SCANNER, time.monotonic()
+    if trouble := _troubles.get(address):
+        if now < trouble.until:
+            raise ScannerUnavailable("The virus scanner does not answer.", detail=trouble.detail)
+        _troubles[address] = _Trouble(now + _REST_SECONDS, trouble.detail)
+    try:
+        yield
+    except ScannerUnavailable as error:
+        _troubles[address] = _Trouble(time.monotonic() + _REST_SECONDS, error.detail)
+        raise
+    _troubles.pop(address, None)
 
 
 def _blocks(content: Content) -> Iterator[bytes]:
