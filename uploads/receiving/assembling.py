@@ -8,7 +8,6 @@ from typing import Any, Self
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F
 
 from accounts.principals import Principal
 from common.db import release_connection
@@ -27,7 +26,7 @@ from uploads.receiving.digests import part_digester
 from uploads.receiving.endings import ended, missing_spool_explained, require_open
 from uploads.receiving.finalizing import finalize_session, require_not_under_way
 from uploads.receiving.intake import Intake
-from uploads.receiving.record import Range, record_in_turn
+from uploads.receiving.record import MAX_PARTS, Range, number_anew, record_in_turn
 from uploads.receiving.requests import UploadRequest
 from uploads.receiving.sessions import abort_session, create_session
 from uploads.storage import handle_of, storage_for
@@ -120,7 +119,6 @@ def cancel(*, principal: Principal, session_id: UUID) -> Assembly:
     return Assembly.of(_told_last(principal, session_id))
 
 
-MAX_PARTS = 10_000
 _SPARE_BYTES = 64 * 2**20  # beside twice the length: what broken and unwanted parts may take
 
 
@@ -204,20 +202,9 @@ def _place(
             UploadSession.objects.filter(id=session.id).update(door_data=door_data)
 
 
-_PLACE = """
-    UPDATE upload_part part SET part_number = told.place
-    FROM unnest(%s::uuid[]) WITH ORDINALITY AS told (id, place)
-    WHERE part.id = told.id AND part.session_id = %s
-"""
-
-
 def _put_in_order(session: UploadSession, order: Sequence[UUID]) -> None:
-    parts = UploadPart.objects.filter(session=session)
-    parts.exclude(id__in=order).delete()
-    # First move the numbers out of the way: they must be unique after each updated row.
-    parts.update(part_number=F("part_number") + MAX_PARTS)
-    with connection.cursor() as cursor:
-        cursor.execute(_PLACE, [list(order), session.id])
+    UploadPart.objects.filter(session=session).exclude(id__in=order).delete()
+    number_anew(session.id, order)
     UploadSession.objects.filter(id=session.id).update(
         received_parts_count=len(order),
         total_parts=len(order),

@@ -14,6 +14,7 @@ from common.db import release_connection
 from common.errors import ServiceUnavailable
 from uploads.models import PartOrder, UploadPart, UploadSession
 from uploads.receiving.digests import part_digester, reader_of, upload_blocks
+from uploads.receiving.record import number_anew
 from uploads.storage import Storage, handle_of, storage_for
 from uploads.storage.base import MayLoseWrites, UploadReader
 
@@ -57,8 +58,13 @@ def forget_parts_at(session: UploadSession, offsets: list[int]) -> None:
 
 
 def _forget(session: UploadSession, lost: list[UploadPart]) -> None:
+    told_last = session.part_order == PartOrder.TOLD_LAST
     with transaction.atomic():
         UploadPart.objects.filter(id__in=[part.id for part in lost]).delete()
+        if lost and told_last:  # the order is told anew, and new parts count from the last one on
+            UploadSession.objects.filter(id=session.id).update(total_parts=None)
+            rest = UploadPart.objects.filter(session=session).order_by("part_number")
+            number_anew(session.id, list(rest.values_list("id", flat=True)))
         UploadSession.objects.filter(id=session.id, status__in=UploadSession.OPEN).update(
             received_parts_count=F("received_parts_count") - len(lost),
             received_bytes=F("received_bytes") - sum(part.size_bytes for part in lost),

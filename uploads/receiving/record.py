@@ -1,17 +1,19 @@
 """Writing down that a range was received: the part, the session's counters, the rolled digest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import F
 
 from common import journal
 from common.http.digests import Digest
 from common.ids import uuid7
 from common.sha256 import ResumableSha256
-from uploads.models import SessionStatus, UploadSession
+from uploads.models import SessionStatus, UploadPart, UploadSession
 from uploads.receiving.digests import Backlog
 from uploads.receiving.endings import ended, require_open
 from uploads.storage.base import Receipt
@@ -103,6 +105,24 @@ def record_in_turn(session_id: UUID, taken: Range) -> Recorded:
 def record_at_the_end(session_id: UUID, taken: Range) -> Recorded | None:
     """As the next part, if it follows what was received; None if not, or if it is too late."""
     return _record(_AT_THE_END, session_id, taken)
+
+
+MAX_PARTS = 10_000  # of an upload whose parts get their order last
+
+_NUMBER = """
+    UPDATE upload_part part SET part_number = told.place
+    FROM unnest(%s::uuid[]) WITH ORDINALITY AS told (id, place)
+    WHERE part.id = told.id AND part.session_id = %s
+"""
+
+
+def number_anew(session_id: UUID, order: Sequence[UUID]) -> None:
+    """Number the parts of an upload, which these must be, in this order. Call in a transaction."""
+    # First move the numbers out of the way: they must be unique after each updated row.
+    parts = UploadPart.objects.filter(session=session_id)
+    parts.update(part_number=F("part_number") + MAX_PARTS)
+    with connection.cursor() as cursor:
+        cursor.execute(_NUMBER, [list(order), session_id])
 
 
 def _record(

@@ -5,11 +5,13 @@ from functools import partial
 
 import pytest
 
-from accounts.tests.factories import principal_of
+from accounts.tests.factories import make_user, principal_of
 from common.errors import DooritoError, InvalidInput
 from common.tests.threads import at_once
-from uploads.models import UploadSession
-from uploads.receiving import finalizing
+from uploads.models import PartOrder, UploadSession
+from uploads.receiving import assembling, finalizing
+from uploads.receiving.requests import UploadRequest
+from uploads.receiving.sessions import create_session
 from uploads.tests.factories import (
     make_session,
     send_parts,
@@ -55,6 +57,33 @@ def test_a_part_whose_bytes_were_lost_is_asked_for_again(session):
     assert (session.received_parts_count, session.received_bytes) == (2, 200)
     send_parts(session, DATA, order=[2])
     assert finalize(session).sha256 == sha256(DATA)
+
+
+def test_a_lost_part_whose_order_was_told_can_be_sent_again_in_any_pieces():
+    request = UploadRequest("a.bin", 300, part_order=PartOrder.TOLD_LAST)
+    session = create_session(principal=principal_of(make_user()), request=request)[0]
+
+    def add(data):
+        return assembling.add_part(
+            principal=principal_of(session.created_by),
+            session_id=session.id,
+            size_bytes=len(data),
+            blocks=iter([memoryview(data)]),
+        )
+
+    def complete(order):
+        return assembling.complete(
+            principal=principal_of(session.created_by), session_id=session.id, order=order
+        )
+
+    first, second, third = (add(DATA[at : at + 100]) for at in (0, 100, 200))
+    UploadSession.objects.filter(id=session.id).update(storage_epoch="an earlier run")
+    lose(session, start=20, end=50)
+    with pytest.raises(InvalidInput):
+        complete([first, second, third])
+    again = [add(DATA[:50]), add(DATA[50:100])]
+    done = complete([*again, second, third])
+    assert done.file.sha256 == sha256(DATA)
 
 
 def test_within_one_run_of_the_machine_nothing_is_read_again(session):
