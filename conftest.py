@@ -52,6 +52,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=kinds.costly_first)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if getattr(session.config.option, "loadgroup", False):  # one of pytest-xdist's processes
+        kinds.require_groups(session.items)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> kinds.Scheduling | None:
     return kinds.Scheduling(config, log) if config.option.dist == "loadgroup" else None

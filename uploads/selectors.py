@@ -12,7 +12,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Func, QuerySet, Sum, TextField
+from django.db.models import Case, F, Func, Q, QuerySet, Sum, TextField, When
 from django.db.models.functions import Now
 
 from accounts.models import TokenScope
@@ -275,8 +275,11 @@ def grant_files_page(
 
 
 def share_links(file: IngestFile) -> list[ShareLink]:
-    """Of a file, newest first: at most MAX_SHARES, for more are refused."""
-    return list(ShareLink.objects.filter(file=file).timed().order_by("-id")[:MAX_SHARES])
+    """Of a file: all that live, at most MAX_SHARES, then the newest of the others."""
+    ended = Q(revoked_at__isnull=False) | Q(expires_at__lte=Now())
+    shares = ShareLink.objects.filter(file=file).timed()
+    living_first = shares.order_by(Case(When(ended, then=1), default=0), "-id")
+    return list(living_first[:MAX_SHARES])
 
 
 def grant_not_found() -> NotFound:

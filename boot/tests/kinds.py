@@ -38,6 +38,14 @@ def costly_first(item: pytest.Item) -> int:
     return next((number for number, name in enumerate(order) if name in marks), len(order))
 
 
+def require_groups(items: list[pytest.Item]) -> None:
+    """pytest-xdist marks a group in its tests' ids. Where it does not, each process has portals."""
+    for item in items:
+        for group in item.iter_markers("xdist_group"):
+            if not item.nodeid.endswith(f"@{group.args[0]}"):
+                raise pytest.UsageError(f"{item.nodeid} is not in its group, {group.args[0]}.")
+
+
 class Scheduling(LoadGroupScheduling):
     """Tests of one group, else of one file, run one after another in one process."""
 

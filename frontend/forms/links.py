@@ -58,7 +58,8 @@ def _password() -> forms.CharField:
         min_length=SHORTEST,
         max_length=lengths.LINK_PASSWORD,
         help_text="Optional. Tell it in another way than the link.",
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        # A form that comes back keeps it: without, the link would have none. Pages are not cached.
+        widget=forms.PasswordInput(render_value=True, attrs={"autocomplete": "new-password"}),
     )
 
 
@@ -128,10 +129,10 @@ class UploadLinkForm(forms.Form):
         """`grant`: one to be changed."""
         super().__init__(*args, **kwargs)
         self.initial = _initial(grant) if grant else {}
-        self.fields["workflow"].choices = [  # type: ignore[attr-defined]
-            ("", "None"),
-            *((workflow.slug, workflow.name) for workflow in workflows),
-        ]
+        choices = {"": "None"} | {workflow.slug: workflow.name for workflow in workflows}
+        if grant and grant.workflow:
+            choices.setdefault(grant.workflow.slug, f"{grant.workflow.name} (switched off)")
+        self.fields["workflow"].choices = list(choices.items())  # type: ignore[attr-defined]
         if grant:
             days = self.fields["days"]
             days.choices = [(_AS_IT_IS, "as it is"), *days.choices]  # type: ignore[attr-defined]

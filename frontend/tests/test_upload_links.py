@@ -6,10 +6,11 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from accounts.tests.factories import make_user
+from accounts.tests.factories import make_user, principal_of
 from common.models import AuditEntry
 from frontend.tests.conftest import client_of, main_of
-from uploads.models import UploadGrant
+from uploads.files import grants
+from uploads.models import UploadGrant, Workflow
 from uploads.tests.factories import Guest, make_grant
 from uploads.tests.workflow_factories import make_workflow
 
@@ -130,6 +131,29 @@ def test_a_new_address_takes_the_place_of_the_first(ada: Client, user: User):
     address = address_in(ada.get(f"{LINKS}{grant.id}/"))
     assert Client().get(address).status_code == 200
     assert Client().get(f"/send/{token}/").status_code == 404
+
+
+def test_of_two_new_addresses_at_once_only_the_one_that_works_is_shown(ada: Client, user: User):
+    grant, _ = make_grant(user=user)
+    ada.post(f"{LINKS}{grant.id}/renew/")
+    grants.replace_token(principal=principal_of(user), grant_id=grant.id)
+
+    assert "/send/" not in main_of(ada.get(f"{LINKS}{grant.id}/"))
+
+
+def test_a_form_that_comes_back_keeps_the_password_and_a_workflow_that_is_off(
+    ada: Client, user: User
+):
+    values = {"name": "x", "days": "7", "password": "let me in", "other_types": "pdf"}
+    assert "let me in" in main_of(ada.post(f"{LINKS}new/", values))
+    workflow = make_workflow()
+    grant, _ = make_grant(user=user, workflow=workflow.slug)
+    Workflow.objects.filter(id=workflow.id).update(is_active=False)
+
+    ada.post(f"{LINKS}{grant.id}/edit/", {"name": "x", "days": "-1", "workflow": workflow.slug})
+
+    grant.refresh_from_db()
+    assert (grant.name, grant.workflow) == ("x", workflow)
 
 
 def test_a_revoked_link_says_so(ada: Client, user: User):

@@ -1,6 +1,7 @@
 """Upload links: the list, a new one, one with what came by it; changing, renewing, revoking."""
 
 from contextlib import AbstractContextManager
+from functools import partial
 from uuid import UUID
 
 from django.contrib import messages
@@ -10,6 +11,7 @@ from django.utils.html import format_html
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts import tokens
 from frontend.forms.links import UploadLinkForm, kind_names
 from frontend.views import shown_once
 from frontend.views.access import (
@@ -22,6 +24,7 @@ from frontend.views.access import (
 from frontend.views.lists import page_of, template_of
 from uploads import selectors
 from uploads.files import grants
+from uploads.models import UploadGrant
 from uploads.workflows.selectors import active_workflows
 
 # The field that an error of the service is about.
@@ -91,7 +94,7 @@ def link(request: SignedInRequest, grant_id: UUID) -> HttpResponse:
     context |= {
         "grant": grant,
         "types": kind_names(grant.allowed_types),
-        "address": shown_once.take_address(request, _new(grant_id), grants.link_of),
+        "address": shown_once.take_address(request, _new(grant_id), partial(_address, grant)),
     }
     return render(request, "pages/upload_link.html", context)
 
@@ -117,6 +120,11 @@ def revoke(request: SignedInRequest, grant_id: UUID) -> HttpResponse:
 def _told_in(form: UploadLinkForm) -> AbstractContextManager[None]:
     """Errors of the service are shown at the field that they are about."""
     return refusals(lambda error: form.add_error(_FIELDS.get(error.code, "name"), error.message))
+
+
+def _address(grant: UploadGrant, text: str) -> str | None:
+    """None where the text is of no use: of two renewals at once, one token stays."""
+    return grants.link_of(text) if tokens.digest(text) == grant.digest else None
 
 
 def _new(grant_id: UUID) -> str:

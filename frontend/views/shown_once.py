@@ -33,15 +33,17 @@ def take(request: HttpRequest, key: str) -> str | None:
         return None
 
 
-def take_address(request: HttpRequest, key: str, link_of: Callable[[str], str]) -> str | None:
-    """As `take`, the address that `link_of` makes of the text.
+def take_address(
+    request: HttpRequest, key: str, link_of: Callable[[str], str | None]
+) -> str | None:
+    """As `take`, the address that `link_of` makes of the text, if it makes one.
 
     Where nobody has said what the portal is called, it is called what this browser calls it.
     """
     text = take(request, key)
-    if text is None:
+    address = None if text is None else link_of(text)
+    if address is None:
         return None
-    address = link_of(text)
     return (
         address if settings.PORTAL_BASE_URL else request.build_absolute_uri(urlsplit(address).path)
     )

@@ -82,12 +82,13 @@ def send(request: HttpRequest, token: str) -> HttpResponseBase:
         return locked
     if request.method == "POST":
         return HttpResponseRedirect(home)
-    limits = [grant.max_file_size, grant.max_bytes, largest_file()]
+    bytes_left = _left(grant.max_bytes, grant.bytes_begun)
+    limits = [grant.max_file_size, bytes_left, largest_file()]
     context = {
         "grant": grant,
         "max_bytes": min(limit for limit in limits if limit is not None),
         "files_left": _left(grant.max_files, grant.files_begun),
-        "bytes_left": _left(grant.max_bytes, grant.bytes_begun),
+        "bytes_left": bytes_left,
         "types": kind_names(grant.allowed_types or settings.FILE_UPLOAD_ALLOWED_TYPES),
         "visit": visits.pass_for(grant),
         "pass_url": reverse("frontend:send_pass", args=[token]),

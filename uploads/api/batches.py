@@ -4,6 +4,7 @@ from uuid import UUID
 
 from ninja import Router, Status
 
+from accounts import rates
 from accounts.authentication import AuthenticatedRequest, Authenticator
 from accounts.models import TokenScope
 from uploads import selectors
@@ -12,11 +13,12 @@ from uploads.files import batches
 from uploads.models import UploadBatch
 
 router = Router(tags=["Batches"])
+may_open = Authenticator(TokenScope.UPLOAD, rate=rates.SESSIONS)
 may_upload = Authenticator(TokenScope.UPLOAD)
 may_read = Authenticator(TokenScope.READ)
 
 
-@router.post("", response={201: BatchOut}, auth=may_upload)
+@router.post("", response={201: BatchOut}, auth=may_open)
 def create_batch(request: AuthenticatedRequest, body: BatchIn) -> Status:
     """Open a batch; name it in the sessions of its files.
 

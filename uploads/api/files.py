@@ -25,6 +25,7 @@ from uploads.api.schemas import ConsumptionOut, ExtendIn, FileList, FileOut, Ses
 from uploads.api.staff import may_restore
 from uploads.files import lifecycle
 from uploads.models import FileStatus
+from uploads.receiving import finalizing
 from uploads.receiving.one_request import store_in_one_request
 from uploads.receiving.requests import UploadRequest
 
@@ -108,12 +109,15 @@ def store_file(
         file = _store_form(request, query)
     else:
         file = _store_raw(request, query)
-    if file.status == FileStatus.CHECKING:
-        session = selectors.get_session_of(principal=request.principal, file_id=file.id)
-        response["Location"] = reverse("api-1:get_session", args=[session.id])
-        response["Retry-After"] = str(CHECKING_SECONDS)
-        return Status(202, SessionOut.of(session))
-    return Status(201, FileOut.of(file))
+    if file.status != FileStatus.CHECKING:
+        return Status(201, FileOut.of(file))
+    session = selectors.get_session_of(principal=request.principal, file_id=file.id)
+    if session.file.status != FileStatus.CHECKING:  # the body of a repeat takes its time
+        stored = finalizing.finalize_session(principal=request.principal, session_id=session.id)
+        return Status(201, FileOut.of(stored))
+    response["Location"] = reverse("api-1:get_session", args=[session.id])
+    response["Retry-After"] = str(CHECKING_SECONDS)
+    return Status(202, SessionOut.of(session))
 
 
 @router.get("", response={200: FileList}, auth=may_read)

@@ -58,9 +58,10 @@ def change_grant(*, principal: Principal, grant_id: UUID, **values: Any) -> Uplo
     """Other limits, another end, or whatever else of a NewGrant is given; what came still counts.
 
     Whoever has the page open sends under the new ones from the next file on. Raises NotFound
-    `grant_not_found`, Conflict `grant_revoked`, and what `new_grants.checked` raises.
+    `grant_not_found`, Conflict `grant_revoked`, Forbidden `scope_missing` where the grant allows
+    more than the caller may, and what `new_grants.checked` raises.
     """
-    grant = selectors.get_grant(principal=principal, grant_id=grant_id)
+    grant = _own_grant(principal, grant_id)
     columns = checked(values, principal=principal)
     if not columns:
         return grant
@@ -74,10 +75,11 @@ def change_grant(*, principal: Principal, grant_id: UUID, **values: Any) -> Uplo
 def replace_token(*, principal: Principal, grant_id: UUID) -> tuple[UploadGrant, str]:
     """Another token for a grant whose first one is lost or known too widely: it ends at once.
 
-    What was counted and what came stays. Raises NotFound `grant_not_found`, Conflict
-    `grant_ended` where there is nothing that another token could open.
+    What was counted and what came stays. Raises NotFound `grant_not_found`, Forbidden
+    `scope_missing` where the grant allows more than the caller may, Conflict `grant_ended` where
+    there is nothing that another token could open.
     """
-    grant = selectors.get_grant(principal=principal, grant_id=grant_id)
+    grant = _own_grant(principal, grant_id)
     text = tokens.generate(prefix=PREFIX)
     lives = Q(expires_at=None) | Q(expires_at__gt=Now())
     with transaction.atomic():
@@ -88,6 +90,19 @@ def replace_token(*, principal: Principal, grant_id: UUID) -> tuple[UploadGrant,
             raise Conflict("grant_ended", "The upload link has ended. Create a new one.")
         audit.record("grant.renewed", subject="grant", subject_id=grant.id, label=grant.name)
     return selectors.get_grant(principal=principal, grant_id=grant_id), text
+
+
+def _own_grant(principal: Principal, grant_id: UUID) -> UploadGrant:
+    """One of the owner's, to be handed on: nobody hands on more than they may do themselves."""
+    grant = selectors.get_grant(principal=principal, grant_id=grant_id)
+    needed = {*grant.scopes, *([TokenScope.WORKFLOWS] if grant.workflow_id else [])}
+    missing = sorted(needed.difference(principal.scopes))
+    if missing:
+        raise Forbidden(
+            "scope_missing",
+            f"This upload link allows what your token may not do itself: {', '.join(missing)}.",
+        )
+    return grant
 
 
 def link_of(text: str) -> str:

@@ -21,7 +21,14 @@ from uploads.files import retention, usage
 from uploads.files.acceptance import archives, checks, viruses
 from uploads.files.acceptance.base import Candidate, Check, LeftToWorker, Patience
 from uploads.models import FileStatus, IngestFile, UploadPart, UploadSession
-from uploads.receiving import abandoned, accepting, reading, reading_queue, slots
+from uploads.receiving import (
+    abandoned,
+    accepting,
+    one_request,
+    reading,
+    reading_queue,
+    slots,
+)
 from uploads.tests.factories import (
     FILES,
     Api,
@@ -237,6 +244,26 @@ def test_a_file_that_waits_says_so_and_why(api, down):
     stored = api.post_raw(CLEAN, filename="a.bin", idempotency_key="k")
     assert (stored.status_code, stored.json()["status"]) == (201, "stored")
     assert stored.json()["checking"] is None
+
+
+@pytest.mark.parametrize(("data", "status"), [(CLEAN, 201), (DIRTY, 422)])
+def test_a_repeat_that_takes_its_time_tells_what_came_of_the_file(
+    api, down, monkeypatch, data, status
+):
+    send = partial(api.post_raw, data, filename="a.bin", idempotency_key="k")
+    assert send().status_code == 202
+    compare = one_request._require_same
+
+    def compare_slowly(*arguments: Any, **options: Any) -> None:
+        compare(*arguments, **options)
+        with running(down):
+            make_due()
+            tasks.finalize_uploads()
+
+    monkeypatch.setattr(one_request, "_require_same", compare_slowly)
+    reply = send()
+    assert reply.status_code == status
+    assert reply.json()["status"] == ("stored" if status == 201 else 422)
 
 
 def test_a_session_that_waits_says_so_and_takes_nothing_more(api, down):

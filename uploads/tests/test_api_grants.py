@@ -123,6 +123,25 @@ def test_links_of_others_do_not_exist_and_guests_have_none():
     assert_problem(Guest().post(GRANTS, {"name": "for a friend"}), 403, "grant_by_guest")
 
 
+@pytest.mark.parametrize(
+    "more", [{"scopes": ["upload", "read"]}, {"scopes": ["upload", "consume"]}, {"workflow": ""}]
+)
+def test_nobody_hands_on_more_than_they_may_do_themselves(more):
+    more = {name: value or make_workflow().slug for name, value in more.items()}
+    owner = Api()
+    made = owner.post(GRANTS, {"name": "the runner's"} | more).json()
+    script = Api(owner.user, scopes=("upload",))
+
+    for reply in (
+        script.post(f"{GRANTS}/{made['id']}/renew"),
+        script.patch(f"{GRANTS}/{made['id']}", {"password": "mine now"}),
+    ):
+        assert_problem(reply, 403, "scope_missing")
+
+    assert begin(made["token"]).status_code == 201
+    assert script.delete(f"{GRANTS}/{made['id']}").status_code == 204
+
+
 def test_a_token_without_the_scope_for_workflows_makes_no_link_that_starts_one():
     slug = make_workflow().slug
     assert_problem(

@@ -98,6 +98,20 @@ def test_a_file_has_so_many_living_links_at_most(monkeypatch):
     assert owner.post(links_of(file), {}).status_code == 201
 
 
+def test_a_link_that_lives_is_listed_however_many_ended_after_it(monkeypatch):
+    monkeypatch.setattr("uploads.selectors.MAX_SHARES", 2)
+    owner = Api()
+    file = make_stored(user=owner.user)
+    living = owner.post(links_of(file), {}).json()
+    for _ in range(3):
+        ended = owner.post(links_of(file), {}).json()
+        owner.delete(f"{links_of(file)}/{ended['id']}")
+
+    listed = owner.get(links_of(file)).json()["items"]
+
+    assert [each["id"] for each in listed] == [living["id"], ended["id"]]
+
+
 def test_downloads_at_once_are_counted_one_by_one_until_the_link_ends():
     share, _ = make_share(make_stored())
     at_once([lambda: sharing.count_download(share)] * 8)

@@ -93,6 +93,7 @@ export class Transfer {
   async run() {
     const { signal } = (this.#control = new AbortController());
     this.#persistence.reset();
+    this.held = null;
     try {
       this.#become(State.PREPARING);
       this.stored = await this.#storedBefore(signal);
@@ -155,10 +156,10 @@ export class Transfer {
 
   /** The file once it is stored; other files go on meanwhile. `reply` is it, or its session. */
   async #checked(reply, signal) {
-    for (let pause = FIRST_QUESTION_MS; reply.checking && reply.session_id; pause *= 1.5) {
+    for (let pause = FIRST_QUESTION_MS; reply.session_id; pause *= 1.5) {
       this.held = { id: reply.file_id, sessionId: reply.session_id };
       if (this.state !== State.HELD) this.#become(State.HELD);
-      this.#say(reply.checking.waits_for?.message ?? "");
+      this.#say(reply.checking?.waits_for?.message ?? "");
       await sleep(Math.min(pause, LATER_QUESTIONS_MS), signal);
       reply = await this.#persistence.run((s) => finalizeSession(this.held.sessionId, s), signal);
     }
