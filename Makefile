@@ -3,6 +3,9 @@ BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
 PYTEST_ARGS ?= -n 4 --dist loadgroup --no-loadscope-reorder
 
+# The files that have any: to collect all others takes each process 20 seconds.
+LONG_TESTS = $$(grep -rl --include='test_*.py' 'mark\.long' boot common accounts uploads frontend client)
+
 .PHONY: docs help install install-dev migrate makemigrations run server shell test test-fast test-long test-interop lint client format \
 	check check-types check-lint check-settings superuser clean css css-watch lock \
 	docker-up docker-down docker-logs docker-shell
@@ -59,7 +62,7 @@ test-fast: install-dev  ## The tests that start no process and no browser, for w
 	$(BIN)/pytest -m "not long and not interop and not process and not browser" $(PYTEST_ARGS)
 
 test-long: install-dev  ## The tests that are slow by nature: many kills, large amounts of data
-	$(BIN)/pytest -m "long and not interop" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "long and not interop" $(PYTEST_ARGS) -n 6 $(LONG_TESTS)
 
 test-interop: install-dev  ## Tests of protocols once more, with other implementations of them
 	$(BIN)/pytest -m interop $(PYTEST_ARGS)

@@ -319,17 +319,18 @@ class Supervisor:
 
     def _announce_when_ready(self) -> None:
         address = f"http://{startup.reachable_address()}/healthz/"
-        while not self._stop_requested.is_set():
-            if _answers(address):
-                self._events.put(_event("ready", "web"))
-                return
-            time.sleep(0.1)
+        with httpx.Client(timeout=5, trust_env=False) as client:
+            while not self._stop_requested.is_set():
+                if _answers(client, address):
+                    self._events.put(_event("ready", "web"))
+                    return
+                time.sleep(0.1)
 
 
-def _answers(address: str) -> bool:
+def _answers(client: httpx.Client, address: str) -> bool:
     """Whether the web server serves, its database included."""
     try:
-        return httpx.get(address, timeout=5, trust_env=False).status_code < 500
+        return client.get(address).status_code < 500
     except httpx.TransportError:
         return False
 

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.process
 def stopped():
     """A portal whose database is prepared and does not run."""
     with Portal() as stopped:
+        stopped.prepare()
         migrated = stopped.manage("migrate", "--verbosity", "0")
         assert migrated.returncode == 0, migrated.stderr
         yield stopped

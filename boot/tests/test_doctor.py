@@ -13,7 +13,7 @@ import pytest
 
 from boot import doctor, public_path, reflection
 from boot.remedies import REMEDIES, remedy
-from boot.tests.portal import free_port
+from boot.tests.portal import call, free_port
 from uploads.tests import scanner
 
 PATIENCE = 3.0  # seconds; the hostile time limits below are of one
@@ -98,7 +98,7 @@ def _wait_until_it_answers(process, port):
     while time.monotonic() < deadline:
         assert process.poll() is None, "nginx did not start"
         try:
-            httpx.get(f"http://127.0.0.1:{port}/healthz/", trust_env=False, timeout=30)
+            call("GET", f"http://127.0.0.1:{port}/healthz/", timeout=30)
         except httpx.ConnectError:
             time.sleep(0.05)
         else:

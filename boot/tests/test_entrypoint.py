@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from boot.tests.portal import ROOT, clean_environment, free_port, prepared_data_dir
+from boot.tests.portal import ROOT, call, clean_environment, free_port, prepared_data_dir
 from common.tests.receiver import Receiver
 
 pytestmark = [pytest.mark.process, pytest.mark.long]
@@ -141,7 +141,7 @@ def end(process):
 
 def answers(url):
     try:
-        return httpx.get(url, timeout=10, trust_env=False).status_code == 200
+        return call("GET", url, timeout=10).status_code == 200
     except httpx.TransportError:
         return False
 

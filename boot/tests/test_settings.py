@@ -130,7 +130,7 @@ def shown(clone, names, **environment):
     show = "from django.conf import settings\n"
     show += f"print(*(getattr(settings, name) for name in {names!r}.split()))"
     done = subprocess.run(
-        [sys.executable, "-c", f"import configurations; configurations.setup(); {show}"],
+        [sys.executable, "-c", f"from configurations import importer; importer.install(); {show}"],
         cwd=clone.parent,
         env=clean_environment()
         | {"DJANGO_SETTINGS_MODULE": "boot.settings", "DJANGO_CONFIGURATION": "Local"}

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from boot.tests.portal import Portal
+from boot.tests.portal import Portal, call
 
 pytestmark = [pytest.mark.process, pytest.mark.long]
 
@@ -76,7 +76,7 @@ def connect(small):
 
 def answers(portal, *, seconds: float) -> bool:
     try:
-        return httpx.get(f"{portal.url}/healthz/", timeout=seconds).status_code == 200
+        return call("GET", f"{portal.url}/healthz/", timeout=seconds).status_code == 200
     except httpx.TimeoutException:
         return False
 

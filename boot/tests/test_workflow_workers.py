@@ -34,6 +34,7 @@ admin = User.objects.get()
 for number in range({files}):
     make_stored(b"file %d" % number, user=admin)
 """
+FILES = 6  # for each kill, more than the other worker takes at once
 UNDER_WAY = """
 import time
 from uploads.models import WorkflowAttempt
@@ -45,7 +46,11 @@ KILL = """
 import os, signal, time
 from datetime import timedelta
 from django.utils import timezone
+from accounts.models import User
 from uploads.models import WorkflowAttempt
+from uploads.tests.factories import make_stored
+for number in range({files}):
+    make_stored(b"file %d" % number, user=User.objects.get())
 fresh = WorkflowAttempt.objects.filter(outcome="running", worker__endswith=":{pid}")
 while not fresh.filter(started_at__gt=timezone.now() - timedelta(seconds=1)).exists():
     time.sleep(0.05)
@@ -69,12 +74,12 @@ def own() -> Iterator[Portal]:
 
 
 def test_every_run_is_completed_once_although_workers_are_killed(own):
-    do(own, BEGIN.format(files=12, task="test_echo", config={"pause": 3}))
+    do(own, BEGIN.format(files=0, task="test_echo", config={"pause": 3}))
     with another_worker(own):
         for _ in range(KILLS):
             own.wait()  # it may just be starting after the last time
             kill_in_the_middle_of_a_run(own)
-        outcomes = all_done(own, files=12)
+        outcomes = all_done(own, files=KILLS * FILES)
 
     for of_run in outcomes:
         assert of_run == ["lost"] * (len(of_run) - 1) + ["completed"]
@@ -98,7 +103,7 @@ def do(portal: Portal, code: str) -> str:
 
 def kill_in_the_middle_of_a_run(portal: Portal) -> None:
     worker = portal.processes["workflows"]
-    do(portal, KILL.format(pid=worker.pid))
+    do(portal, KILL.format(pid=worker.pid, files=FILES))
     psutil.wait_procs([worker], timeout=10)
 
 

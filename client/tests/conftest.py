@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from boot.tests.portal import ROOT, Portal
+from boot.tests.portal import ROOT, Portal, call
 from doorito_client import Client
 
 COMMAND = [sys.executable, "-m", "doorito_client"]
@@ -103,14 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
             if name.lower() not in {"host", "connection", "content-length", "accept-encoding"}
         }
         try:
-            reply = httpx.request(
-                self.command,
-                self.server.target + self.path,
-                headers=kept,
-                content=body,
-                timeout=60,
-                trust_env=False,
-            )
+            target = self.server.target + self.path
+            reply = call(self.command, target, headers=kept, content=body, timeout=60)
         except httpx.TransportError:
             return 502, {"Content-Type": "text/html"}, b"<h1>502 Bad Gateway</h1>"
         names = ("content-type", "content-range", "retry-after", "etag")

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx
 
-from boot.tests.portal import Portal
+from boot.tests.portal import Portal, call
 from uploads.tests.factories import SESSIONS, content_digest
 
 
@@ -23,9 +23,7 @@ class Door:
 
     def call(self, method: str, path: str, **values: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"} | values.pop("headers", {})
-        return httpx.request(
-            method, self.portal.url + path, headers=headers, timeout=30, trust_env=False, **values
-        )
+        return call(method, self.portal.url + path, headers=headers, timeout=30, **values)
 
     def session_of(self, data: bytes, *, chunk: int, **values: Any) -> str:
         reply = self.call(
