@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 4 --dist loadgroup --no-loadscope-reorder
 LONG_TESTS = $$(grep -rl --include='test_*.py' 'mark\.long' boot common accounts uploads frontend client)
 
 .PHONY: docs help install install-dev migrate makemigrations run server shell test test-fast test-long test-interop lint client format \
-	check check-types check-lint check-settings superuser clean css css-watch lock \
+	check check-types check-lint check-settings run-tests superuser clean css css-watch lock \
 	docker-up docker-down docker-logs docker-shell
 
 help:  ## List the targets
@@ -55,7 +55,10 @@ check-settings:
 		DJANGO_ALLOWED_HOSTS=localhost PORTAL_BASE_URL=https://localhost $(MANAGE) check --deploy --fail-level WARNING
 	DJANGO_CONFIGURATION=Test $(MANAGE) makemigrations --check --dry-run
 
-test: check  ## The gate, then all but the long tests (PYTEST_ARGS="-k name" chooses)
+test: install-dev check-lint  ## The gate and all but the long tests (PYTEST_ARGS="-k name" chooses)
+	@$(MAKE) --no-print-directory --jobs 3 check-types check-settings run-tests
+
+run-tests:
 	$(BIN)/pytest -m "not long and not interop" $(PYTEST_ARGS)
 
 test-fast: install-dev  ## The tests that start no process and no browser, for while one works
